@@ -1,1 +1,15 @@
-//! .
+//! The words and the arithmetic of Siyada.
+//!
+//! Everything here is pure: no clock, no network, no database, no randomness. The operator and the api both decide
+//! with these functions, so that a price shown before an order and a bill after it cannot differ.
+#![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
+
+pub mod classification;
+pub mod id;
+pub mod money;
+pub mod price;
+pub mod quantity;
+pub mod quota;
+pub mod resources;
+pub mod usage;
+pub mod wire;

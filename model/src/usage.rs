@@ -1,0 +1,307 @@
+//! Metering: from changes of level to intervals to lines of money.
+//!
+//! What is billed is a fact about state. A [`Change`] says "from this instant, this order has this level of this
+//! meter"; the set of changes is all that is stored. Intervals are what lies between two changes, so they cannot
+//! overlap, and neither duplicates nor another order of arrival can alter them.
+
+use crate::id::{OrderUid, PriceListName, Sku};
+use crate::money::{InvalidMoney, Money};
+use crate::price::{PriceError, PriceList, amount};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Meter {
+    /// Instances of the plan, from the first Ready to suspension or deletion.
+    Compute,
+    /// Volumes in MiB, from their creation to their proven removal.
+    Storage,
+}
+
+impl Meter {
+    /// Every meter.
+    pub const ALL: [Self; 2] = [Self::Compute, Self::Storage];
+
+    /// The word used in SQL and HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Storage => "storage",
+        }
+    }
+}
+
+impl fmt::Display for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much of a meter an order has: a quantity above zero of a SKU.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Level {
+    /// The price key.
+    pub sku: Sku,
+    /// Count of the meter's base unit: instances, or MiB.
+    pub quantity: i64,
+}
+
+/// From `at` on, the level is this; nothing means stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The instant, to the millisecond.
+    pub at: Timestamp,
+    /// The level from then on.
+    pub level: Option<Level>,
+}
+
+/// An order had `level` of `meter` from `start` until `end`, or until now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Interval {
+    /// The order.
+    pub order_uid: OrderUid,
+    /// The meter.
+    pub meter: Meter,
+    /// The level.
+    pub level: Level,
+    /// First instant.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub start: Timestamp,
+    /// First instant after it; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub end: Option<Timestamp>,
+}
+
+/// The intervals between `changes` of one order and meter, in time order, equal neighbours joined.
+pub fn intervals(order_uid: &OrderUid, meter: Meter, changes: &[Change]) -> Vec<Interval> {
+    let by_time: BTreeMap<Timestamp, &Option<Level>> = changes.iter().map(|c| (c.at, &c.level)).collect();
+    let mut found: Vec<Interval> = Vec::new();
+    for (at, level) in by_time {
+        if let Some(open) = found.last_mut().filter(|i| i.end.is_none()) {
+            if level.as_ref() == Some(&open.level) {
+                continue;
+            }
+            open.end = Some(at);
+        }
+        if let Some(level) = level.clone() {
+            found.push(Interval { order_uid: order_uid.clone(), meter, level, start: at, end: None });
+        }
+    }
+    found
+}
+
+/// What must be stored for a new observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// Nothing: it is known already.
+    Nothing,
+    /// This change.
+    Add(Change),
+    /// At that instant another level is on record. Records are never altered.
+    Conflict,
+}
+
+/// Decides what an observation adds to the changes on record.
+///
+/// With `at`, the observation is a fact with a stamp of its own and may arrive in any order, any number of times.
+/// Without, it is "now": `now` (the database's clock) is made later than every record, and an unchanged level adds
+/// nothing.
+pub fn record(on_record: &[Change], level: Option<Level>, at: Option<Timestamp>, now: Timestamp) -> Record {
+    if let Some(at) = at {
+        return match on_record.iter().find(|c| c.at == at) {
+            Some(known) if known.level == level => Record::Nothing,
+            Some(_) => Record::Conflict,
+            None => Record::Add(Change { at, level }),
+        };
+    }
+    match on_record.iter().max_by_key(|c| c.at) {
+        Some(last) if last.level == level => Record::Nothing,
+        None if level.is_none() => Record::Nothing,
+        Some(last) => {
+            let next = Timestamp::from_millisecond(last.at.as_millisecond().saturating_add(1)).unwrap_or(now);
+            Record::Add(Change { at: now.max(next), level })
+        }
+        None => Record::Add(Change { at: now, level }),
+    }
+}
+
+/// One line of a report: a SKU of an order at one price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Line {
+    /// The order.
+    pub order_uid: OrderUid,
+    /// The meter.
+    pub meter: Meter,
+    /// The price key.
+    pub sku: Sku,
+    /// The list the price comes from.
+    pub price_list: PriceListName,
+    /// Unit price as a decimal text.
+    pub unit_price: String,
+    /// Exact quantity: base units x milliseconds, as a decimal integer (it may exceed 64 bits).
+    pub quantity_ms: String,
+    /// The rounded amount.
+    pub amount: Money,
+}
+
+/// The intervals' cost between `from` and `to`: one line per order, meter, SKU and price list, each rounded once, so
+/// that cutting an interval anywhere changes nothing. An open interval counts until `to`.
+///
+/// # Errors
+/// [`PriceError::Unknown`] for time without a price, [`PriceError::Money`] when a sum does not fit.
+pub fn rate(
+    intervals: &[Interval],
+    lists: &[PriceList],
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Line>, PriceError> {
+    let mut lists: Vec<&PriceList> = lists.iter().collect();
+    lists.sort_by_key(|l| l.valid_from);
+    let mut sums: BTreeMap<(OrderUid, Meter, Sku, usize), i128> = BTreeMap::new();
+    for interval in intervals {
+        let (start, end) = (interval.start.max(from), interval.end.unwrap_or(to).min(to));
+        let mut at = start;
+        while at < end {
+            let unknown = |list| PriceError::Unknown { sku: interval.level.sku.clone(), list };
+            let after = lists.partition_point(|l| l.valid_from <= at);
+            let index = after.checked_sub(1).ok_or_else(|| unknown(None))?;
+            let until = lists.get(after).map_or(end, |next| next.valid_from.min(end));
+            let ms = i128::from(until.as_millisecond()).saturating_sub(i128::from(at.as_millisecond()));
+            let share = ms.checked_mul(i128::from(interval.level.quantity)).ok_or(InvalidMoney::TooLarge)?;
+            let key = (interval.order_uid.clone(), interval.meter, interval.level.sku.clone(), index);
+            let sum = sums.entry(key).or_insert(0);
+            *sum = sum.checked_add(share).ok_or(InvalidMoney::TooLarge)?;
+            at = until;
+        }
+    }
+    sums.into_iter().map(|(key, quantity_ms)| line(key, quantity_ms, &lists)).collect()
+}
+
+fn line(
+    key: (OrderUid, Meter, Sku, usize),
+    quantity_ms: i128,
+    lists: &[&PriceList],
+) -> Result<Line, PriceError> {
+    let (order_uid, meter, sku, index) = key;
+    let unknown = |list| PriceError::Unknown { sku: sku.clone(), list };
+    let list = lists.get(index).ok_or_else(|| unknown(None))?;
+    let price = list.price_of(&sku).ok_or_else(|| unknown(Some(list.name.clone())))?;
+    Ok(Line {
+        amount: amount(quantity_ms, price, list.currency)?,
+        price_list: list.name.clone(),
+        unit_price: price.price.normalize().to_string(),
+        quantity_ms: quantity_ms.to_string(),
+        order_uid,
+        meter,
+        sku,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::money::Currency;
+    use crate::price::{SkuPrice, Unit};
+    use proptest::prelude::*;
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_millisecond(ms).unwrap()
+    }
+    fn uid() -> OrderUid {
+        "u".parse().unwrap()
+    }
+    fn level(quantity: i64) -> Option<Level> {
+        (quantity > 0).then(|| Level { sku: "s".parse().unwrap(), quantity })
+    }
+    fn list(name: &str, from: i64, price: &str) -> PriceList {
+        let skus =
+            vec![SkuPrice { sku: "s".parse().unwrap(), unit: Unit::Hour, price: price.parse().unwrap() }];
+        PriceList { name: name.parse().unwrap(), currency: Currency::MAD, valid_from: at(from), skus }
+    }
+    fn changes() -> impl Strategy<Value = Vec<Change>> {
+        proptest::collection::btree_map(0..1_000_i64, 0..4_i64, 0..12).prop_map(|points| {
+            points.into_iter().map(|(ms, q)| Change { at: at(ms), level: level(q) }).collect()
+        })
+    }
+    /// Feeds stamped facts one by one, as the api does.
+    fn feed(facts: &[Change]) -> Vec<Change> {
+        let mut on_record = Vec::new();
+        for fact in facts {
+            match record(&on_record, fact.level.clone(), Some(fact.at), at(0)) {
+                Record::Add(change) => on_record.push(change),
+                Record::Nothing => {}
+                Record::Conflict => unreachable!("one level per instant in this test"),
+            }
+        }
+        on_record
+    }
+
+    #[test]
+    fn now_never_lies_before_what_is_on_record() {
+        let known = [Change { at: at(100), level: level(1) }];
+        assert_eq!(record(&known, level(1), None, at(50)), Record::Nothing);
+        assert_eq!(
+            record(&known, level(2), None, at(50)),
+            Record::Add(Change { at: at(101), level: level(2) })
+        );
+        assert_eq!(record(&known, None, None, at(500)), Record::Add(Change { at: at(500), level: None }));
+        assert_eq!(record(&[], None, None, at(5)), Record::Nothing);
+        assert_eq!(record(&known, level(3), Some(at(100)), at(5)), Record::Conflict);
+    }
+
+    #[test]
+    fn time_without_a_price_is_an_error_not_zero() {
+        let open = intervals(&uid(), Meter::Compute, &[Change { at: at(0), level: level(1) }]);
+        let error = rate(&open, &[list("late", 10, "1")], at(0), at(20)).unwrap_err();
+        assert_eq!(error.to_string(), "no price for s in any price list in force");
+    }
+
+    proptest! {
+        #[test]
+        fn intervals_are_the_same_from_any_duplicated_and_reordered_facts(
+            facts in changes(), picks in proptest::collection::vec(any::<proptest::sample::Index>(), 0..40)
+        ) {
+            let mut shuffled: Vec<Change> = Vec::new();
+            if !facts.is_empty() {
+                shuffled.extend(picks.iter().map(|i| facts[i.index(facts.len())].clone()));
+            }
+            shuffled.extend(facts.iter().rev().cloned());
+            let expected = intervals(&uid(), Meter::Compute, &facts);
+            prop_assert_eq!(intervals(&uid(), Meter::Compute, &feed(&shuffled)), expected);
+        }
+
+        #[test]
+        fn intervals_never_overlap_and_at_most_the_last_is_open(facts in changes()) {
+            let found = intervals(&uid(), Meter::Compute, &facts);
+            for pair in found.windows(2) {
+                prop_assert!(pair[0].end.is_some_and(|end| end <= pair[1].start));
+            }
+            prop_assert!(found.iter().all(|i| i.end.is_none_or(|end| i.start < end)));
+        }
+
+        #[test]
+        fn cutting_an_interval_anywhere_changes_no_amount(cuts in proptest::collection::btree_set(1..999_i64, 0..10)) {
+            let lists = [list("a", -10, "123.45678901".get(..9).unwrap()), list("b", 500, "7")];
+            let whole = Interval { order_uid: uid(), meter: Meter::Compute, level: level(3).unwrap(), start: at(0), end: Some(at(1_000)) };
+            let mut borders: Vec<i64> = cuts.into_iter().collect();
+            borders.insert(0, 0);
+            borders.push(1_000);
+            let pieces: Vec<Interval> = borders.windows(2)
+                .map(|w| Interval { start: at(w[0]), end: Some(at(w[1])), ..whole.clone() }).collect();
+            let expected = rate(&[whole], &lists, at(0), at(1_000));
+            prop_assert_eq!(rate(&pieces, &lists, at(0), at(1_000)), expected);
+        }
+    }
+}
