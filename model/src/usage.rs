@@ -115,8 +115,15 @@ pub enum Record {
 ///
 /// With `at`, the observation is a fact with a stamp of its own and may arrive in any order, any number of times.
 /// Without, it is "now": `now` (the database's clock) is made later than every record, and an unchanged level adds
-/// nothing.
-pub fn record(on_record: &[Change], level: Option<Level>, at: Option<Timestamp>, now: Timestamp) -> Record {
+/// nothing. `since` moves the very first record back to a proven stamp, such as a volume's creation; once anything is
+/// on record it says nothing, so that it can be sent again after a restart.
+pub fn record(
+    on_record: &[Change],
+    level: Option<Level>,
+    at: Option<Timestamp>,
+    since: Option<Timestamp>,
+    now: Timestamp,
+) -> Record {
     if let Some(at) = at {
         return match on_record.iter().find(|c| c.at == at) {
             Some(known) if known.level == level => Record::Nothing,
@@ -131,7 +138,7 @@ pub fn record(on_record: &[Change], level: Option<Level>, at: Option<Timestamp>,
             let next = Timestamp::from_millisecond(last.at.as_millisecond().saturating_add(1)).unwrap_or(now);
             Record::Add(Change { at: now.max(next), level })
         }
-        None => Record::Add(Change { at: now, level }),
+        None => Record::Add(Change { at: since.unwrap_or(now).min(now), level }),
     }
 }
 
@@ -239,7 +246,7 @@ mod tests {
     fn feed(facts: &[Change]) -> Vec<Change> {
         let mut on_record = Vec::new();
         for fact in facts {
-            match record(&on_record, fact.level.clone(), Some(fact.at), at(0)) {
+            match record(&on_record, fact.level.clone(), Some(fact.at), None, at(0)) {
                 Record::Add(change) => on_record.push(change),
                 Record::Nothing => {}
                 Record::Conflict => unreachable!("one level per instant in this test"),
@@ -251,14 +258,27 @@ mod tests {
     #[test]
     fn now_never_lies_before_what_is_on_record() {
         let known = [Change { at: at(100), level: level(1) }];
-        assert_eq!(record(&known, level(1), None, at(50)), Record::Nothing);
+        assert_eq!(record(&known, level(1), None, None, at(50)), Record::Nothing);
         assert_eq!(
-            record(&known, level(2), None, at(50)),
+            record(&known, level(2), None, None, at(50)),
             Record::Add(Change { at: at(101), level: level(2) })
         );
-        assert_eq!(record(&known, None, None, at(500)), Record::Add(Change { at: at(500), level: None }));
-        assert_eq!(record(&[], None, None, at(5)), Record::Nothing);
-        assert_eq!(record(&known, level(3), Some(at(100)), at(5)), Record::Conflict);
+        assert_eq!(
+            record(&known, None, None, None, at(500)),
+            Record::Add(Change { at: at(500), level: None })
+        );
+        assert_eq!(record(&[], None, None, None, at(5)), Record::Nothing);
+        assert_eq!(record(&known, level(3), Some(at(100)), None, at(5)), Record::Conflict);
+    }
+
+    #[test]
+    fn since_counts_for_the_first_record_only() {
+        let first = Record::Add(Change { at: at(10), level: level(1) });
+        assert_eq!(record(&[], level(1), None, Some(at(10)), at(50)), first);
+        let known = [Change { at: at(10), level: level(1) }];
+        assert_eq!(record(&known, level(1), None, Some(at(10)), at(90)), Record::Nothing);
+        let grown = Record::Add(Change { at: at(90), level: level(2) });
+        assert_eq!(record(&known, level(2), None, Some(at(10)), at(90)), grown);
     }
 
     #[test]

@@ -254,6 +254,10 @@ pub struct UsageFact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub at: Option<Timestamp>,
+    /// With no `at`: where the very first level of this meter begins, if earlier than now. Says nothing afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub since: Option<Timestamp>,
     /// Why it changed, one word: `Ready`, `Suspended`, `Deleted`, ...
     pub reason: String,
 }
