@@ -1,0 +1,218 @@
+//! What can be ordered, where it runs and what it costs.
+
+use crate::shared::{DataClassification, DisplayName, SimpleStatus};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A place where workloads may run.
+#[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[kube(
+    group = "siyada.cloud",
+    version = "v1alpha1",
+    kind = "Site",
+    category = "siyada",
+    doc = "A place where workloads may run: under whose law, by whom, for which data.",
+    printcolumn(name = "Country", type_ = "string", json_path = ".spec.country"),
+    printcolumn(name = "Body", type_ = "string", json_path = ".spec.operatingBody"),
+    printcolumn(name = "Class", type_ = "string", json_path = ".spec.dataClassification"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SiteSpec {
+    /// Country whose law holds there, ISO 3166-1 alpha-2.
+    #[schemars(regex(pattern = "^[A-Z]{2}$"))]
+    pub country: String,
+    /// Who runs it.
+    pub operating_body: String,
+    /// Its security qualification, as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qualification: Option<String>,
+    /// The most sensitive data it may hold.
+    pub data_classification: DataClassification,
+    /// True: orders that name no site run here.
+    #[serde(default)]
+    pub default: bool,
+    /// Labels of its nodes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Storage class of volumes; it must enforce their size and be able to grow them.
+    pub storage_class: String,
+}
+
+/// What engine family an offering is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Engine {
+    /// PostgreSQL, ordered by `PostgresInstance`.
+    PostgreSQL,
+    /// The MongoDB wire protocol over PostgreSQL, ordered by `DocumentStoreInstance`.
+    Documents,
+}
+
+/// An entry of the catalogue.
+#[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[kube(
+    group = "siyada.cloud",
+    version = "v1alpha1",
+    kind = "ServiceOffering",
+    shortname = "so",
+    category = "siyada",
+    doc = "An entry of the catalogue: an engine with its images, versions, plans and the parameters that may be set.",
+    printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
+    printcolumn(name = "Plans", type_ = "string", json_path = ".spec.plans[*].name"),
+    printcolumn(name = "Versions", type_ = "string", json_path = ".spec.versions[*].version"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceOfferingSpec {
+    /// The engine.
+    pub engine: Engine,
+    /// True: orders of this engine that name no offering mean this one.
+    #[serde(default)]
+    pub default: bool,
+    /// Its names, for people.
+    #[serde(default)]
+    pub display_name: DisplayName,
+    /// The versions, newest first.
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["version".into()]))]
+    pub versions: Vec<EngineVersion>,
+    /// The plans, smallest first.
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub plans: Vec<Plan>,
+    /// Engine parameters that an order may set; nothing else is passed on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub parameters: Vec<AllowedParameter>,
+}
+
+/// A version of an engine.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.image.matches('^[^@ ]+:[^:@/ ]+(@sha256:[0-9a-f]{64})?$')", "image must be name:tag@sha256:digest (the digest may be left out on a laptop only)"))]
+pub struct EngineVersion {
+    /// What an order names, for example `15`.
+    #[schemars(length(min = 1, max = 20))]
+    pub version: String,
+    /// Image of the database, as `name:tag@sha256:digest`.
+    #[schemars(length(max = 300))]
+    pub image: String,
+    /// Image of the document gateway, for documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway_image: Option<String>,
+    /// May it be ordered?
+    #[serde(default)]
+    pub lifecycle: Lifecycle,
+}
+
+/// Where a version is in its life.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifecycle {
+    /// May be ordered.
+    #[default]
+    Available,
+    /// May be ordered, with a warning.
+    Deprecated,
+    /// Existing instances run on; new orders are refused.
+    EndOfLife,
+}
+
+/// A size of an offering, with its price keys.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What an order names.
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"))]
+    pub name: String,
+    /// CPU of each instance, like `500m`.
+    pub cpu: String,
+    /// Memory of each instance, like `1Gi`.
+    pub memory: String,
+    /// Storage of an order that names none, and the least it may name.
+    pub storage: String,
+    /// The most storage an order may name.
+    pub maximum_storage: String,
+    /// Instances when the order wants high availability; absent: the plan does not offer it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 2, max = 5))]
+    pub high_availability_instances: Option<i32>,
+    /// Price key of one instance for one hour.
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
+    pub compute_sku: String,
+    /// Price key of one GiB of volume for one hour.
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
+    pub storage_sku: String,
+}
+
+/// An engine parameter that may be set, and to what.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AllowedParameter {
+    /// Its name in the engine.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9_.]{0,62}$"))]
+    pub name: String,
+    /// The values that may be set; empty: any whole number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub values: Vec<String>,
+}
+
+/// Unit prices in force from a date.
+#[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[kube(
+    group = "siyada.cloud",
+    version = "v1alpha1",
+    kind = "PriceList",
+    shortname = "pl",
+    category = "siyada",
+    status = "SimpleStatus",
+    doc = "Unit prices in force from a date until the next list's. Its spec never changes: publish the next one instead.",
+    printcolumn(name = "Currency", type_ = "string", json_path = ".spec.currency"),
+    printcolumn(name = "Valid from", type_ = "string", json_path = ".spec.validFrom"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+)]
+#[x_kube(validation = ("self == oldSelf", "a price list never changes: publish a new one with a later validFrom"))]
+#[serde(rename_all = "camelCase")]
+pub struct PriceListSpec {
+    /// Currency of every price.
+    #[x_kube(validation = ("self in ['MAD','EUR','USD','TND','XOF']", "currency must be one of MAD, EUR, USD, TND, XOF"))]
+    pub currency: String,
+    /// In force from this instant, RFC 3339 with its offset, like `2026-07-01T00:00:00+01:00`.
+    #[x_kube(validation = ("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$')", "validFrom must be a date and time with its offset, like 2026-07-01T00:00:00+01:00"))]
+    pub valid_from: String,
+    /// The text that gives the prices their force.
+    #[schemars(length(min = 1, max = 500))]
+    pub legal_basis: String,
+    /// The prices.
+    #[schemars(length(min = 1, max = 1000))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["sku".into()]))]
+    pub skus: Vec<SkuPrice>,
+}
+
+/// The price of one SKU.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+pub struct SkuPrice {
+    /// The price key.
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
+    pub sku: String,
+    /// What one unit is.
+    pub unit: PriceUnit,
+    /// Price of one unit, a plain decimal number with at most 8 decimals.
+    #[schemars(regex(pattern = r"^[0-9]{1,9}(\.[0-9]{1,8})?$"))]
+    pub price: String,
+}
+
+/// What a unit price is for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PriceUnit {
+    /// One instance for one hour.
+    Hour,
+    /// One GiB for one hour.
+    GibHour,
+}

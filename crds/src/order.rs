@@ -1,0 +1,237 @@
+//! The orders: what a ministry asks for, and what it is told.
+
+use crate::shared::{Amount, DataClassification};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Longest name of an order, so that every child's name fits the engine's 50 characters.
+pub const LONGEST_NAME: usize = 30;
+
+/// What every order says.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderSpec {
+    /// Entry of the catalogue; by default the default one of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offering: Option<String>,
+    /// Size, as named by the offering.
+    pub plan: String,
+    /// Version of the engine, as named by the offering.
+    #[schemars(length(min = 1, max = 20))]
+    #[x_kube(validation = ("self == oldSelf", "the version cannot be changed yet: order a new instance with the other version"))]
+    pub version: String,
+    /// Size of the volume, like `10Gi`; by default the plan's. It may grow, never shrink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))", "storage must be a size greater than zero, like 10Gi"))]
+    #[x_kube(validation = ("!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0", "storage can grow but never shrink: order a smaller instance and move the data"))]
+    pub storage: Option<String>,
+    /// True: standbys that take over, if the plan offers them.
+    #[serde(default)]
+    pub high_availability: bool,
+    /// How sensitive the data is. It decides where it may run.
+    #[x_kube(validation = ("self == oldSelf", "the data classification cannot be changed: order a new instance and move the data"))]
+    pub data_classification: DataClassification,
+    /// Where to run; by default the platform's default site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self == oldSelf", "the site cannot be changed: order a new instance there and move the data"))]
+    pub site: Option<String>,
+    /// Who may connect, beside this namespace.
+    #[serde(default)]
+    pub network: NetworkSpec,
+    /// True: stops the compute and keeps the data; storage is billed on.
+    #[serde(default)]
+    pub suspend: bool,
+    /// True: the API server refuses to delete the order.
+    #[serde(default = "yes")]
+    pub deletion_protection: bool,
+    /// What becomes of the data when the order is deleted.
+    #[serde(default)]
+    pub on_deletion: OnDeletion,
+    /// Where the cost is booked; by default where the tenant books.
+    #[serde(default)]
+    pub cost_allocation: CostAllocation,
+    /// The order is refused when its price a month is above this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_monthly_cost: Option<Amount>,
+    /// Engine parameters, of those that the offering allows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub parameters: Vec<Parameter>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Who may connect.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSpec {
+    /// Namespaces whose pods may connect, beside the order's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub allowed_namespaces: Vec<String>,
+}
+
+/// What becomes of the data when the order is deleted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeletion {
+    /// Compute stops, the data is kept and its storage is billed on.
+    #[default]
+    Retain,
+    /// The data is removed.
+    Delete,
+}
+
+/// Where the cost is booked.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CostAllocation {
+    /// Cost centre.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub cost_centre: Option<String>,
+    /// Budget line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub budget_line: Option<String>,
+    /// The administration's own reference, such as a commitment number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 100))]
+    pub reference: Option<String>,
+}
+
+/// An engine parameter.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name in the engine.
+    pub name: String,
+    /// Its value, as text.
+    #[schemars(length(max = 200))]
+    pub value: String,
+}
+
+/// What an order is told. Never a secret, and nothing that changes by itself.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderStatus {
+    /// Generation of the spec this speaks about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// One word, for people only; programs read the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+    /// The conditions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// The Secret that a client connects with, beside the order (servicebinding.io).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Binding>,
+    /// Where a client connects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<Endpoint>,
+    /// Version that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Plan that is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Site it runs on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// What it costs at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Cost>,
+    /// The engine object that serves it, for the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_ref: Option<EngineRef>,
+}
+
+/// The Secret that a client connects with.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Its name, in the order's namespace.
+    pub name: String,
+}
+
+/// Where a client connects.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `rw`.
+    pub role: String,
+    /// Name to connect to; the certificate carries it.
+    pub host: String,
+    /// TCP port.
+    pub port: i32,
+}
+
+/// What an order costs at most.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Cost {
+    /// ISO 4217 code.
+    pub currency: String,
+    /// Price of the longest month, 745 hours.
+    pub maximum_monthly: String,
+    /// The list it was priced with.
+    pub price_list: String,
+}
+
+/// The engine object that serves an order.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+pub struct EngineRef {
+    /// Its namespace, which the platform owns.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+macro_rules! order_kind {
+    ($spec:ident, $kind:literal, $short:literal, $doc:literal) => {
+        #[doc = $doc]
+        #[derive(CustomResource, Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq)]
+        #[kube(
+            group = "siyada.cloud",
+            version = "v1alpha1",
+            kind = $kind,
+            shortname = $short,
+            category = "siyada",
+            namespaced,
+            status = "OrderStatus",
+            doc = $doc,
+            validation = ("self.metadata.name.size() <= 30", "the name of an order has at most 30 characters, so that the names of its parts fit the engine's limit"),
+            validation = ("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')", "the name of an order begins with a letter and has only a-z, 0-9 and '-'"),
+            validation = ("has(self.spec.storage) || !has(oldSelf.spec.storage)", "storage cannot be removed once it was set: it may grow, never shrink"),
+            validation = ("has(self.spec.site) == has(oldSelf.spec.site)", "the site cannot be changed: order a new instance there and move the data"),
+            validation = ("has(self.spec.offering) == has(oldSelf.spec.offering) && (!has(self.spec.offering) || self.spec.offering == oldSelf.spec.offering)", "the offering cannot be changed: order a new instance and move the data"),
+            printcolumn(name = "Plan", type_ = "string", json_path = ".spec.plan"),
+            printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
+            printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+            printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+            printcolumn(name = "Cost/month", type_ = "string", json_path = ".status.cost.maximumMonthly"),
+            printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+            printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoints[0].host", priority = 1),
+            printcolumn(name = "Site", type_ = "string", json_path = ".status.site", priority = 1),
+            printcolumn(name = "Class", type_ = "string", json_path = ".spec.dataClassification", priority = 1),
+            printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+        )]
+        pub struct $spec {
+            /// The order.
+            #[serde(flatten)]
+            pub order: OrderSpec,
+        }
+    };
+}
+
+order_kind!(PostgresInstanceSpec, "PostgresInstance", "pgi", "An order for a managed PostgreSQL database.");
+order_kind!(
+    DocumentStoreInstanceSpec,
+    "DocumentStoreInstance",
+    "dsi",
+    "An order for a managed document store that MongoDB clients connect to."
+);
