@@ -15,8 +15,10 @@ pub const LONGEST_NAME: usize = 30;
 pub struct OrderSpec {
     /// Entry of the catalogue; by default the default one of the kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     pub offering: Option<String>,
     /// Size, as named by the offering.
+    #[schemars(length(min = 1, max = 63))]
     pub plan: String,
     /// Version of the engine, as named by the offering.
     #[schemars(length(min = 1, max = 20))]
@@ -24,6 +26,7 @@ pub struct OrderSpec {
     pub version: String,
     /// Size of the volume, like `10Gi`; by default the plan's. It may grow, never shrink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
     #[x_kube(validation = ("isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))", "storage must be a size greater than zero, like 10Gi"))]
     #[x_kube(validation = ("!isQuantity(self) || !isQuantity(oldSelf) || quantity(self).compareTo(quantity(oldSelf)) >= 0", "storage can grow but never shrink: order a smaller instance and move the data"))]
     pub storage: Option<String>,
@@ -35,6 +38,7 @@ pub struct OrderSpec {
     pub data_classification: DataClassification,
     /// Where to run; by default the platform's default site.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
     #[x_kube(validation = ("self == oldSelf", "the site cannot be changed: order a new instance there and move the data"))]
     pub site: Option<String>,
     /// Who may connect, beside this namespace.

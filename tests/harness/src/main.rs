@@ -1,2 +1,66 @@
-//! .
-fn main() {}
+//! `harness`: a real Kubernetes with a real database engine on one machine, from source and Debian packages alone.
+//!
+//! Everything runs in a network namespace of its own, is reachable from the host on one port of 127.0.0.1, and
+//! leaves the machine as it was after `harness down --purge`.
+
+mod archive;
+mod arguments;
+mod binaries;
+mod cache;
+mod cgroup;
+mod command;
+mod component;
+mod config;
+mod containerd;
+mod debian;
+mod down;
+mod engine;
+mod exec;
+mod images;
+mod load;
+mod mounts;
+mod network;
+mod pki;
+mod place;
+mod process;
+mod provisioner;
+mod quantity;
+mod say;
+mod status;
+mod up;
+mod volume;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use arguments::{Arguments, Verb};
+use place::Place;
+
+fn main() -> ExitCode {
+    match Arguments::parse(std::env::args().skip(1)).and_then(run) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("harness: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<ExitCode> {
+    let place = || Place::find(&arguments.name);
+    match arguments.verb {
+        Verb::Help => print!("{}", arguments::HELP),
+        Verb::Deps => debian::install_missing()?,
+        Verb::Build => drop(binaries::ensure(&Place::checkout()?)?),
+        Verb::Images => drop(images::ensure(&binaries::ensure(&Place::checkout()?)?)?),
+        Verb::Up { node } => up::up(&place()?, node)?,
+        Verb::Load => load::load(&place()?)?,
+        Verb::Down { purge } => down::down(&place()?, purge)?,
+        Verb::Status => return status::status(&place()?),
+        Verb::Logs { ref component, follow } => return status::logs(&place()?, component.as_deref(), follow),
+        Verb::Exec { ref command } => return exec::inside(&place()?, command),
+        Verb::Tool { ref tool, ref arguments } => return exec::tool(&place()?, tool, arguments),
+        Verb::Provisioner => provisioner::run(&place()?)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
