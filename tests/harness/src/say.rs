@@ -1,0 +1,30 @@
+//! What the person at the terminal reads: one line per step, with its time.
+
+use std::time::Instant;
+
+/// Prints a line of progress.
+pub fn say(line: impl AsRef<str>) {
+    eprintln!("{}", line.as_ref());
+}
+
+/// A step being timed.
+pub struct Step {
+    began: Instant,
+}
+
+impl Step {
+    /// Starts the clock.
+    pub fn begin() -> Self {
+        Self { began: Instant::now() }
+    }
+
+    /// Prints what was done and how long it took.
+    pub fn done(&self, what: impl AsRef<str>) {
+        say(format!("  {:>6.1} s  {}", self.began.elapsed().as_secs_f64(), what.as_ref()));
+    }
+
+    /// Whole seconds since the start.
+    pub fn seconds(&self) -> u64 {
+        self.began.elapsed().as_secs()
+    }
+}
