@@ -12,6 +12,7 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
   harness up [--no-node]               start the cluster, or repair what is dead of it
   harness load                         put our own images on the node, if they changed
   harness exec -- COMMAND...           run a command where service names resolve and pods can be reached
+  harness trial -- COMMAND...          the same on a fresh cluster with our images, deleted afterwards
   harness kubectl|helm ARGUMENTS...    the cached kubectl or helm, on this cluster
   harness status                       every component, its process and its log
   harness logs [COMPONENT] [-f]        the end of the logs
@@ -54,6 +55,11 @@ pub enum Verb {
     },
     /// Run a command inside the network namespace.
     Exec {
+        /// Program and arguments.
+        command: Vec<String>,
+    },
+    /// Run a command on a fresh cluster, then delete the cluster.
+    Trial {
         /// Program and arguments.
         command: Vec<String>,
     },
@@ -100,6 +106,7 @@ impl Arguments {
                 Verb::Logs { component: words.pop(), follow }
             }
             "exec" => Verb::Exec { command: take_command(&mut words)? },
+            "trial" => Verb::Trial { command: take_command(&mut words)? },
             "kubectl" | "helm" => Verb::Tool { tool: verb, arguments: std::mem::take(&mut words) },
             "provisioner" => Verb::Provisioner,
             other => bail!("unknown command {other:?}; `harness help` lists them"),

@@ -31,10 +31,10 @@ pub fn import(
     archive: impl FnOnce() -> Result<std::path::PathBuf>,
 ) -> Result<(String, bool)> {
     let mark = place.state("containerd").join(format!("{}.imported", name.replace(['/', ':'], "_")));
-    if fs::read_to_string(&mark).is_ok_and(|last| last == source) {
-        if let Some(digest) = digest(place, binaries, name)? {
-            return Ok((reference(name, &digest), false));
-        }
+    if fs::read_to_string(&mark).is_ok_and(|last| last == source)
+        && let Some(digest) = digest(place, binaries, name)?
+    {
+        return Ok((reference(name, &digest), false));
     }
     let archive = archive()?;
     output(ctr(place, binaries).args(["images", "import"]).arg(&archive)).with_context(|| {

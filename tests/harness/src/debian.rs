@@ -14,7 +14,6 @@ const PACKAGES: [&str; 17] = [
     "ca-certificates",
     "conntrack",
     "containernetworking-plugins",
-    "e2fsprogs",
     "gcc",
     "iproute2",
     "iptables",
@@ -28,6 +27,7 @@ const PACKAGES: [&str; 17] = [
     "runc",
     "socat",
     "util-linux",
+    "xfsprogs",
 ];
 
 /// Installs what is missing. Without root it says what to type instead.

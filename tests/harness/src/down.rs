@@ -30,6 +30,8 @@ pub fn down(place: &Place, purge: bool) -> Result<()> {
     }
     let lock = if place.state.exists() { Some(cache::lock(&place.state("lock"))?) } else { None };
     let mut did = Vec::new();
+    // Read before containerd tidies up what names them.
+    let sockets = shim_sockets(place);
     // From the outside in: nothing may start containers while they are ended.
     let (servers, workers): (Vec<Component>, Vec<Component>) =
         ALL.into_iter().rev().partition(|component| is_server(*component));
@@ -37,7 +39,6 @@ pub fn down(place: &Place, purge: bool) -> Result<()> {
     note(&mut did, kill_containers(place)?, "container processes");
     note(&mut did, stop(place, &servers)?, "servers");
     note(&mut did, kill_members(place)?, "other processes in the network namespace");
-    let sockets = shim_sockets(place);
     note(&mut did, unmount(place)?, "mounts");
     note(&mut did, volume::free_loop_devices(&place.state), "loop devices");
     note(&mut did, usize::from(network::remove(place)?), "network namespace");

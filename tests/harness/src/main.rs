@@ -27,6 +27,7 @@ mod provisioner;
 mod quantity;
 mod say;
 mod status;
+mod trial;
 mod up;
 mod volume;
 
@@ -59,6 +60,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Status => return status::status(&place()?),
         Verb::Logs { ref component, follow } => return status::logs(&place()?, component.as_deref(), follow),
         Verb::Exec { ref command } => return exec::inside(&place()?, command),
+        Verb::Trial { ref command } => return trial::trial(&place()?, command),
         Verb::Tool { ref tool, ref arguments } => return exec::tool(&place()?, tool, arguments),
         Verb::Provisioner => provisioner::run(&place()?)?,
     }

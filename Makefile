@@ -1,0 +1,60 @@
+# From a bare Debian 12 with Rust and Go: `make demo` to see it, `make test` to check it. Most targets need root.
+
+HARNESS := target/debug/harness
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help harness build check test demo up down status logs bench soak
+
+# this list
+help:
+	@awk '/^# /{text=substr($$0,3)} /^[a-z]+:/{split($$1,t,":"); if (text && t[1] != "help") printf "  make %-8s %s\n", t[1], text; text=""}' Makefile
+
+# the tool that makes clusters, the Debian packages it needs, and nothing else
+harness:
+	cargo build --quiet --package siyada-harness
+	$(HARNESS) deps
+
+# everything compiled: third-party programs, container images, our own programs
+build: harness
+	$(HARNESS) build
+	$(HARNESS) images
+	cargo build --workspace
+
+# lints and every test that needs no cluster, in minutes
+check: harness
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test --workspace
+
+# everything CI runs: `check`, then the stories on a real cluster of their own, which is deleted afterwards
+test: check build
+	$(HARNESS) trial --name test -- target/debug/stories
+
+# a running platform with the examples applied; says where to look, and stays
+demo: up
+	$(HARNESS) exec -- target/debug/demo
+
+# the cluster, with our programs loaded; again to repair it or after a change
+up: build
+	$(HARNESS) up
+	$(HARNESS) load
+
+# all of the cluster gone, its databases too; compiled programs and images stay in the cache
+down: harness
+	$(HARNESS) down --purge
+
+# every component, its process and its log
+status: harness
+	$(HARNESS) status
+
+# the end of every log
+logs: harness
+	$(HARNESS) logs
+
+# how close we come to what the API server can do, as a table and JSON
+bench: build
+	$(HARNESS) trial --name bench -- target/debug/bench
+
+# the crash, kill and fault matrices in full; hours
+soak: build
+	$(HARNESS) trial --name soak -- target/debug/soak
