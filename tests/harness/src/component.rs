@@ -12,7 +12,7 @@ use crate::config::API_PORT;
 use crate::network::NODE_IP;
 use crate::pki;
 use crate::place::{Place, key};
-use crate::process::Identity;
+use crate::process::{self, Identity};
 
 /// A log longer than this is put aside when its component is started again.
 const LOG_BYTES_MAX: u64 = 50_000_000;
@@ -96,7 +96,9 @@ impl Component {
             Some(running) if !running.stop(10) => {
                 bail!("failed to stop {}, pid {}", self.name(), running.pid)
             }
-            _ => {}
+            Some(_) => {}
+            // A crash between start and note, or a lost note: one must never run twice.
+            None => stop_all(with_command_line(&words)),
         }
         self.start(setting, &words, &hash)?;
         Ok(true)
@@ -169,7 +171,7 @@ impl Component {
             ]),
             Self::RelayOutside => {
                 let listen = format!("TCP-LISTEN:{},bind=127.0.0.1,fork,reuseaddr", setting.host_port);
-                words(["socat", &listen, &format!("UNIX-CONNECT:{socket}")])
+                words(["socat", &listen, &relay_target(place)])
             }
             Self::ControllerManager => controller_manager(setting),
             Self::Scheduler => {
@@ -197,6 +199,28 @@ impl Component {
             }
             Self::Provisioner => words([own().as_str(), "provisioner", "--name", &place.name]),
         }
+    }
+}
+
+/// Every process with exactly this command line. It holds our own paths, so none of another cluster's can have it.
+fn with_command_line(words: &[String]) -> Vec<u32> {
+    process::all().into_iter().filter(|pid| process::command_line(*pid) == words).collect()
+}
+
+/// Every process of the relay on the host, which has one per connection, whatever port it listens on.
+pub fn outside_relays(place: &Place) -> Vec<u32> {
+    let target = relay_target(place);
+    process::all().into_iter().filter(|pid| process::command_line(*pid).last() == Some(&target)).collect()
+}
+
+fn relay_target(place: &Place) -> String {
+    format!("UNIX-CONNECT:{}", place.run("api.sock").display())
+}
+
+/// Ends processes that no process file names.
+pub fn stop_all(pids: Vec<u32>) {
+    for stray in pids.into_iter().filter_map(|pid| Identity::of(pid, "-")) {
+        stray.stop(5);
     }
 }
 

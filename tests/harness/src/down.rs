@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::cache;
 use crate::cgroup;
 use crate::command::wait_until;
-use crate::component::{ALL, Component};
+use crate::component::{ALL, Component, outside_relays};
 use crate::mounts;
 use crate::network;
 use crate::place::Place;
@@ -39,6 +39,11 @@ pub fn down(place: &Place, purge: bool) -> Result<()> {
     note(&mut did, kill_containers(place)?, "container processes");
     note(&mut did, stop(place, &servers)?, "servers");
     note(&mut did, kill_members(place)?, "other processes in the network namespace");
+    note(
+        &mut did,
+        kill_all("relays", || outside_relays(place).into_iter().collect())?,
+        "connections from the host",
+    );
     note(&mut did, unmount(place)?, "mounts");
     note(&mut did, volume::free_loop_devices(&place.state), "loop devices");
     note(&mut did, usize::from(network::remove(place)?), "network namespace");

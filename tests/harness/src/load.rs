@@ -13,7 +13,7 @@ use crate::component::Component;
 use crate::containerd::{import, source_of};
 use crate::images;
 use crate::place::Place;
-use crate::say::say;
+use crate::say::{print, say};
 
 const PROGRAMS: [&str; 2] = ["siyada-operator", "siyada-api"];
 
@@ -34,7 +34,7 @@ pub fn load(place: &Place) -> Result<()> {
         let (reference, fresh) =
             import(place, &binaries, &name, &source, || build(place, &path, program, &name, &base))?;
         say(format!("{name} {}", if fresh { "loaded" } else { "unchanged" }));
-        println!("{reference}");
+        print(&format!("{reference}\n"));
     }
     Ok(())
 }

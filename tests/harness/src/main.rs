@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Result<ExitCode> {
     let place = || Place::find(&arguments.name);
     match arguments.verb {
-        Verb::Help => print!("{}", arguments::HELP),
+        Verb::Help => say::print(arguments::HELP),
         Verb::Deps => debian::install_missing()?,
         Verb::Build => drop(binaries::ensure(&Place::checkout()?)?),
         Verb::Images => drop(images::ensure(&binaries::ensure(&Place::checkout()?)?)?),

@@ -1,10 +1,16 @@
 //! What the person at the terminal reads: one line per step, with its time.
 
+use std::io::Write;
 use std::time::Instant;
 
 /// Prints a line of progress.
 pub fn say(line: impl AsRef<str>) {
     eprintln!("{}", line.as_ref());
+}
+
+/// Prints a result. A reader that went away, such as `head`, is no fault of ours.
+pub fn print(text: &str) {
+    let _reader_gone = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// A step being timed.

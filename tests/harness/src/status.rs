@@ -10,6 +10,7 @@ use crate::command::output;
 use crate::component::{ALL, named};
 use crate::exec::kubectl;
 use crate::place::Place;
+use crate::say::print;
 
 /// Prints a line per component, then node and engine. Fails (exit code 1) unless all run.
 pub fn status(place: &Place) -> Result<ExitCode> {
@@ -21,21 +22,27 @@ pub fn status(place: &Place) -> Result<ExitCode> {
             None => ("-".into(), "dead"),
         };
         dead += usize::from(state == "dead");
-        println!("{:<24} {pid:>8}  {state:<8} {}", component.name(), place.log(component.name()).display());
+        print(&format!(
+            "{:<24} {pid:>8}  {state:<8} {}\n",
+            component.name(),
+            place.log(component.name()).display()
+        ));
     }
     if dead > 0 {
-        println!("{dead} not running; `harness up{}` starts what is missing", place.flag());
+        print(&format!("{dead} not running; `harness up{}` starts what is missing\n", place.flag()));
         return Ok(ExitCode::FAILURE);
     }
     let binaries = binaries::ensure(&place.checkout)?;
     let show = |arguments: &[&str]| {
-        output(kubectl(place, &binaries).args(arguments)).unwrap_or_else(|error| format!("{error}\n"))
+        let answer =
+            output(kubectl(place, &binaries).args(arguments)).unwrap_or_else(|error| format!("{error:#}\n"));
+        print(&format!("\n{answer}"));
     };
     if node {
-        print!("\n{}", show(&["get", "nodes", "-o", "wide"]));
-        print!("\n{}", show(&["get", "deployments", "--all-namespaces"]));
+        show(&["get", "nodes", "-o", "wide"]);
+        show(&["get", "deployments", "--all-namespaces"]);
     }
-    println!("\nexport KUBECONFIG={}", place.kubeconfig().display());
+    print(&format!("\nexport KUBECONFIG={}\n", place.kubeconfig().display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ use crate::binaries;
 use crate::cache;
 use crate::cgroup;
 use crate::command::{feed, succeeds, wait_until};
-use crate::component::{ALL, Component, Setting};
+use crate::component::{ALL, Component, Setting, outside_relays, stop_all};
 use crate::config::{self, DOMAIN};
 use crate::containerd;
 use crate::engine;
@@ -144,6 +144,9 @@ fn host_port(place: &Place) -> Result<u16> {
     let last: Option<u16> = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
     let free =
         |port: u16| TcpListener::bind(("127.0.0.1", port)).ok().and_then(|socket| socket.local_addr().ok());
+    if Component::RelayOutside.running(place).is_none() {
+        stop_all(outside_relays(place));
+    }
     let ours = last.filter(|_| Component::RelayOutside.running(place).is_some());
     let port = ours
         .or_else(|| [last?, HOST_PORT].into_iter().find_map(|port| Some(free(port)?.port())))
