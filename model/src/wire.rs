@@ -288,6 +288,24 @@ pub struct Checkpoint {
     pub complete: bool,
 }
 
+/// `GET /v1/collectors/{id}`, and the answer to a [`Checkpoint`]: a collector as on record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CollectorRecord {
+    /// Which collector.
+    pub collector: String,
+    /// The highest epoch it reported with; a lower one is refused.
+    pub epoch: i64,
+    /// Everything before this instant was reported; absent until the first complete checkpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub watermark: Option<Timestamp>,
+    /// When it last reported anything.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub last_seen: Timestamp,
+}
+
 /// `GET /v1/tenants/{tenant}/quota`: what a tenant and everything below it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
