@@ -28,7 +28,7 @@ check: harness
 
 # everything CI runs: `check`, then the stories on a real cluster of their own, which is deleted afterwards
 test: check build
-	$(HARNESS) trial --name test -- target/debug/stories
+	$(HARNESS) trial --name ci -- target/debug/stories
 
 # a running platform with the examples applied; says where to look, and stays
 demo: up

@@ -20,6 +20,7 @@ use crate::volume;
 
 /// Long enough for etcd and the API server to end by themselves; they are made to after it.
 const GRACE_SECONDS: u64 = 5;
+const CNI_RESULTS: &str = "/var/lib/cni/results";
 /// Rounds of killing: a container may start a process between the look and the kill.
 const ROUNDS: usize = 10;
 
@@ -54,6 +55,7 @@ pub fn down(place: &Place, purge: bool) -> Result<()> {
     }
     note(&mut did, remove_files(&sockets), "shim sockets");
     note(&mut did, remove_files(&container_logs(place)), "log links");
+    note(&mut did, remove_files(&address_records(place)), "address records");
     remove_tree(&place.run)?;
     drop(lock);
     if purge {
@@ -176,6 +178,24 @@ fn container_logs(place: &Place) -> Vec<PathBuf> {
     entries.filter(|link| fs::read_link(link).is_ok_and(|target| target.starts_with(&place.state))).collect()
 }
 
+/// The CNI library notes every pod's addresses in a directory of the machine. Ours are named after our network; the
+/// loopback's are not, but share the pod's id with one that is.
+fn address_records(place: &Place) -> Vec<PathBuf> {
+    let names = fs::read_dir(CNI_RESULTS)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names: Vec<String> = names.collect();
+    our_records(&names, &place.id).into_iter().map(|name| Path::new(CNI_RESULTS).join(name)).collect()
+}
+
+fn our_records<'a>(names: &'a [String], network: &str) -> Vec<&'a String> {
+    let pod = |name: &'a String| name.strip_prefix(network)?.strip_prefix('-')?.strip_suffix("-eth0");
+    let pods: BTreeSet<&str> = names.iter().filter_map(pod).collect();
+    let loopback = |name: &'a String| name.strip_prefix("cni-loopback-")?.strip_suffix("-lo");
+    names.iter().filter(|name| pod(name).or(loopback(name)).is_some_and(|id| pods.contains(id))).collect()
+}
+
 fn remove_files(files: &[PathBuf]) -> usize {
     files.iter().filter(|file| fs::remove_file(file).is_ok()).count()
 }
@@ -216,5 +236,13 @@ mod tests {
         for (line, expect) in cases {
             assert_eq!(is_shim(&words(line), socket), expect, "{line}");
         }
+    }
+
+    #[test]
+    fn address_records_of_other_clusters_stay() {
+        let names =
+            ["siyada-a-1-p1-eth0", "cni-loopback-p1-lo", "siyada-b-1-p2-eth0", "cni-loopback-p2-lo", "other"];
+        let names = names.map(String::from);
+        assert_eq!(our_records(&names, "siyada-a-1"), ["siyada-a-1-p1-eth0", "cni-loopback-p1-lo"]);
     }
 }

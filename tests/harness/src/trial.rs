@@ -57,11 +57,12 @@ fn report(place: &Place) {
         say(format!("--- {}\n{}", component.name(), tail(&text, LINES)));
     }
     if let Ok(binaries) = binaries::ensure(&place.checkout) {
-        for what in ["pods", "events"] {
-            let list =
-                output(kubectl(place, &binaries).args(["get", what, "--all-namespaces", "-o", "wide"]));
+        let pods = ["get", "pods", "--all-namespaces", "-o", "wide"].as_slice();
+        let warnings = ["get", "events", "--all-namespaces", "--field-selector=type!=Normal"].as_slice();
+        for (what, arguments) in [("pods", pods), ("warnings", warnings)] {
+            let list = output(kubectl(place, &binaries).args(arguments));
             let text = list.unwrap_or_else(|error| format!("{error:#}"));
-            let _kept_only = fs::write(place.log(what), &text);
+            let _shown_anyway = fs::write(place.log(what), &text);
             say(format!("--- {what}\n{}", tail(&text, 30)));
         }
     }
