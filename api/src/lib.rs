@@ -19,3 +19,10 @@ pub mod store;
 
 pub use routes::app;
 pub use state::App;
+
+/// Makes `ring` the TLS provider of the process. To be called first; once more is no error.
+pub fn install_tls_provider() {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("the TLS provider was installed already");
+    }
+}

@@ -1,0 +1,206 @@
+//! Who may do what: the only file where it is decided.
+//!
+//! [`TABLE`] names every route with the right it needs; a route that is not in it answers 404 whoever asks.
+
+use crate::auth::Caller;
+use crate::error::Error;
+use axum::http::Method;
+use serde::Serialize;
+use siyada_model::wire::{Access, Role, code};
+use std::collections::BTreeSet;
+use utoipa::ToSchema;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Nothing: health and the description of the api.
+    Open,
+    /// A token that is accepted.
+    SignedIn,
+    /// Any role in the tenant that the request names, or a role on the platform; else the tenant is not found.
+    InTenant,
+    /// A role on the platform.
+    Oversee,
+    /// To be the operator.
+    Operate,
+}
+
+/// A route and what it asks.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The method.
+    pub method: Method,
+    /// The template of the path.
+    pub path: &'static str,
+    /// What it asks.
+    pub right: Right,
+}
+
+const fn rule(method: Method, path: &'static str, right: Right) -> Rule {
+    Rule { method, path, right }
+}
+
+/// Every route there is.
+pub const TABLE: &[Rule] = &[
+    rule(Method::GET, "/healthz", Right::Open),
+    rule(Method::GET, "/readyz", Right::Open),
+    rule(Method::GET, "/v1/openapi.json", Right::Open),
+    rule(Method::GET, "/v1/whoami", Right::SignedIn),
+    rule(Method::GET, "/v1/price-lists", Right::SignedIn),
+    rule(Method::PUT, "/v1/price-lists/{name}", Right::Operate),
+    rule(Method::DELETE, "/v1/price-lists/{name}", Right::Operate),
+    rule(Method::GET, "/v1/tenants/{tenant}", Right::InTenant),
+    rule(Method::PUT, "/v1/tenants/{tenant}", Right::Operate),
+    rule(Method::DELETE, "/v1/tenants/{tenant}", Right::Operate),
+    rule(Method::GET, "/v1/tenants/{tenant}/quota", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/reservations", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/usage", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/intervals", Right::InTenant),
+    rule(Method::POST, "/v1/quotes", Right::InTenant),
+    rule(Method::GET, "/v1/reservations", Right::Oversee),
+    rule(Method::PUT, "/v1/reservations/{uid}", Right::Operate),
+    rule(Method::DELETE, "/v1/reservations/{uid}", Right::Operate),
+    rule(Method::POST, "/v1/usage", Right::Operate),
+    rule(Method::POST, "/v1/usage/checkpoints", Right::Operate),
+    rule(Method::GET, "/v1/collectors/{id}", Right::Oversee),
+];
+
+/// What `method` on the route `path` asks; nothing when it is not declared.
+pub fn required(method: &Method, path: &str) -> Option<Right> {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    TABLE.iter().find(|rule| rule.method == method && rule.path == path).map(|rule| rule.right)
+}
+
+/// A role for the whole platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PlatformRole {
+    /// The operator of the cluster: pushes what the cluster knows.
+    Operator,
+    /// National finance: reads everything.
+    Finance,
+    /// Auditor: reads everything.
+    Auditor,
+    /// Administrator of the platform: reads everything.
+    Admin,
+}
+
+/// Who has which role on the platform: subjects or groups.
+#[derive(Clone, Debug, Default)]
+pub struct Platform {
+    /// Who is the operator.
+    pub operator: Vec<String>,
+    /// Who is national finance.
+    pub finance: Vec<String>,
+    /// Who audits.
+    pub auditor: Vec<String>,
+    /// Who administers the platform.
+    pub admin: Vec<String>,
+}
+
+fn is_among(caller: &Caller, names: &[String]) -> bool {
+    names.iter().any(|name| *name == caller.subject || caller.groups.contains(name))
+}
+
+impl Platform {
+    /// The roles of `caller` on the platform.
+    pub fn roles(&self, caller: &Caller) -> BTreeSet<PlatformRole> {
+        let named = [
+            (PlatformRole::Operator, &self.operator),
+            (PlatformRole::Finance, &self.finance),
+            (PlatformRole::Auditor, &self.auditor),
+            (PlatformRole::Admin, &self.admin),
+        ];
+        named.into_iter().filter(|(_, names)| is_among(caller, names)).map(|(role, _)| role).collect()
+    }
+}
+
+/// Whether a caller with these roles may use a route. Rights in a tenant are decided by [`in_tenant`] once the tenant
+/// is known.
+///
+/// # Errors
+/// Forbidden, for routes of the platform.
+pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Error> {
+    let admitted = match right {
+        Right::Open | Right::SignedIn | Right::InTenant => true,
+        Right::Oversee => !platform.is_empty(),
+        Right::Operate => platform.contains(&PlatformRole::Operator),
+    };
+    if admitted {
+        return Ok(());
+    }
+    Err(Error::refuse(code::FORBIDDEN, "this route is for the platform; GET /v1/whoami shows who you are"))
+}
+
+/// The roles that `caller` has in a tenant by the access lists of its chain: a role above holds below.
+pub fn roles_in(caller: &Caller, chain: &[Vec<Access>]) -> BTreeSet<Role> {
+    chain.iter().flatten().filter(|a| is_among(caller, &a.groups)).map(|a| a.role).collect()
+}
+
+/// Whether `caller` may see a tenant, given the access lists of its chain.
+pub fn in_tenant(caller: &Caller, platform: &BTreeSet<PlatformRole>, chain: &[Vec<Access>]) -> bool {
+    !platform.is_empty() || !roles_in(caller, chain).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(subject: &str, groups: &[&str]) -> Caller {
+        Caller { subject: subject.to_owned(), groups: groups.iter().map(|g| (*g).to_owned()).collect() }
+    }
+    fn access(role: Role, group: &str) -> Vec<Access> {
+        vec![Access { role, groups: vec![group.to_owned()] }]
+    }
+
+    #[test]
+    fn what_is_not_declared_asks_for_nothing_because_it_does_not_exist() {
+        let check = |method, path, expect| assert_eq!(required(&method, path), expect, "{method} {path}");
+        check(Method::GET, "/healthz", Some(Right::Open));
+        check(Method::HEAD, "/healthz", Some(Right::Open));
+        check(Method::DELETE, "/v1/tenants/{tenant}", Some(Right::Operate));
+        check(Method::POST, "/v1/tenants/{tenant}", None);
+        check(Method::GET, "/v1/secrets", None);
+    }
+
+    #[test]
+    fn platform_roles_come_from_subjects_and_groups() {
+        let platform = Platform {
+            operator: vec!["system:serviceaccount:siyada-system:siyada-operator".to_owned()],
+            auditor: vec!["auditors".to_owned()],
+            ..Platform::default()
+        };
+        let check = |caller: Caller, expect: &[PlatformRole]| {
+            assert_eq!(platform.roles(&caller).into_iter().collect::<Vec<_>>(), expect);
+        };
+        check(caller("system:serviceaccount:siyada-system:siyada-operator", &[]), &[PlatformRole::Operator]);
+        check(caller("amina", &["auditors"]), &[PlatformRole::Auditor]);
+        check(caller("amina", &["auditor"]), &[]);
+    }
+
+    #[test]
+    fn only_the_operator_operates_and_only_the_platform_oversees() {
+        let check = |right, roles: &[PlatformRole], expect: bool| {
+            let roles = roles.iter().copied().collect();
+            assert_eq!(admit(right, &roles).is_ok(), expect, "{right:?} {roles:?}");
+        };
+        check(Right::Operate, &[PlatformRole::Operator], true);
+        check(Right::Operate, &[PlatformRole::Admin, PlatformRole::Finance, PlatformRole::Auditor], false);
+        check(Right::Oversee, &[PlatformRole::Auditor], true);
+        check(Right::Oversee, &[], false);
+        check(Right::SignedIn, &[], true);
+    }
+
+    #[test]
+    fn a_role_above_holds_below_and_nowhere_else() {
+        let chain = [access(Role::Finance, "treasury"), access(Role::Requester, "interior-apps")];
+        let check = |caller: Caller, expect: &[Role]| {
+            assert_eq!(roles_in(&caller, &chain).into_iter().collect::<Vec<_>>(), expect);
+            assert_eq!(in_tenant(&caller, &BTreeSet::new(), &chain), !expect.is_empty());
+        };
+        check(caller("a", &["treasury"]), &[Role::Finance]);
+        check(caller("interior-apps", &[]), &[Role::Requester]);
+        check(caller("a", &["interior"]), &[]);
+        assert!(in_tenant(&caller("a", &[]), &BTreeSet::from([PlatformRole::Auditor]), &chain));
+    }
+}

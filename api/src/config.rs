@@ -1,0 +1,173 @@
+//! The command line. Every option can be given by an environment variable instead.
+
+use crate::access::Platform;
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The ledger of Siyada.
+#[derive(Debug, Parser)]
+#[command(name = "siyada-api", version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the api.
+    Serve(Box<Serve>),
+    /// Bring the schema of the database up to date, and stop.
+    Migrate(DatabaseArgs),
+    /// Print the description of the api.
+    Openapi,
+    /// Print the version.
+    Version,
+}
+
+/// Which database.
+#[derive(Clone, Debug, Args)]
+#[group(id = "database", required = true, multiple = true)]
+pub struct DatabaseArgs {
+    /// URL of the PostgreSQL (15 or newer) that holds the ledger. Over a network only with sslmode=verify-full, which
+    /// --database-ca implies.
+    #[arg(long, env = "SIYADA_DATABASE_URL", hide_env_values = true, conflicts_with = "embedded_postgres")]
+    pub database_url: Option<String>,
+    /// File with the certificate authority of the database; implies sslmode=verify-full.
+    #[arg(long, env = "SIYADA_DATABASE_CA", requires = "database_url")]
+    pub database_ca: Option<PathBuf>,
+    /// Run a private PostgreSQL with its data in this directory: for a laptop and for tests.
+    #[arg(long, env = "SIYADA_EMBEDDED_POSTGRES", value_name = "DIR")]
+    pub embedded_postgres: Option<PathBuf>,
+    /// Let the private PostgreSQL lose data when the machine stops: only for tests.
+    #[arg(long, env = "SIYADA_EMBEDDED_UNSAFE_NO_FSYNC", requires = "embedded_postgres")]
+    pub embedded_unsafe_no_fsync: bool,
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Address of the api.
+    #[arg(long, env = "SIYADA_LISTEN", default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+    /// Address of the metrics, without TLS and without authentication.
+    #[arg(long, env = "SIYADA_METRICS_LISTEN", default_value = "0.0.0.0:9090")]
+    pub metrics_listen: SocketAddr,
+    /// File with the certificate chain (PEM); read again when it changes.
+    #[arg(long, env = "SIYADA_TLS_CERT", requires = "tls_key", required_unless_present = "insecure_http")]
+    pub tls_cert: Option<PathBuf>,
+    /// File with the private key (PEM); read again when it changes.
+    #[arg(long, env = "SIYADA_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Serve without TLS: only on a loopback address.
+    #[arg(long, env = "SIYADA_INSECURE_HTTP", conflicts_with = "tls_cert")]
+    pub insecure_http: bool,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Whose tokens are accepted.
+    #[command(flatten)]
+    pub tokens: TokenArgs,
+    /// Who has a role on the platform.
+    #[command(flatten)]
+    pub platform: PlatformArgs,
+}
+
+/// Whose tokens are accepted.
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// Issuer of the cluster's service account tokens, exactly as in their `iss`.
+    #[arg(long, env = "SIYADA_ISSUER")]
+    pub issuer: String,
+    /// URL of the cluster's public keys.
+    #[arg(long, env = "SIYADA_JWKS_URL", default_value = "https://kubernetes.default.svc/openid/v1/jwks")]
+    pub jwks_url: String,
+    /// File with the certificate authority of that URL; the system's when absent.
+    #[arg(long, env = "SIYADA_JWKS_CA")]
+    pub jwks_ca: Option<PathBuf>,
+    /// File with the token to fetch them with.
+    #[arg(long, env = "SIYADA_JWKS_TOKEN_FILE")]
+    pub jwks_token_file: Option<PathBuf>,
+    /// Audience that tokens must be for.
+    #[arg(long, env = "SIYADA_AUDIENCE", default_value = "siyada-api")]
+    pub audience: String,
+    /// Issuer of people's tokens (OpenID Connect), exactly as in their `iss`.
+    #[arg(long, env = "SIYADA_PEOPLE_ISSUER", requires = "people_jwks_url")]
+    pub people_issuer: Option<String>,
+    /// URL of the public keys of people's issuer.
+    #[arg(long, env = "SIYADA_PEOPLE_JWKS_URL", requires = "people_issuer")]
+    pub people_jwks_url: Option<String>,
+    /// File with the certificate authority of that URL; the system's when absent.
+    #[arg(long, env = "SIYADA_PEOPLE_JWKS_CA")]
+    pub people_jwks_ca: Option<PathBuf>,
+    /// Prefix of people's subjects and groups, the same as the API server's.
+    #[arg(long, env = "SIYADA_PEOPLE_PREFIX", default_value = "oidc:")]
+    pub people_prefix: String,
+}
+
+/// Who has a role on the platform: subjects or groups. By environment: separated by commas.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlatformArgs {
+    /// Who is the operator, for example system:serviceaccount:siyada-system:siyada-operator.
+    #[arg(long = "platform-operator", env = "SIYADA_PLATFORM_OPERATOR", value_delimiter = ',')]
+    pub operator: Vec<String>,
+    /// Who is national finance.
+    #[arg(long = "platform-finance", env = "SIYADA_PLATFORM_FINANCE", value_delimiter = ',')]
+    pub finance: Vec<String>,
+    /// Who audits.
+    #[arg(long = "platform-auditor", env = "SIYADA_PLATFORM_AUDITOR", value_delimiter = ',')]
+    pub auditor: Vec<String>,
+    /// Who administers the platform.
+    #[arg(long = "platform-admin", env = "SIYADA_PLATFORM_ADMIN", value_delimiter = ',')]
+    pub admin: Vec<String>,
+}
+
+impl From<PlatformArgs> for Platform {
+    fn from(args: PlatformArgs) -> Self {
+        // An empty variable of the environment names nobody.
+        let named = |names: Vec<String>| {
+            names.into_iter().map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect()
+        };
+        Self {
+            operator: named(args.operator),
+            finance: named(args.finance),
+            auditor: named(args.auditor),
+            admin: named(args.admin),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["siyada-api"].iter().chain(args))
+    }
+
+    #[test]
+    fn what_is_needed_is_asked_for() {
+        let full = ["serve", "--issuer=i", "--embedded-postgres=/d", "--insecure-http"];
+        assert!(parse(&full).is_ok());
+        for missing in 1..full.len() {
+            let args: Vec<_> =
+                full.iter().enumerate().filter(|(i, _)| *i != missing).map(|(_, a)| *a).collect();
+            assert!(parse(&args).is_err(), "{args:?}");
+        }
+        assert!(parse(&["migrate", "--database-url=u", "--embedded-postgres=/d"]).is_err());
+        assert!(parse(&["migrate", "--embedded-unsafe-no-fsync"]).is_err());
+    }
+
+    #[test]
+    fn platform_roles_can_be_repeated_and_empty_ones_name_nobody() {
+        let base = ["serve", "--issuer=i", "--embedded-postgres=/d", "--insecure-http"];
+        let args =
+            [&base[..], &["--platform-admin=a", "--platform-admin=b, c", "--platform-auditor="]].concat();
+        let Command::Serve(serve) = parse(&args).unwrap().command else { panic!("serve") };
+        let platform = Platform::from(serve.platform);
+        assert_eq!(platform.admin, ["a", "b", "c"]);
+        assert!(platform.auditor.is_empty());
+    }
+}

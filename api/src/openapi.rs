@@ -1,0 +1,183 @@
+//! The description of the api: what is said once, and the examples.
+
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
+
+const ABOUT: &str = "The ledger of Siyada: tenants and their quotas, price lists, reservations, usage and what it \
+costs.\n\nCallers send a token as `Authorization: Bearer ...`: a Kubernetes service account token with the audience of \
+this api. Every refusal is an RFC 9457 problem with a stable `code`. What does not exist and what is not yours is \
+answered alike, with 404. Writes may be sent again: the same content changes nothing. Every list is paged.\n\nMoney \
+is whole minor units with their currency, prices are decimals as text, instants are UTC to the millisecond.";
+
+/// Everything but the routes.
+pub fn head() -> OpenApi {
+    let license = LicenseBuilder::new().name("Apache-2.0").identifier(Some("Apache-2.0")).build();
+    let info = InfoBuilder::new()
+        .title("Siyada ledger")
+        .version("v1")
+        .description(Some(ABOUT))
+        .license(Some(license))
+        .build();
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    OpenApiBuilder::new()
+        .info(info)
+        .components(Some(ComponentsBuilder::new().security_scheme("token", bearer).build()))
+        .security(Some([SecurityRequirement::new("token", Vec::<String>::new())]))
+        .build()
+}
+
+/// The description as it is committed and printed.
+///
+/// # Errors
+/// Never in practice: the description is plain data.
+pub fn document() -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(&crate::routes::description())? + "\n")
+}
+
+/// Bodies as they are really sent; a test reads each as its type.
+pub mod examples {
+    use serde_json::{Value, json};
+
+    const ORDER: &str = "4b0c8c1e-6a0e-4f7e-9d55-0c2f4f1c7a11";
+    const COLLECTOR: &str = "0d9a4c52-7b1e-4a55-8f0e-6b1f3f1b2a90";
+
+    /// A tenant.
+    pub fn tenant() -> Value {
+        json!({
+            "uid": "a3a1f0a2-0c7b-4f43-9a3c-1f6f0b7f1c55",
+            "generation": 3,
+            "parent": "kingdom",
+            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية", "en": "Ministry of the Interior"},
+            "namespaces": ["interior-apps"],
+            "access": [{"role": "requester", "groups": ["system:serviceaccounts:interior-apps"]}],
+            "quota": {
+                "instances": 20, "cpuMilli": 40_000, "memoryBytes": 171_798_691_840_i64,
+                "storageBytes": 1_099_511_627_776_i64, "monthlyCost": {"minor": 5_000_000, "currency": "MAD"}
+            },
+            "suspended": false,
+            "billing": {"account": "1.2.10", "costCentre": "DSI", "budgetLine": "2026-30-10"},
+            "dataClassification": "Confidential"
+        })
+    }
+
+    /// A price list.
+    pub fn price_list() -> Value {
+        json!({
+            "uid": "6c1d7f2e-63c6-4c0d-8a4b-0e0c3c6f5d10",
+            "legalBasis": "Arrêté n° 2026-114",
+            "prices": {
+                "name": "tarif-2026", "currency": "MAD", "validFrom": "2026-01-01T00:00:00Z",
+                "skus": [
+                    {"sku": "postgres-small", "unit": "Hour", "price": "1.25"},
+                    {"sku": "block-storage", "unit": "GibHour", "price": "0.0021"}
+                ]
+            }
+        })
+    }
+
+    fn resources() -> Value {
+        json!({"instances": 1, "cpuMilli": 1_000, "memoryBytes": 2_147_483_648_i64, "storageBytes": 10_737_418_240_i64})
+    }
+
+    fn items() -> Value {
+        json!([{"sku": "postgres-small", "quantity": 1}, {"sku": "block-storage", "quantity": 10_240}])
+    }
+
+    /// A quota and what is held of it.
+    pub fn quota() -> Value {
+        json!({
+            "tenant": "interior",
+            "limit": {"instances": 20, "monthlyCost": {"minor": 5_000_000, "currency": "MAD"}},
+            "held": {"resources": resources(), "monthlyCost": {"minor": 94_690, "currency": "MAD"}},
+            "reservations": 1
+        })
+    }
+
+    /// A question for a price.
+    pub fn quote_request() -> Value {
+        json!({"tenant": "interior", "resources": resources(), "items": items()})
+    }
+
+    /// Its answer.
+    pub fn quote() -> Value {
+        json!({
+            "monthlyMaximum": {"minor": 94_690, "currency": "MAD"}, "priceList": "tarif-2026",
+            "committed": {"minor": 0, "currency": "MAD"}, "committedAfter": {"minor": 94_690, "currency": "MAD"},
+            "limit": {"minor": 5_000_000, "currency": "MAD"}
+        })
+    }
+
+    /// What an order asks for.
+    pub fn reservation_request() -> Value {
+        json!({
+            "generation": 1, "tenant": "interior", "namespace": "interior-apps", "name": "registry",
+            "kind": "PostgresInstance", "plan": "small", "requester": "amina@interior.example",
+            "billing": {"costCentre": "DSI"}, "resources": resources(), "items": items(), "retained": false
+        })
+    }
+
+    /// What it then holds.
+    pub fn reservation() -> Value {
+        json!({
+            "orderUid": ORDER, "request": reservation_request(),
+            "commitment": {"resources": resources(), "monthlyCost": {"minor": 94_690, "currency": "MAD"}},
+            "priceList": "tarif-2026", "heldSince": "2026-11-02T09:00:00.125Z"
+        })
+    }
+
+    /// A refusal.
+    pub fn shortfall() -> Value {
+        json!({
+            "type": "urn:siyada:problem:quota-exceeded", "title": "Quota exceeded", "status": 409,
+            "code": "quota-exceeded",
+            "detail": "instances of tenant interior: asked 1, free 0 of 20; ask for less, free something, or have the limit raised",
+            "shortfall": {"tenant": "interior", "dimension": "instances", "asked": 1, "free": 0, "limit": 20}
+        })
+    }
+
+    /// What a collector saw.
+    pub fn usage_batch() -> Value {
+        json!({
+            "collector": COLLECTOR, "epoch": 7,
+            "facts": [{
+                "orderUid": ORDER, "tenant": "interior", "meter": "compute",
+                "level": {"sku": "postgres-small", "quantity": 1}, "at": "2026-11-02T09:00:41Z", "reason": "Ready"
+            }]
+        })
+    }
+
+    /// What is still as reported.
+    pub fn checkpoint() -> Value {
+        json!({"collector": COLLECTOR, "epoch": 7, "seen": [ORDER], "complete": true})
+    }
+
+    /// A collector.
+    pub fn collector() -> Value {
+        json!({
+            "collector": COLLECTOR, "epoch": 7,
+            "watermark": "2026-11-02T09:05:00.004Z", "lastSeen": "2026-11-02T09:05:00.002Z"
+        })
+    }
+
+    /// An interval.
+    pub fn interval() -> Value {
+        json!({
+            "orderUid": ORDER, "meter": "compute", "level": {"sku": "postgres-small", "quantity": 1},
+            "start": "2026-11-02T09:00:41Z", "end": "2026-11-02T19:00:41Z"
+        })
+    }
+
+    /// A report.
+    pub fn report() -> Value {
+        json!({
+            "tenant": "interior", "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z",
+            "lines": [{
+                "tenant": "interior", "namespace": "interior-apps", "name": "registry", "kind": "PostgresInstance",
+                "plan": "small", "billing": {"costCentre": "DSI"}, "orderUid": ORDER, "meter": "compute",
+                "sku": "postgres-small", "priceList": "tarif-2026", "unitPrice": "1.25", "quantityMs": "36000000",
+                "amount": {"minor": 1_250, "currency": "MAD"}
+            }],
+            "total": {"minor": 1_250, "currency": "MAD"}
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! The routes: extract, authorize, call, answer.
+
+pub mod health;
+pub mod prices;
+pub mod quotes;
+pub mod reservations;
+pub mod tenants;
+pub mod usage;
+pub mod whoami;
+
+use crate::access;
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::state::App;
+use crate::store::tenants::Tenant;
+use crate::{limits, metrics, openapi};
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use siyada_model::id::TenantName;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The routes and their description.
+fn described() -> OpenApiRouter<App> {
+    let batches = OpenApiRouter::new()
+        .routes(routes!(usage::ingest))
+        .layer(DefaultBodyLimit::max(limits::LARGEST_BATCH));
+    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::openapi))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(prices::list))
+        .routes(routes!(prices::put, prices::delete))
+        .routes(routes!(tenants::get, tenants::put, tenants::delete))
+        .routes(routes!(tenants::quota))
+        .routes(routes!(tenants::reservations))
+        .routes(routes!(usage::report))
+        .routes(routes!(usage::intervals))
+        .routes(routes!(quotes::quote))
+        .routes(routes!(reservations::list))
+        .routes(routes!(reservations::put, reservations::delete))
+        .routes(routes!(usage::checkpoint))
+        .routes(routes!(usage::collector))
+        .layer(DefaultBodyLimit::max(limits::LARGEST_BODY))
+        .merge(batches)
+}
+
+/// The description of every route.
+pub fn description() -> OpenApi {
+    described().into_openapi()
+}
+
+/// The api as a value: the server listens with it, tests call it.
+pub fn app(state: App) -> Router {
+    Router::from(described())
+        .fallback(|| async { Error::not_found() })
+        .layer(from_fn_with_state(state.clone(), limits::guard))
+        .layer(from_fn_with_state(state.clone(), limits::bound))
+        .layer(from_fn_with_state(state.clone(), metrics::count))
+        .layer(from_fn(health::request_log))
+        .with_state(state)
+}
+
+/// The tenant, if `caller` may see it; the same answer for one that is not there and one that is not his.
+async fn visible(app: &App, caller: &Caller, name: &TenantName) -> Result<Tenant, Error> {
+    let tenant = crate::store::tenants::find(&app.pool, name).await?.ok_or_else(Error::not_found)?;
+    let mut connection = app.pool.acquire().await?;
+    let chain = crate::store::tenants::chain(&mut connection, &tenant.path).await?;
+    let access: Vec<_> = chain.into_iter().map(|link| link.access).collect();
+    if access::in_tenant(caller, &app.platform.roles(caller), &access) {
+        return Ok(tenant);
+    }
+    Err(Error::not_found())
+}

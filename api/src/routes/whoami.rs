@@ -1,0 +1,59 @@
+//! Who the api takes you for.
+
+use crate::access::PlatformRole;
+use crate::auth::Caller;
+use crate::error::Error;
+use crate::state::App;
+use crate::store::tenants;
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use siyada_model::id::TenantName;
+use siyada_model::wire::{Problem, Role};
+use std::collections::BTreeSet;
+use utoipa::ToSchema;
+
+/// A role in a tenant and everything below it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantRole {
+    /// The tenant that gives it.
+    pub tenant: TenantName,
+    /// The role.
+    pub role: Role,
+}
+
+/// Who the api takes you for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WhoAmI {
+    /// The subject of the token.
+    pub subject: String,
+    /// Its groups.
+    pub groups: BTreeSet<String>,
+    /// Roles on the platform.
+    pub platform_roles: BTreeSet<PlatformRole>,
+    /// Roles in tenants, at most 100.
+    pub tenant_roles: Vec<TenantRole>,
+}
+
+/// Who the api takes you for: subject, groups and roles.
+#[utoipa::path(get, path = "/v1/whoami", tag = "access", responses(
+    (status = 200, description = "The caller", body = WhoAmI, example = json!({
+        "subject": "system:serviceaccount:interior-apps:web",
+        "groups": ["system:serviceaccounts", "system:serviceaccounts:interior-apps"],
+        "platformRoles": [],
+        "tenantRoles": [{"tenant": "interior", "role": "requester"}]
+    })),
+    (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn whoami(State(app): State<App>, caller: Caller) -> Result<Json<WhoAmI>, Error> {
+    let names: Vec<String> = caller.groups.iter().cloned().chain([caller.subject.clone()]).collect();
+    let roles = tenants::roles_of(&app.pool, &names).await?;
+    Ok(Json(WhoAmI {
+        platform_roles: app.platform.roles(&caller),
+        tenant_roles: roles.into_iter().map(|(tenant, role)| TenantRole { tenant, role }).collect(),
+        subject: caller.subject,
+        groups: caller.groups,
+    }))
+}

@@ -1,0 +1,273 @@
+//! Serving: opens the database, listens, keeps the certificate fresh and stops in good order.
+
+use crate::auth::{Issuer, KeySource, Population, Verifier};
+use crate::config::{DatabaseArgs, Serve, TokenArgs};
+use crate::embedded::{Embedded, Options};
+use crate::{App, app, store};
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// How long requests may go on after the order to stop: longer than a request may take.
+const DRAIN: Duration = Duration::from_secs(20);
+/// How often the files of the certificate are compared with what is served.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(10);
+/// How long to wait between two tries to reach the database.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// How long a fetch of keys may take.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to begin its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(10);
+
+/// Serves until told to stop.
+///
+/// # Errors
+/// When an address, a certificate or the private PostgreSQL cannot be used.
+pub async fn serve(args: Serve) -> anyhow::Result<()> {
+    if args.insecure_http && !args.listen.ip().is_loopback() {
+        bail!("--insecure-http is only for a loopback address such as 127.0.0.1:8080, not {}", args.listen);
+    }
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(cert), Some(key)) => Some(Certificate::read(cert.clone(), key.clone()).await?),
+        _ => None,
+    };
+    let verifier = verifier(&args.tokens)?;
+    let (database, embedded) = open(&args.database).await?;
+    let state = App::new(store::pool(database.clone()), verifier, args.platform.clone().into());
+    let (api, metrics) = (bind(args.listen)?, bind(args.metrics_listen)?);
+    tracing::info!("serving on {} and metrics on {}", api.local_addr()?, metrics.local_addr()?);
+
+    let handle = Handle::new();
+    tokio::spawn(stop_when_told(handle.clone()));
+    tokio::spawn(migrate_until_done(state.clone(), database));
+    tokio::spawn(axum_server::from_tcp(metrics)?.serve(metrics_app(state.clone()).into_make_service()));
+    let service = app(state.clone()).into_make_service();
+    match tls {
+        Some(certificate) => {
+            let acceptor = RustlsAcceptor::new(certificate.config.clone());
+            tokio::spawn(certificate.keep_fresh());
+            let server = axum_server::from_tcp(api)?.acceptor(acceptor).handle(handle);
+            server.first_request_timeout(FIRST_REQUEST).serve(service).await
+        }
+        None => {
+            let server = axum_server::from_tcp(api)?.handle(handle);
+            server.first_request_timeout(FIRST_REQUEST).serve(service).await
+        }
+    }
+    .context("failed to serve")?;
+    state.pool.close().await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Brings the schema up to date, and stops.
+///
+/// # Errors
+/// When the database does not answer or a migration fails.
+pub async fn migrate(args: DatabaseArgs) -> anyhow::Result<()> {
+    let (database, embedded) = open(&args).await?;
+    let migrated = store::migrate(&database).await.context("failed to migrate the database");
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
+    }
+    migrated
+}
+
+async fn open(args: &DatabaseArgs) -> anyhow::Result<(PgConnectOptions, Option<Embedded>)> {
+    if let Some(directory) = &args.embedded_postgres {
+        let options = Options { unsafe_no_fsync: args.embedded_unsafe_no_fsync };
+        let embedded = Embedded::start(directory, options).await?;
+        return Ok((embedded.connect_options("siyada"), Some(embedded)));
+    }
+    let url = args.database_url.as_deref().context("give --database-url or --embedded-postgres")?;
+    // The text of a parse error may hold the password.
+    let options: PgConnectOptions =
+        url.parse().map_err(|_| anyhow::anyhow!("--database-url is not a PostgreSQL URL"))?;
+    Ok((secured(options, args.database_ca.as_deref())?, None))
+}
+
+/// Refuses to send the ledger over a network unproven.
+fn secured(options: PgConnectOptions, ca: Option<&Path>) -> anyhow::Result<PgConnectOptions> {
+    let options = match ca {
+        Some(ca) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca),
+        None => options,
+    };
+    let host = options.get_host();
+    let local = options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !local && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+        bail!("the database {host} is over a network: give --database-ca, or sslmode=verify-full in the URL");
+    }
+    Ok(options)
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| format!("failed to listen on {address}"))?;
+    listener.set_nonblocking(true).context("failed to set up a listener")?;
+    Ok(listener)
+}
+
+async fn stop_when_told(handle: Handle<SocketAddr>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("failed to listen for signals; stop me with SIGKILL");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("told to stop; finishing what is being answered");
+    handle.graceful_shutdown(Some(DRAIN));
+}
+
+async fn migrate_until_done(state: App, database: PgConnectOptions) {
+    loop {
+        match store::migrate(&database).await {
+            Ok(()) => {
+                state.set_migrated();
+                tracing::info!("the schema is in place");
+                return;
+            }
+            Err(cause) => tracing::warn!(cause = %cause, "failed to migrate the database; trying again"),
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+fn metrics_app(state: App) -> Router {
+    async fn metrics(
+        State(app): State<App>,
+    ) -> Result<([(&'static str, &'static str); 1], String), StatusCode> {
+        let text = app.metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+        Ok(([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+    }
+    Router::new().route("/metrics", get(metrics)).with_state(state)
+}
+
+fn verifier(args: &TokenArgs) -> anyhow::Result<Verifier> {
+    let source = key_source(&args.jwks_url, args.jwks_ca.as_deref(), args.jwks_token_file.clone())?;
+    let mut issuers =
+        vec![Issuer::new(args.issuer.clone(), args.audience.clone(), Population::Cluster, source)];
+    if let (Some(issuer), Some(url)) = (&args.people_issuer, &args.people_jwks_url) {
+        let population = Population::People { prefix: args.people_prefix.clone() };
+        let source = key_source(url, args.people_jwks_ca.as_deref(), None)?;
+        issuers.push(Issuer::new(issuer.clone(), args.audience.clone(), population, source));
+    }
+    Ok(Verifier::new(issuers))
+}
+
+fn key_source(url: &str, ca: Option<&Path>, token_file: Option<PathBuf>) -> anyhow::Result<KeySource> {
+    // Keys of a test issuer may come without TLS, from this machine only.
+    let parsed = reqwest::Url::parse(url).with_context(|| format!("{url} is no URL"))?;
+    let loopback = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if parsed.scheme() != "https" && !loopback {
+        bail!("the URL of the keys must be https, not {url}");
+    }
+    let builder = reqwest::Client::builder().timeout(KEYS_TIMEOUT).no_proxy();
+    let builder = match ca {
+        Some(path) => {
+            let pem = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+            let roots = reqwest::Certificate::from_pem_bundle(&pem)
+                .with_context(|| format!("{} holds no certificates", path.display()))?;
+            builder.tls_certs_only(roots)
+        }
+        None => builder,
+    };
+    let client = builder.build().context("failed to make a client for keys")?;
+    Ok(KeySource::Url { client, url: url.to_owned(), token_file })
+}
+
+/// The certificate that is served, and the files it comes from.
+struct Certificate {
+    cert: PathBuf,
+    key: PathBuf,
+    served: (Vec<u8>, Vec<u8>),
+    config: RustlsConfig,
+}
+
+impl Certificate {
+    async fn read(cert: PathBuf, key: PathBuf) -> anyhow::Result<Self> {
+        let served = read_both(&cert, &key).await?;
+        let config = RustlsConfig::from_pem(served.0.clone(), served.1.clone()).await.with_context(|| {
+            format!("{} and {} are no certificate and key", cert.display(), key.display())
+        })?;
+        Ok(Self { cert, key, served, config })
+    }
+
+    /// Serves the new certificate soon after the files changed. Comparing content, not times, sees every change of a
+    /// mounted Secret.
+    async fn keep_fresh(mut self) {
+        loop {
+            tokio::time::sleep(LOOK_AT_CERTIFICATE).await;
+            if let Err(cause) = self.refresh().await {
+                tracing::warn!(
+                    cause = format!("{cause:#}"),
+                    "failed to renew the certificate; serving the old one"
+                );
+            }
+        }
+    }
+
+    async fn refresh(&mut self) -> anyhow::Result<()> {
+        let found = read_both(&self.cert, &self.key).await?;
+        if found == self.served {
+            return Ok(());
+        }
+        self.config.reload_from_pem(found.0.clone(), found.1.clone()).await?;
+        self.served = found;
+        tracing::info!("serving the renewed certificate of {}", self.cert.display());
+        Ok(())
+    }
+}
+
+async fn read_both(cert: &Path, key: &Path) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
+    let read = async |path: &Path| {
+        tokio::fs::read(path).await.with_context(|| format!("failed to read {}", path.display()))
+    };
+    Ok((read(cert).await?, read(key).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_over_a_network_must_prove_itself() {
+        let check = |url: &str, ca: Option<&str>, expect: bool| {
+            let options: PgConnectOptions = url.parse().unwrap();
+            assert_eq!(secured(options, ca.map(Path::new)).is_ok(), expect, "{url} {ca:?}");
+        };
+        check("postgres://u@ledger.siyada-system/siyada", None, false);
+        check("postgres://u@ledger.siyada-system/siyada?sslmode=require", None, false);
+        check("postgres://u@ledger.siyada-system/siyada?sslmode=verify-full", None, true);
+        check("postgres://u@ledger.siyada-system/siyada", Some("/ca.crt"), true);
+        check("postgres://u@ledger.siyada-system/siyada?sslmode=disable", Some("/ca.crt"), true);
+        check("postgres://u@127.0.0.1/siyada", None, true);
+        check("postgres://u@10.0.0.1/siyada", None, false);
+        check("postgres:///siyada?host=/run/postgresql", None, true);
+    }
+
+    #[test]
+    fn keys_come_over_tls() {
+        crate::install_tls_provider();
+        assert!(key_source("http://issuer.example/keys", None, None).is_err());
+        assert!(key_source("http://127.0.0.1:1/keys", None, None).is_ok());
+        assert!(key_source("https://issuer.example/keys", None, None).is_ok());
+    }
+}

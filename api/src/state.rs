@@ -1,0 +1,52 @@
+//! What every request shares.
+
+use crate::access::Platform;
+use crate::auth::Verifier;
+use crate::metrics::Metrics;
+use sqlx::PgPool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Semaphore;
+
+/// Most requests worked on at once; a pool of connections serves them, the rest waits or is told to come again.
+pub const MOST_IN_FLIGHT: usize = 256;
+
+/// What every request shares; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The database.
+    pub pool: PgPool,
+    /// Checks tokens.
+    pub verifier: Arc<Verifier>,
+    /// Who has which role on the platform.
+    pub platform: Arc<Platform>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Bounds the requests in flight.
+    pub in_flight: Arc<Semaphore>,
+    migrated: Arc<AtomicBool>,
+}
+
+impl App {
+    /// An app that waits for [`App::is_migrated`].
+    pub fn new(pool: PgPool, verifier: Verifier, platform: Platform) -> Self {
+        Self {
+            metrics: Arc::new(Metrics::new(pool.clone())),
+            pool,
+            verifier: Arc::new(verifier),
+            platform: Arc::new(platform),
+            in_flight: Arc::new(Semaphore::new(MOST_IN_FLIGHT)),
+            migrated: Arc::default(),
+        }
+    }
+
+    /// The schema is in place: requests are served from now on.
+    pub fn set_migrated(&self) {
+        self.migrated.store(true, Ordering::Release);
+    }
+
+    /// Whether the schema is in place.
+    pub fn is_migrated(&self) -> bool {
+        self.migrated.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,350 @@
+//! Metering: changes of level are added and never altered; intervals and lines are derived from them.
+
+use super::{id, now, orders, timestamp};
+use crate::error::Error;
+use jiff::Timestamp;
+use siyada_model::id::OrderUid;
+use siyada_model::usage::{Change, Interval, Level, Meter, Record, intervals, record};
+use siyada_model::wire::{Checkpoint, CollectorRecord, UsageAccepted, UsageBatch, UsageFact, code};
+use sqlx::{PgConnection, PgPool};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How far a stamp of an API server may lie after the database's clock.
+const FUTURE_MS: i64 = 10 * 60 * 1_000;
+
+type Stream = (OrderUid, Meter);
+
+/// A change that must be stored, and the fact it comes from.
+struct Added<'a> {
+    fact: &'a UsageFact,
+    change: Change,
+}
+
+/// Stores what a collector saw, all or nothing; what is known already changes nothing.
+///
+/// # Errors
+/// `fenced` for a lower epoch than on record, `conflict` when another level is on record at the same instant or the
+/// order belongs to another tenant, `tenant-unknown`, `invalid`.
+pub async fn ingest(pool: &PgPool, batch: &UsageBatch) -> Result<UsageAccepted, Error> {
+    let mut tx = pool.begin().await?;
+    fence(&mut tx, &batch.collector, batch.epoch).await?;
+    lock_orders(&mut tx, &batch.facts).await?;
+    let now = now(&mut tx).await?;
+    let mut on_record = on_record(&mut tx, &batch.facts).await?;
+    let added = decide(&batch.facts, &mut on_record, now)?;
+    insert(&mut tx, batch, &added, now).await?;
+    tx.commit().await?;
+    let recorded = u64::try_from(added.len()).unwrap_or(u64::MAX);
+    let known = u64::try_from(batch.facts.len()).unwrap_or(u64::MAX).saturating_sub(recorded);
+    Ok(UsageAccepted { recorded, known })
+}
+
+/// Decides fact by fact what is new, in the order of the batch.
+fn decide<'a>(
+    facts: &'a [UsageFact],
+    on_record: &mut BTreeMap<Stream, Vec<Change>>,
+    now: Timestamp,
+) -> Result<Vec<Added<'a>>, Error> {
+    let mut added = Vec::new();
+    for fact in facts {
+        let at = fact.at.map(to_millisecond).transpose()?;
+        if at.is_some_and(|at| at.as_millisecond() > now.as_millisecond().saturating_add(FUTURE_MS)) {
+            return Err(Error::invalid(format!(
+                "the fact about {} of order {} lies in the future; check the clock of the API server",
+                fact.meter, fact.order_uid
+            )));
+        }
+        let since = fact.since.map(to_millisecond).transpose()?;
+        let known = on_record.entry((fact.order_uid.clone(), fact.meter)).or_default();
+        match record(known, fact.level.clone(), at, since, now) {
+            Record::Nothing => {}
+            Record::Add(change) => {
+                known.push(change.clone());
+                added.push(Added { fact, change });
+            }
+            Record::Conflict => {
+                return Err(Error::refuse(
+                    code::CONFLICT,
+                    format!(
+                        "another level of {} of order {} is on record at that instant; records are never altered",
+                        fact.meter, fact.order_uid
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(added)
+}
+
+/// The instant without what is finer than a millisecond.
+fn to_millisecond(at: Timestamp) -> Result<Timestamp, Error> {
+    timestamp(at.as_nanosecond().div_euclid(1_000_000).try_into().unwrap_or(i64::MAX))
+}
+
+/// Raises the epoch of a collector, or refuses a lower one; the lock keeps its batches in line.
+async fn fence(tx: &mut PgConnection, collector: &str, epoch: i64) -> Result<(), Error> {
+    let sql = "insert into collector (id, epoch, last_seen_ms) values ($1, $2, ledger_now_ms())
+               on conflict (id) do update set epoch = excluded.epoch,
+                   last_seen_ms = greatest(collector.last_seen_ms, excluded.last_seen_ms)
+               where collector.epoch <= excluded.epoch";
+    let done = sqlx::query(sql).bind(collector).bind(epoch).execute(tx).await?;
+    if done.rows_affected() == 1 {
+        return Ok(());
+    }
+    Err(Error::refuse(
+        code::FENCED,
+        format!(
+            "collector {collector} reports with a newer epoch than {epoch}; another operator leads, stop"
+        ),
+    ))
+}
+
+/// Locks the orders of the facts, and makes known those of which only usage is known.
+async fn lock_orders(tx: &mut PgConnection, facts: &[UsageFact]) -> Result<(), Error> {
+    let tenants: BTreeMap<&str, &str> =
+        facts.iter().map(|f| (f.order_uid.as_str(), f.tenant.as_str())).collect();
+    let (uids, names): (Vec<&str>, Vec<&str>) = tenants.into_iter().unzip();
+    let sql = "insert into orders (uid, tenant_id, namespace, name, kind, plan, billing)
+               select f.uid, t.id, '', f.uid, '', '', '{}'
+               from unnest($1::text[], $2::text[]) as f (uid, tenant)
+               join tenant t on t.name = f.tenant and t.deleted_ms is null
+               where not exists (select 1 from orders o where o.uid = f.uid)
+               order by f.uid on conflict (uid) do nothing";
+    sqlx::query(sql).bind(&uids).bind(&names).execute(&mut *tx).await?;
+    let sql = "select o.uid, t.name from orders o join tenant t on t.id = o.tenant_id
+               where o.uid = any($1) order by o.uid for no key update of o";
+    let rows: Vec<(String, String)> = sqlx::query_as(sql).bind(&uids).fetch_all(tx).await?;
+    let payers: BTreeMap<String, String> = rows.into_iter().collect();
+    for fact in facts {
+        match payers.get(fact.order_uid.as_str()) {
+            None => return Err(Error::tenant_unknown(fact.tenant.as_str())),
+            Some(payer) if payer != fact.tenant.as_str() => {
+                return Err(Error::refuse(
+                    code::CONFLICT,
+                    format!("order {} is not one of tenant {}", fact.order_uid, fact.tenant),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    order_uid: String,
+    meter: String,
+    at_ms: i64,
+    sku: Option<String>,
+    quantity: Option<i64>,
+}
+
+fn meter(text: &str) -> Result<Meter, Error> {
+    Meter::ALL
+        .into_iter()
+        .find(|m| m.as_str() == text)
+        .ok_or_else(|| Error::Fault(format!("failed to read meter {text}")))
+}
+
+fn streams(rows: Vec<Row>) -> Result<BTreeMap<Stream, Vec<Change>>, Error> {
+    let mut found: BTreeMap<Stream, Vec<Change>> = BTreeMap::new();
+    for row in rows {
+        let level = match (row.sku, row.quantity) {
+            (Some(sku), Some(quantity)) => Some(Level { sku: id(sku)?, quantity }),
+            _ => None,
+        };
+        let stream = (id(row.order_uid)?, meter(&row.meter)?);
+        found.entry(stream).or_default().push(Change { at: timestamp(row.at_ms)?, level });
+    }
+    Ok(found)
+}
+
+/// What is on record and can matter to these facts: the latest change of each stream, and those at the same instants.
+async fn on_record(
+    tx: &mut PgConnection,
+    facts: &[UsageFact],
+) -> Result<BTreeMap<Stream, Vec<Change>>, Error> {
+    let pairs: BTreeSet<(&str, &str)> =
+        facts.iter().map(|f| (f.order_uid.as_str(), f.meter.as_str())).collect();
+    let (uids, meters): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
+    let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
+               from unnest($1::text[], $2::text[]) as f (order_uid, meter)
+               cross join lateral (
+                   select * from usage_change c where c.order_uid = f.order_uid and c.meter = f.meter
+                   order by c.at_ms desc limit 1
+               ) c";
+    let mut rows: Vec<Row> = sqlx::query_as(sql).bind(uids).bind(meters).fetch_all(&mut *tx).await?;
+    let stamped: Vec<(&UsageFact, i64)> = facts
+        .iter()
+        .filter_map(|f| f.at.map(|at| to_millisecond(at).map(|at| (f, at.as_millisecond()))))
+        .collect::<Result<_, Error>>()?;
+    let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
+               from unnest($1::text[], $2::text[], $3::bigint[]) as f (order_uid, meter, at_ms)
+               join usage_change c using (order_uid, meter, at_ms)";
+    let same: Vec<Row> = sqlx::query_as(sql)
+        .bind(stamped.iter().map(|(f, _)| f.order_uid.as_str()).collect::<Vec<_>>())
+        .bind(stamped.iter().map(|(f, _)| f.meter.as_str()).collect::<Vec<_>>())
+        .bind(stamped.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+        .fetch_all(tx)
+        .await?;
+    rows.extend(same);
+    streams(rows)
+}
+
+async fn insert(
+    tx: &mut PgConnection,
+    batch: &UsageBatch,
+    added: &[Added<'_>],
+    now: Timestamp,
+) -> Result<(), Error> {
+    let sql = "insert into usage_change
+                   (order_uid, meter, at_ms, sku, quantity, reason, collector, epoch, recorded_ms)
+               select f.order_uid, f.meter, f.at_ms, f.sku, f.quantity, f.reason, $7, $8, $9
+               from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
+                    as f (order_uid, meter, at_ms, sku, quantity, reason)";
+    let level = |a: &Added<'_>| a.change.level.clone();
+    sqlx::query(sql)
+        .bind(added.iter().map(|a| a.fact.order_uid.as_str()).collect::<Vec<_>>())
+        .bind(added.iter().map(|a| a.fact.meter.as_str()).collect::<Vec<_>>())
+        .bind(added.iter().map(|a| a.change.at.as_millisecond()).collect::<Vec<_>>())
+        .bind(added.iter().map(|a| level(a).map(|l| String::from(l.sku))).collect::<Vec<_>>())
+        .bind(added.iter().map(|a| level(a).map(|l| l.quantity)).collect::<Vec<_>>())
+        .bind(added.iter().map(|a| a.fact.reason.as_str()).collect::<Vec<_>>())
+        .bind(&batch.collector)
+        .bind(batch.epoch)
+        .bind(now.as_millisecond())
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Stores that these orders were seen; the last page raises the collector's watermark, which never falls.
+///
+/// # Errors
+/// `fenced` for a lower epoch than on record.
+pub async fn checkpoint(pool: &PgPool, checkpoint: &Checkpoint) -> Result<CollectorRecord, Error> {
+    let mut tx = pool.begin().await?;
+    fence(&mut tx, &checkpoint.collector, checkpoint.epoch).await?;
+    let uids: Vec<&str> = checkpoint.seen.iter().map(OrderUid::as_str).collect();
+    let sql = "update orders o set last_seen_ms = greatest(o.last_seen_ms, ledger_now_ms())
+               from (select uid from orders where uid = any($1) order by uid for no key update) seen
+               where o.uid = seen.uid";
+    sqlx::query(sql).bind(uids).execute(&mut *tx).await?;
+    if checkpoint.complete {
+        let sql = "update collector set watermark_ms = greatest(watermark_ms, ledger_now_ms()) where id = $1";
+        sqlx::query(sql).bind(&checkpoint.collector).execute(&mut *tx).await?;
+    }
+    let record = find_collector(&mut tx, &checkpoint.collector).await?;
+    tx.commit().await?;
+    record.ok_or_else(|| Error::Fault("failed to read back a collector".to_owned()))
+}
+
+#[derive(sqlx::FromRow)]
+struct CollectorRow {
+    id: String,
+    epoch: i64,
+    watermark_ms: Option<i64>,
+    last_seen_ms: i64,
+}
+
+/// A collector as on record.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn find_collector(
+    connection: &mut PgConnection,
+    id: &str,
+) -> Result<Option<CollectorRecord>, Error> {
+    let sql = "select id, epoch, watermark_ms, last_seen_ms from collector where id = $1";
+    let row: Option<CollectorRow> = sqlx::query_as(sql).bind(id).fetch_optional(connection).await?;
+    row.map(|row| {
+        Ok(CollectorRecord {
+            collector: row.id,
+            epoch: row.epoch,
+            watermark: row.watermark_ms.map(timestamp).transpose()?,
+            last_seen: timestamp(row.last_seen_ms)?,
+        })
+    })
+    .transpose()
+}
+
+/// The intervals of a tenant and everything below it that touch `from` until `to`. What began long before begins at
+/// its last change before `from`, which is enough to rate it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn in_period(
+    connection: &mut PgConnection,
+    tenant_id: i64,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Interval>, Error> {
+    let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
+               from tenant t
+               join orders o on o.tenant_id = t.id
+               join usage_change c on c.order_uid = o.uid
+               where t.path @> array[$1] and c.at_ms < $3 and c.at_ms >= coalesce(
+                   (select max(p.at_ms) from usage_change p
+                    where p.order_uid = c.order_uid and p.meter = c.meter and p.at_ms <= $2), $2)";
+    let rows: Vec<Row> = sqlx::query_as(sql)
+        .bind(tenant_id)
+        .bind(from.as_millisecond())
+        .bind(to.as_millisecond())
+        .fetch_all(connection)
+        .await?;
+    Ok(touching(&streams(rows)?, from))
+}
+
+/// The intervals of `streams` that do not end before `from`.
+fn touching(streams: &BTreeMap<Stream, Vec<Change>>, from: Timestamp) -> Vec<Interval> {
+    streams
+        .iter()
+        .flat_map(|((uid, meter), changes)| intervals(uid, *meter, changes))
+        .filter(|interval| interval.end.is_none_or(|end| end > from))
+        .collect()
+}
+
+/// The whole intervals of up to `orders` orders of a tenant and below it that touch `from` until `to`, beginning with
+/// the order `first`; and the uid of the last order looked at, if more may follow.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn evidence(
+    pool: &PgPool,
+    tenant_id: i64,
+    (from, to): (Timestamp, Timestamp),
+    first: &str,
+    most_orders: i64,
+) -> Result<(Vec<Interval>, Option<OrderUid>), Error> {
+    let mut connection = pool.acquire().await?;
+    let sql = r#"select o.uid from orders o join tenant t on t.id = o.tenant_id
+                 where t.path @> array[$1] and o.uid collate "C" >= $2
+                   and exists (select 1 from usage_change c where c.order_uid = o.uid and c.at_ms < $3)
+                 order by o.uid collate "C" limit $4"#;
+    let uids: Vec<String> = sqlx::query_scalar(sql)
+        .bind(tenant_id)
+        .bind(first)
+        .bind(to.as_millisecond())
+        .bind(most_orders)
+        .fetch_all(&mut *connection)
+        .await?;
+    let full = i64::try_from(uids.len()).unwrap_or(i64::MAX) >= most_orders;
+    let last = uids.last().cloned().filter(|_| full).map(id).transpose()?;
+    let sql = "select order_uid, meter, at_ms, sku, quantity from usage_change where order_uid = any($1)";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(&uids).fetch_all(&mut *connection).await?;
+    let mut found = touching(&streams(rows)?, from);
+    found.retain(|interval| interval.start < to);
+    Ok((found, last))
+}
+
+/// What is known of the orders of these intervals.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn orders_of(
+    connection: &mut PgConnection,
+    intervals: &[Interval],
+) -> Result<BTreeMap<OrderUid, orders::Order>, Error> {
+    let uids: BTreeSet<&str> = intervals.iter().map(|i| i.order_uid.as_str()).collect();
+    orders::find(connection, &uids.into_iter().collect::<Vec<_>>()).await
+}
