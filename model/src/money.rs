@@ -122,6 +122,7 @@ impl Money {
     ///
     /// # Errors
     /// [`InvalidMoney::Mixed`] for two currencies, [`InvalidMoney::TooLarge`] outside of 64 bits.
+    #[expect(clippy::should_implement_trait, reason = "the operator cannot fail; this sum can")]
     pub fn add(self, other: Self) -> Result<Self, InvalidMoney> {
         if self.currency != other.currency {
             return Err(InvalidMoney::Mixed(self.currency, other.currency));
