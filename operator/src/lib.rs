@@ -1,1 +1,34 @@
-//! .
+//! Turns orders into running services.
+//!
+//! The way of an order: observe, check, reserve, plan, apply, status. `check`, `plan` and `status` are pure; one file
+//! writes to the cluster (`apply`), one speaks to the ledger (`ledger`).
+
+pub mod admission;
+pub mod apply;
+pub mod authority;
+pub mod backoff;
+pub mod cache;
+pub mod catalogue;
+pub mod check;
+pub mod condition;
+pub mod config;
+pub mod context;
+pub mod deletion;
+pub mod health;
+pub mod lease;
+pub mod ledger;
+pub mod metering;
+pub mod metrics;
+pub mod names;
+pub mod object;
+pub mod order;
+pub mod plan;
+pub mod plan_command;
+pub mod price_list;
+pub mod probe;
+pub mod reconcile;
+pub mod retained;
+pub mod run;
+pub mod seen;
+pub mod status;
+pub mod tenant;

@@ -1,0 +1,302 @@
+//! The only file that writes to the cluster.
+
+use crate::names::{APPLIED, FIELD_MANAGER, FINALIZER, MANAGED, ORDER_UID, PROTECTED_ORDERS, RETAINED};
+use crate::object::{ChildKind, Key, Mode, Planned, is_so};
+use crate::order::{Order, OrderResource};
+use crate::seen::{Seen, metadata};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Client, Resource, ResourceExt};
+use serde_json::{Value, json};
+use siyada_crds::OrderStatus;
+
+/// Why a write did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum Apply {
+    /// Reading what has the name of a child that is not ours yet.
+    #[error("failed to look at {0}")]
+    Look(Key, #[source] Box<kube::Error>),
+    /// Writing a child.
+    #[error("failed to write {0}")]
+    Write(Key, #[source] Box<kube::Error>),
+    /// Removing a child.
+    #[error("failed to remove {0}")]
+    Remove(Key, #[source] Box<kube::Error>),
+    /// Writing to the order or another object of ours.
+    #[error("failed to write {0} of {1}")]
+    Object(&'static str, String, #[source] Box<kube::Error>),
+}
+
+/// What became of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Everything is as planned; this many writes were needed.
+    Done(usize),
+    /// The caches are behind what is there: look again soon.
+    Behind,
+    /// Somebody else's object has the name of a child. It is left alone.
+    Foreign(Key),
+    /// The API server refuses a child's content.
+    Refused(Key, String),
+}
+
+fn api(client: &Client, kind: ChildKind, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client.clone(), namespace, &kind.api_resource())
+}
+
+fn ours(object: &DynamicObject, planned: &Planned) -> bool {
+    let wanted = planned.body.pointer("/metadata/labels/siyada.cloud~1order-uid").and_then(Value::as_str);
+    object.labels().get(ORDER_UID).map(String::as_str) == wanted
+}
+
+/// Brings the objects of a plan about, in order, and removes the surplus. Writes nothing that is already so.
+///
+/// # Errors
+/// [`Apply`] for what may go better at the next try.
+pub async fn objects(client: &Client, seen: &Seen, planned: &[Planned], surplus: &[Key]) -> Result<Applied, Apply> {
+    let mut writes = 0;
+    for object in planned {
+        let live = seen.children.get(&object.key);
+        let same_hash = |live: &Value| metadata(live, "annotations", APPLIED) == metadata(&object.body, "annotations", APPLIED);
+        if live.is_some_and(|live| object.mode == Mode::CreateOnly || same_hash(live) && is_so(&object.body, live)) {
+            continue;
+        }
+        match one(client, object, live.is_some()).await? {
+            Applied::Done(count) => writes += count,
+            other => return Ok(other),
+        }
+    }
+    for key in surplus {
+        let found = seen.children.get(key).and_then(|v| v.pointer("/metadata/uid")).and_then(Value::as_str);
+        remove(client, key, found).await?;
+        writes += 1;
+    }
+    Ok(Applied::Done(writes))
+}
+
+async fn one(client: &Client, object: &Planned, known: bool) -> Result<Applied, Apply> {
+    let key = &object.key;
+    let api = api(client, key.kind, &key.namespace);
+    if !known {
+        let there = api.get_opt(&key.name).await.map_err(|e| Apply::Look(key.clone(), Box::new(e)))?;
+        if let Some(there) = there {
+            return Ok(if ours(&there, object) { Applied::Behind } else { Applied::Foreign(key.clone()) });
+        }
+    }
+    let written = match object.mode {
+        Mode::CreateOnly => {
+            let body = serde_json::from_value(object.body.clone()).map_err(kube::Error::SerdeError);
+            let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            match body {
+                Ok(body) => api.create(&parameters, &body).await,
+                Err(error) => Err(error),
+            }
+        }
+        Mode::Apply => {
+            let parameters = PatchParams::apply(FIELD_MANAGER).force();
+            api.patch(&key.name, &parameters, &Patch::Apply(&object.body)).await
+        }
+    };
+    match written {
+        Ok(_) => Ok(Applied::Done(1)),
+        Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Applied::Behind),
+        Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Applied::Refused(key.clone(), status.message)),
+        Err(error) => Err(Apply::Write(key.clone(), Box::new(error))),
+    }
+}
+
+/// Removes a child, if it is still the one that was seen. Absence is fine.
+///
+/// # Errors
+/// [`Apply::Remove`] when the API server does not do it.
+pub async fn remove(client: &Client, key: &Key, uid: Option<&str>) -> Result<(), Apply> {
+    let preconditions = uid.map(|uid| Preconditions { uid: Some(uid.to_owned()), resource_version: None });
+    let parameters = DeleteParams { preconditions, ..DeleteParams::background() };
+    match api(client, key.kind, &key.namespace).delete(&key.name, &parameters).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(error) => Err(Apply::Remove(key.clone(), Box::new(error))),
+    }
+}
+
+/// Stops an engine cluster and marks its data as kept. Its order is gone or going.
+///
+/// # Errors
+/// [`Apply::Write`] when the API server does not do it.
+pub async fn retain(client: &Client, key: &Key) -> Result<(), Apply> {
+    let body = json!({"metadata": {
+        "labels": {RETAINED: "true"},
+        "annotations": {"cnpg.io/hibernation": "on"},
+    }});
+    merge(client, key, &body).await
+}
+
+/// Ends a Deployment's pods: the gateway of an order whose data is kept.
+///
+/// # Errors
+/// [`Apply::Write`] when the API server does not do it.
+pub async fn scale_to_zero(client: &Client, key: &Key) -> Result<(), Apply> {
+    merge(client, key, &json!({"spec": {"replicas": 0}})).await
+}
+
+async fn merge(client: &Client, key: &Key, body: &Value) -> Result<(), Apply> {
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match api(client, key.kind, &key.namespace).patch(&key.name, &parameters, &Patch::Merge(body)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(Apply::Write(key.clone(), Box::new(error))),
+    }
+}
+
+fn orders<K: OrderResource>(client: &Client, order: &Order) -> Api<K> {
+    Api::namespaced(client.clone(), &order.at.namespace)
+}
+
+fn failed(what: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Apply {
+    let name = name.to_owned();
+    move |error| Apply::Object(what, name, Box::new(error))
+}
+
+/// Writes an order's status, if it differs from what is there.
+///
+/// # Errors
+/// [`Apply::Object`] when the API server does not do it.
+pub async fn status<K: OrderResource>(client: &Client, order: &Order, status: &OrderStatus) -> Result<bool, Apply> {
+    if *status == order.status {
+        return Ok(false);
+    }
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": order.at.name, "uid": order.uid},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let written = orders::<K>(client, order).patch_status(&order.at.name, &parameters, &Patch::Apply(&body)).await;
+    match written {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(false),
+        Err(error) => Err(failed("the status", &order.at.name)(error)),
+    }
+}
+
+/// Adds or removes our finalizer on an order, if it is still the version that was read.
+///
+/// # Errors
+/// [`Apply::Object`] when the API server does not do it.
+pub async fn finalizer<K: OrderResource>(client: &Client, order: &Order, present: bool) -> Result<(), Apply> {
+    let mut finalizers = order.finalizers.clone();
+    finalizers.retain(|f| f != FINALIZER);
+    if present {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    let body = json!({"metadata": {
+        "finalizers": finalizers, "uid": order.uid, "resourceVersion": order.resource_version,
+    }});
+    match orders::<K>(client, order).patch(&order.at.name, &PatchParams::default(), &Patch::Merge(&body)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(s)) if s.is_not_found() => Ok(()),
+        Err(error) => Err(failed("the finalizer", &order.at.name)(error)),
+    }
+}
+
+/// Sets a list of finalizers on a cluster-scoped object.
+///
+/// # Errors
+/// [`Apply::Object`] when the API server does not do it.
+pub async fn set_finalizer<K>(client: &Client, object: &K, name: &str, present: bool) -> Result<(), Apply>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let mut finalizers = object.finalizers().to_vec();
+    if finalizers.iter().any(|f| f == name) == present {
+        return Ok(());
+    }
+    finalizers.retain(|f| f != name);
+    if present {
+        finalizers.push(name.to_owned());
+    }
+    let body = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+    let api: Api<K> = Api::all(client.clone());
+    match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&body)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(s)) if s.is_not_found() => Ok(()),
+        Err(error) => Err(failed("the finalizer", &object.name_any())(error)),
+    }
+}
+
+/// Writes the status of a cluster-scoped object.
+///
+/// # Errors
+/// [`Apply::Object`] when the API server does not do it.
+pub async fn simple_status<K>(client: &Client, name: &str, status: &Value) -> Result<(), Apply>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": status});
+    let api: Api<K> = Api::all(client.clone());
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    match api.patch_status(name, &parameters, &Patch::Apply(&body)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(s)) if s.is_not_found() => Ok(()),
+        Err(error) => Err(failed("the status", name)(error)),
+    }
+}
+
+/// Applies a whole object that belongs to a tenant rather than to an order (a namespace, a RoleBinding).
+///
+/// # Errors
+/// [`Apply::Object`] when the API server does not do it.
+pub async fn platform_object(
+    client: &Client,
+    resource: &kube::core::ApiResource,
+    namespace: Option<&str>,
+    name: &str,
+    body: &Value,
+) -> Result<(), Apply> {
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    };
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    api.patch(name, &parameters, &Patch::Apply(body)).await.map_err(failed("a part", name))?;
+    Ok(())
+}
+
+/// Marks a namespace as holding protected orders, or not.
+///
+/// # Errors
+/// [`Apply::Object`] when the API server does not do it.
+pub async fn protect_namespace(client: &Client, namespace: &str, protected: bool) -> Result<(), Apply> {
+    let value = if protected { json!("true") } else { Value::Null };
+    let body = json!({"metadata": {"labels": {PROTECTED_ORDERS: value}}});
+    let api: Api<Namespace> = Api::all(client.clone());
+    match api.patch(namespace, &PatchParams::default(), &Patch::Merge(&body)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(s)) if s.is_not_found() => Ok(()),
+        Err(error) => Err(failed("the label", namespace)(error)),
+    }
+}
+
+/// Creates a Secret of the platform itself, once; what is there is never overwritten. True when it was made.
+///
+/// # Errors
+/// [`Apply::Object`] when the API server does not do it.
+pub async fn create_secret(client: &Client, namespace: &str, name: &str, body: &Value) -> Result<bool, Apply> {
+    let object = serde_json::from_value(body.clone()).map_err(kube::Error::SerdeError).map_err(failed("a Secret", name))?;
+    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match api(client, ChildKind::Secret, namespace).create(&parameters, &object).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(s)) if s.is_already_exists() => Ok(false),
+        Err(error) => Err(failed("a Secret", name)(error)),
+    }
+}
+
+/// Labels of everything that [`objects`] writes.
+pub const SELECTOR: &str = MANAGED;

@@ -1,0 +1,358 @@
+//! Is an order possible? The same function answers at `kubectl apply` and in the reconciler.
+
+use crate::catalogue::{Catalogue, Unreadable, classification, tenant_name};
+use crate::condition::reason;
+use crate::order::Order;
+use jiff::Timestamp;
+use siyada_crds::catalogue::{EngineVersion, Lifecycle, Plan};
+use siyada_crds::{ServiceOffering, Site, Tenant};
+use siyada_model::classification::Classification;
+use siyada_model::id::{PriceListName, Sku, TenantName};
+use siyada_model::money::Money;
+use siyada_model::price::{Item, PriceError, in_force};
+use siyada_model::quantity::{MIB, bytes, cpu_milli, show_bytes};
+use siyada_model::resources::Resources;
+use siyada_model::wire::Billing;
+use std::collections::BTreeMap;
+
+/// An order that can be planned. Only [`check`] makes one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Valid {
+    /// The order.
+    pub order: Order,
+    /// Who pays.
+    pub tenant: TenantName,
+    /// Image of the database.
+    pub image: String,
+    /// Image of the document gateway, for documents.
+    pub gateway_image: Option<String>,
+    /// Name of the plan.
+    pub plan: String,
+    /// CPU of each instance in millicores.
+    pub cpu_milli: i64,
+    /// Memory of each instance in bytes.
+    pub memory_bytes: i64,
+    /// Volume of each instance in bytes.
+    pub storage_bytes: i64,
+    /// Count of instances.
+    pub instances: i64,
+    /// Name of the site.
+    pub site: String,
+    /// Labels of the site's nodes.
+    pub node_selector: BTreeMap<String, String>,
+    /// Storage class of the site.
+    pub storage_class: String,
+    /// Engine parameters.
+    pub parameters: BTreeMap<String, String>,
+    /// Price key of compute.
+    pub compute_sku: Sku,
+    /// Price key of storage.
+    pub storage_sku: Sku,
+    /// What it takes from the quota.
+    pub resources: Resources,
+    /// What it is priced by.
+    pub items: Vec<Item>,
+    /// Price of the longest month.
+    pub monthly_maximum: Money,
+    /// The list it was priced with.
+    pub price_list: PriceListName,
+    /// Where it is booked.
+    pub billing: Billing,
+    /// True when its version is deprecated.
+    pub deprecated: bool,
+    _made_by_check: (),
+}
+
+impl Valid {
+    /// MiB of all volumes, the base unit of their price.
+    pub fn storage_mib(&self) -> i64 {
+        self.storage_bytes.saturating_mul(self.instances).div_ceil_mib()
+    }
+}
+
+trait DivCeilMib {
+    fn div_ceil_mib(self) -> i64;
+}
+
+impl DivCeilMib for i64 {
+    fn div_ceil_mib(self) -> i64 {
+        self.saturating_add(MIB - 1) / MIB
+    }
+}
+
+/// MiB that begin in `bytes`.
+pub fn mib(bytes: i64) -> i64 {
+    bytes.div_ceil_mib()
+}
+
+/// Why an order is not possible, and what would make it so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// One of [`reason`].
+    pub reason: &'static str,
+    /// A sentence with a way out.
+    pub message: String,
+}
+
+fn refuse<T>(reason: &'static str, message: String) -> Result<T, Refusal> {
+    Err(Refusal { reason, message })
+}
+
+fn unreadable(what: &str, error: impl Into<Unreadable>) -> Refusal {
+    Refusal { reason: reason::INVALID, message: format!("{what}: {}", error.into()) }
+}
+
+/// Judges an order by the catalogue at an instant. Quota is not looked at here: the reservation decides it.
+///
+/// # Errors
+/// The first [`Refusal`] found, in the order in which a reader would look: tenant, offering, version, plan, storage,
+/// site, classification, parameters, price.
+pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Valid, Refusal> {
+    let spec = &order.spec;
+    let tenant = find_tenant(order, catalogue)?;
+    let name = tenant_name(tenant).map_err(|e| unreadable("tenant", e))?;
+    let offering = find_offering(order, catalogue)?;
+    let version = find_version(order, offering)?;
+    let plan = find_plan(order, offering)?;
+    let storage_bytes = storage(order, plan)?;
+    let instances = instances(order, plan)?;
+    let site = find_site(order, catalogue)?;
+    may_hold(order, tenant, site)?;
+    let parameters = parameters(order, offering)?;
+    let each = Resources {
+        instances: 0,
+        cpu_milli: cpu_milli(&plan.cpu).map_err(|e| unreadable("plan cpu", e))?,
+        memory_bytes: bytes(&plan.memory).map_err(|e| unreadable("plan memory", e))?,
+        storage_bytes,
+    };
+    let too_large = || Refusal { reason: reason::INVALID, message: "the order is too large to be counted".into() };
+    let all = each.checked_mul(instances).ok_or_else(too_large)?;
+    let compute_sku: Sku = plan.compute_sku.parse().map_err(|e: siyada_model::id::InvalidId| unreadable("plan", e))?;
+    let storage_sku: Sku = plan.storage_sku.parse().map_err(|e: siyada_model::id::InvalidId| unreadable("plan", e))?;
+    let items = vec![
+        Item { sku: compute_sku.clone(), quantity: instances },
+        Item { sku: storage_sku.clone(), quantity: mib(all.storage_bytes) },
+    ];
+    let (monthly_maximum, price_list) = price(order, catalogue, &items, now)?;
+    Ok(Valid {
+        tenant: name,
+        image: version.image.clone(),
+        gateway_image: version.gateway_image.clone(),
+        plan: plan.name.clone(),
+        cpu_milli: each.cpu_milli,
+        memory_bytes: each.memory_bytes,
+        storage_bytes,
+        instances,
+        site: site.metadata.name.clone().unwrap_or_default(),
+        node_selector: site.spec.node_selector.clone(),
+        storage_class: site.spec.storage_class.clone(),
+        parameters,
+        compute_sku,
+        storage_sku,
+        resources: Resources { instances: 1, ..all },
+        items,
+        monthly_maximum,
+        price_list,
+        billing: billing(order, tenant),
+        deprecated: version.lifecycle == Lifecycle::Deprecated,
+        order: Order { spec: spec.clone(), ..order.clone() },
+        _made_by_check: (),
+    })
+}
+
+fn find_tenant<'a>(order: &Order, catalogue: &'a Catalogue) -> Result<&'a Tenant, Refusal> {
+    let namespace = &order.at.namespace;
+    catalogue.tenant_of(namespace).map(|t| &**t).ok_or_else(|| Refusal {
+        reason: reason::NAMESPACE_WITHOUT_TENANT,
+        message: format!(
+            "namespace {namespace} belongs to no tenant: order in a namespace of your administration, or ask the \
+             platform to add it to a Tenant's spec.namespaces"
+        ),
+    })
+}
+
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+    let mut all: Vec<&str> = all.collect();
+    all.sort_unstable();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
+}
+
+fn find_offering<'a>(order: &Order, catalogue: &'a Catalogue) -> Result<&'a ServiceOffering, Refusal> {
+    let engine = order.at.kind.engine();
+    let mut fitting: Vec<&ServiceOffering> =
+        catalogue.offerings.iter().map(|o| &**o).filter(|o| o.spec.engine == engine).collect();
+    fitting.sort_by_key(|o| o.metadata.name.clone());
+    let name = |o: &&ServiceOffering| o.metadata.name.clone().unwrap_or_default();
+    let wanted = order.spec.offering.as_deref();
+    let found = match wanted {
+        Some(wanted) => fitting.iter().find(|o| name(o) == wanted),
+        None => fitting.iter().find(|o| o.spec.default),
+    };
+    found.copied().ok_or_else(|| {
+        let known: Vec<String> = fitting.iter().map(name).collect();
+        let known = names(known.iter().map(String::as_str));
+        let message = wanted.map_or_else(
+            || format!("there is no default offering for {}: set spec.offering to one of: {known}", order.at.kind),
+            |wanted| format!("there is no offering {wanted:?} for {}: use one of: {known}", order.at.kind),
+        );
+        Refusal { reason: reason::OFFERING_UNKNOWN, message }
+    })
+}
+
+fn find_version<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a EngineVersion, Refusal> {
+    let wanted = &order.spec.version;
+    let usable = |v: &&EngineVersion| v.lifecycle != Lifecycle::EndOfLife || order.status.version.is_some();
+    offering.spec.versions.iter().filter(usable).find(|v| v.version == *wanted).ok_or_else(|| {
+        let known = names(offering.spec.versions.iter().filter(usable).map(|v| v.version.as_str()));
+        Refusal {
+            reason: reason::VERSION_UNKNOWN,
+            message: format!("version {wanted:?} cannot be ordered: use one of: {known}"),
+        }
+    })
+}
+
+fn find_plan<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a Plan, Refusal> {
+    let wanted = &order.spec.plan;
+    offering.spec.plans.iter().find(|p| p.name == *wanted).ok_or_else(|| {
+        let known = names(offering.spec.plans.iter().map(|p| p.name.as_str()));
+        Refusal { reason: reason::PLAN_UNKNOWN, message: format!("there is no plan {wanted:?}: use one of: {known}") }
+    })
+}
+
+fn storage(order: &Order, plan: &Plan) -> Result<i64, Refusal> {
+    let least = bytes(&plan.storage).map_err(|e| unreadable("plan storage", e))?;
+    let most = bytes(&plan.maximum_storage).map_err(|e| unreadable("plan maximumStorage", e))?;
+    let Some(text) = order.spec.storage.as_deref() else { return Ok(least) };
+    let wanted = bytes(text).map_err(|e| unreadable("storage", e))?;
+    if wanted < least || wanted > most {
+        return refuse(
+            reason::STORAGE_OUT_OF_RANGE,
+            format!(
+                "storage {text} is outside of plan {}, which has {} to {}: choose a size in between or another plan",
+                plan.name,
+                show_bytes(least),
+                show_bytes(most)
+            ),
+        );
+    }
+    Ok(wanted)
+}
+
+fn instances(order: &Order, plan: &Plan) -> Result<i64, Refusal> {
+    if !order.spec.high_availability {
+        return Ok(1);
+    }
+    plan.high_availability_instances.map(i64::from).ok_or_else(|| Refusal {
+        reason: reason::HIGH_AVAILABILITY_NOT_OFFERED,
+        message: format!("plan {} has no standbys: choose a larger plan, or set spec.highAvailability to false", plan.name),
+    })
+}
+
+fn find_site<'a>(order: &Order, catalogue: &'a Catalogue) -> Result<&'a Site, Refusal> {
+    let mut sites: Vec<&Site> = catalogue.sites.iter().map(|s| &**s).collect();
+    sites.sort_by_key(|s| s.metadata.name.clone());
+    // The site of a running order does not move when the default does.
+    let wanted = order.spec.site.as_deref().or(order.status.site.as_deref());
+    let found = match wanted {
+        Some(wanted) => sites.iter().find(|s| s.metadata.name.as_deref() == Some(wanted)),
+        None => sites.iter().find(|s| s.spec.default),
+    };
+    found.copied().ok_or_else(|| {
+        let known = names(sites.iter().filter_map(|s| s.metadata.name.as_deref()));
+        let message = wanted.map_or_else(
+            || format!("there is no default site: set spec.site to one of: {known}"),
+            |wanted| format!("there is no site {wanted:?}: use one of: {known}"),
+        );
+        Refusal { reason: reason::SITE_UNKNOWN, message }
+    })
+}
+
+fn may_hold(order: &Order, tenant: &Tenant, site: &Site) -> Result<(), Refusal> {
+    let asked: Classification = order.spec.data_classification.into();
+    let site_name = site.metadata.name.as_deref().unwrap_or_default();
+    let tenant_name = tenant.metadata.name.as_deref().unwrap_or_default();
+    let site_highest: Classification = site.spec.data_classification.into();
+    let holders = [("tenant", tenant_name, classification(tenant)), ("site", site_name, site_highest)];
+    for (what, name, highest) in holders {
+        if asked > highest {
+            let way_out = if what == "site" { "choose another site" } else { "ask the platform to raise it" };
+            return refuse(
+                reason::CLASSIFICATION_NOT_ALLOWED,
+                format!("data of class {asked} may not be held by {what} {name}, which goes up to {highest}: {way_out}"),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn parameters(order: &Order, offering: &ServiceOffering) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut set = BTreeMap::new();
+    for parameter in &order.spec.parameters {
+        let allowed = offering.spec.parameters.iter().find(|a| a.name == parameter.name);
+        let Some(allowed) = allowed else {
+            let known = names(offering.spec.parameters.iter().map(|a| a.name.as_str()));
+            return refuse(
+                reason::PARAMETER_NOT_ALLOWED,
+                format!("parameter {:?} cannot be set: use one of: {known}", parameter.name),
+            );
+        };
+        let number = !parameter.value.is_empty()
+            && parameter.value.len() <= 18
+            && parameter.value.bytes().all(|b| b.is_ascii_digit());
+        let fits = if allowed.values.is_empty() { number } else { allowed.values.contains(&parameter.value) };
+        if !fits {
+            let wanted = if allowed.values.is_empty() {
+                "a whole number".to_owned()
+            } else {
+                format!("one of: {}", names(allowed.values.iter().map(String::as_str)))
+            };
+            return refuse(
+                reason::PARAMETER_NOT_ALLOWED,
+                format!("parameter {} cannot be {:?}: use {wanted}", parameter.name, parameter.value),
+            );
+        }
+        set.insert(parameter.name.clone(), parameter.value.clone());
+    }
+    Ok(set)
+}
+
+fn price(
+    order: &Order,
+    catalogue: &Catalogue,
+    items: &[Item],
+    now: Timestamp,
+) -> Result<(Money, PriceListName), Refusal> {
+    let unknown = |message: String| Refusal { reason: reason::PRICE_UNKNOWN, message };
+    let ask = "ask the platform to publish a price list that has it";
+    let list = in_force(&catalogue.price_lists, now)
+        .ok_or_else(|| unknown(format!("no price list is in force, so nothing can be ordered: {ask}")))?;
+    let monthly = list.monthly_maximum(items).map_err(|error| match error {
+        PriceError::Unknown { .. } => unknown(format!("{error}: {ask}")),
+        PriceError::Money(e) => unreadable("price", e),
+    })?;
+    let Some(most) = &order.spec.max_monthly_cost else { return Ok((monthly, list.name.clone())) };
+    let currency = most.currency.parse().map_err(|e: siyada_model::money::InvalidMoney| unreadable("maxMonthlyCost", e))?;
+    let limit = Money::parse(&most.amount, currency).map_err(|e| unreadable("maxMonthlyCost", e))?;
+    if limit.currency != monthly.currency {
+        return refuse(
+            reason::COST_ABOVE_MAXIMUM,
+            format!("maxMonthlyCost is in {} but prices are in {}: give it in {1}", limit.currency, monthly.currency),
+        );
+    }
+    if monthly.minor > limit.minor {
+        return refuse(
+            reason::COST_ABOVE_MAXIMUM,
+            format!("it costs at most {monthly}/month, above maxMonthlyCost {limit}: raise it or choose a smaller plan"),
+        );
+    }
+    Ok((monthly, list.name.clone()))
+}
+
+fn billing(order: &Order, tenant: &Tenant) -> Billing {
+    let (own, theirs) = (&order.spec.cost_allocation, &tenant.spec.billing);
+    Billing {
+        account: theirs.account.clone(),
+        cost_centre: own.cost_centre.clone().or_else(|| theirs.cost_centre.clone()),
+        budget_line: own.budget_line.clone().or_else(|| theirs.budget_line.clone()),
+    }
+}

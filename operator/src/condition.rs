@@ -1,0 +1,218 @@
+//! The vocabulary of conditions, and how they are merged.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+/// Types of conditions.
+pub mod kind {
+    /// A client logged in with the bound Secret.
+    pub const READY: &str = "Ready";
+    /// The order may be: it is valid and its quota is held.
+    pub const ADMITTED: &str = "Admitted";
+    /// The engine objects exist and the engine says that it runs.
+    pub const PROVISIONED: &str = "Provisioned";
+    /// The credentials exist and are in the binding.
+    pub const CREDENTIALS_READY: &str = "CredentialsReady";
+    /// The volumes are there in the size that was ordered.
+    pub const STORAGE_HEALTHY: &str = "StorageHealthy";
+    /// The ledger has acknowledged what is billed.
+    pub const METERING_ACTIVE: &str = "MeteringActive";
+    /// Why a deletion does not finish; absent otherwise.
+    pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+    /// kstatus: work is under way; absent otherwise.
+    pub const RECONCILING: &str = "Reconciling";
+    /// kstatus: somebody must act; absent otherwise.
+    pub const STALLED: &str = "Stalled";
+}
+
+/// Reasons: the whole vocabulary, in one place. `docs/reference/conditions.md` lists them, a test compares.
+pub mod reason {
+    /// All of them: name and sentence.
+    pub const ALL: &[(&str, &str)] = &[
+        (ADMITTED, "The order is valid and its part of the quota is held."),
+        (APPLYING, "The parts are being written."),
+        (BEING_DELETED, "The order is being deleted."),
+        (BOUND, "The volumes are there in the size that was ordered."),
+        (CHECKING, "The order was not looked at yet."),
+        (CLASSIFICATION_NOT_ALLOWED, "The data is more sensitive than the tenant or the site may hold."),
+        (COST_ABOVE_MAXIMUM, "The price is above the order's own maxMonthlyCost."),
+        (CREDENTIALS_LOST, "The source of the credentials is gone although the database exists."),
+        (BINDING_READY, "The binding Secret is beside the order."),
+        (ENGINE_NOT_READY, "The engine does not report a running database yet."),
+        (HIGH_AVAILABILITY_NOT_OFFERED, "The plan has no standbys."),
+        (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
+        (LOGIN_FAILED, "Nobody could log in with the bound Secret."),
+        (LOGIN_SUCCEEDED, "The operator logged in with the bound Secret over verified TLS."),
+        (METERING, "The ledger has acknowledged what is billed."),
+        (NAME_CONFLICT, "An object of somebody else has the name of a part."),
+        (NAMESPACE_WITHOUT_TENANT, "The namespace belongs to no tenant."),
+        (NOT_METERED, "Nothing is billed yet."),
+        (OFFERING_UNKNOWN, "The catalogue has no such offering."),
+        (PARAMETER_NOT_ALLOWED, "The offering does not allow this parameter or value."),
+        (PLAN_UNKNOWN, "The offering has no such plan."),
+        (PRICE_UNKNOWN, "No price list in force has the plan's price."),
+        (PROVISIONING, "The database is being made."),
+        (QUOTA_EXCEEDED, "The quota of a tenant in the chain does not suffice."),
+        (BUDGET_EXCEEDED, "The money of a tenant in the chain does not suffice."),
+        (RESIZE_PENDING, "A volume has not reached the ordered size yet."),
+        (RUNNING, "The engine reports a running database."),
+        (SITE_UNKNOWN, "There is no such site."),
+        (STORAGE_OUT_OF_RANGE, "The storage is less or more than the plan allows, or less than before."),
+        (SUSPENDED, "The order asks for no compute; the data is kept."),
+        (TENANT_SUSPENDED, "The tenant or one above it takes no new orders."),
+        (TENANT_NOT_READY, "The tenant is not set up yet."),
+        (VERIFYING, "The first login has not been tried yet."),
+        (VERSION_UNKNOWN, "The offering has no such version."),
+        (VOLUME_PENDING, "The volumes do not exist yet."),
+        (WAITING_FOR_ENGINE, "The engine has not removed its objects yet."),
+        (WRITE_REFUSED, "The API server refused a part."),
+        (INVALID, "A value cannot be read."),
+    ];
+    /// The order is valid and held.
+    pub const ADMITTED: &str = "Admitted";
+    /// Parts are being written.
+    pub const APPLYING: &str = "Applying";
+    /// Being deleted.
+    pub const BEING_DELETED: &str = "BeingDeleted";
+    /// Volumes are as ordered.
+    pub const BOUND: &str = "Bound";
+    /// Binding is there.
+    pub const BINDING_READY: &str = "BindingReady";
+    /// Not looked at yet.
+    pub const CHECKING: &str = "Checking";
+    /// Data too sensitive.
+    pub const CLASSIFICATION_NOT_ALLOWED: &str = "ClassificationNotAllowed";
+    /// Price above the order's own limit.
+    pub const COST_ABOVE_MAXIMUM: &str = "CostAboveMaximum";
+    /// Source of credentials gone.
+    pub const CREDENTIALS_LOST: &str = "CredentialsLost";
+    /// Engine not running yet.
+    pub const ENGINE_NOT_READY: &str = "EngineNotReady";
+    /// Plan without standbys.
+    pub const HIGH_AVAILABILITY_NOT_OFFERED: &str = "HighAvailabilityNotOffered";
+    /// Ledger silent.
+    pub const LEDGER_UNAVAILABLE: &str = "LedgerUnavailable";
+    /// Login failed.
+    pub const LOGIN_FAILED: &str = "LoginFailed";
+    /// Login succeeded.
+    pub const LOGIN_SUCCEEDED: &str = "LoginSucceeded";
+    /// Metered.
+    pub const METERING: &str = "Metering";
+    /// Foreign object in the way.
+    pub const NAME_CONFLICT: &str = "NameConflict";
+    /// Namespace of nobody.
+    pub const NAMESPACE_WITHOUT_TENANT: &str = "NamespaceWithoutTenant";
+    /// Not metered yet.
+    pub const NOT_METERED: &str = "NotMetered";
+    /// No such offering.
+    pub const OFFERING_UNKNOWN: &str = "OfferingUnknown";
+    /// Parameter refused.
+    pub const PARAMETER_NOT_ALLOWED: &str = "ParameterNotAllowed";
+    /// No such plan.
+    pub const PLAN_UNKNOWN: &str = "PlanUnknown";
+    /// No price.
+    pub const PRICE_UNKNOWN: &str = "PriceUnknown";
+    /// Being made.
+    pub const PROVISIONING: &str = "Provisioning";
+    /// Resources exceeded.
+    pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
+    /// Money exceeded.
+    pub const BUDGET_EXCEEDED: &str = "BudgetExceeded";
+    /// Volume still growing.
+    pub const RESIZE_PENDING: &str = "ResizePending";
+    /// Engine runs.
+    pub const RUNNING: &str = "Running";
+    /// No such site.
+    pub const SITE_UNKNOWN: &str = "SiteUnknown";
+    /// Storage out of range.
+    pub const STORAGE_OUT_OF_RANGE: &str = "StorageOutOfRange";
+    /// No compute wanted.
+    pub const SUSPENDED: &str = "Suspended";
+    /// Tenant suspended.
+    pub const TENANT_SUSPENDED: &str = "TenantSuspended";
+    /// Tenant being set up.
+    pub const TENANT_NOT_READY: &str = "TenantNotReady";
+    /// First login outstanding.
+    pub const VERIFYING: &str = "Verifying";
+    /// No such version.
+    pub const VERSION_UNKNOWN: &str = "VersionUnknown";
+    /// Volumes outstanding.
+    pub const VOLUME_PENDING: &str = "VolumePending";
+    /// Engine still removing.
+    pub const WAITING_FOR_ENGINE: &str = "WaitingForEngine";
+    /// Part refused by the API server.
+    pub const WRITE_REFUSED: &str = "WriteRefused";
+    /// Unreadable value.
+    pub const INVALID: &str = "Invalid";
+}
+
+/// What a condition says now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Say {
+    /// Its type.
+    pub kind: &'static str,
+    /// `Some(true)`, `Some(false)`, or unknown.
+    pub status: Option<bool>,
+    /// Why, one of [`reason`].
+    pub reason: &'static str,
+    /// A sentence with a way out.
+    pub message: String,
+}
+
+/// The conditions after `says`: one that is unchanged keeps its time; one that is not said is dropped.
+pub fn merge(old: &[Condition], says: Vec<Say>, generation: i64, now: Timestamp) -> Vec<Condition> {
+    says.into_iter().map(|say| one(old, say, generation, now)).collect()
+}
+
+fn one(old: &[Condition], say: Say, generation: i64, now: Timestamp) -> Condition {
+    let status = match say.status {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    let before = old.iter().find(|c| c.type_ == say.kind && c.status == status);
+    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    Condition {
+        last_transition_time: before.map_or(Time(second), |c| c.last_transition_time.clone()),
+        message: say.message,
+        observed_generation: Some(generation),
+        reason: say.reason.to_owned(),
+        status: status.to_owned(),
+        type_: say.kind.to_owned(),
+    }
+}
+
+/// The status of a condition: true, false, or unknown.
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    conditions.iter().any(|c| c.type_ == kind && c.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn say(status: bool, message: &str) -> Say {
+        Say { kind: kind::READY, status: Some(status), reason: reason::RUNNING, message: message.into() }
+    }
+
+    #[test]
+    fn the_time_moves_only_with_the_status() {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        let first = merge(&[], vec![say(true, "a")], 1, at(10));
+        let same = merge(&first, vec![say(true, "b")], 2, at(20));
+        assert_eq!(same[0].last_transition_time, first[0].last_transition_time);
+        assert_eq!((same[0].message.as_str(), same[0].observed_generation), ("b", Some(2)));
+        let other = merge(&same, vec![say(false, "b")], 2, at(30));
+        assert_eq!(other[0].last_transition_time, Time(at(30)));
+    }
+
+    #[test]
+    fn every_reason_is_camel_case_and_listed_once() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (name, sentence) in reason::ALL {
+            assert!(seen.insert(name), "{name} twice");
+            assert!(name.starts_with(char::is_uppercase) && name.chars().all(char::is_alphanumeric), "{name}");
+            assert!(sentence.ends_with('.'), "{name}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Names and labels of everything the operator makes.
+
+use crate::order::Order;
+use crate::order::OrderRef;
+use sha2::{Digest, Sha256};
+use siyada_model::id::{OrderUid, TenantName};
+
+/// The one field manager of every write.
+pub const FIELD_MANAGER: &str = "siyada-operator";
+/// Finalizer on orders: usage is closed and data kept or removed before an order goes.
+pub const FINALIZER: &str = "siyada.cloud/order";
+/// Finalizer on price lists and tenants that the ledger knows.
+pub const LEDGER_FINALIZER: &str = "siyada.cloud/ledger";
+/// Annotation with who ordered, stamped by the API server.
+pub const REQUESTER: &str = "siyada.cloud/requester";
+
+/// Label of every object that a plan made; what CloudNativePG makes of it does not carry it.
+pub const MANAGED: &str = "siyada.cloud/managed";
+/// Label with the order's uid, also on what the engine makes.
+pub const ORDER_UID: &str = "siyada.cloud/order-uid";
+/// Label with the order's kind.
+pub const ORDER_KIND: &str = "siyada.cloud/order-kind";
+/// Label with the order's namespace.
+pub const ORDER_NAMESPACE: &str = "siyada.cloud/order-namespace";
+/// Label with the order's name.
+pub const ORDER_NAME: &str = "siyada.cloud/order-name";
+/// Label with the tenant, on namespaces and on every object.
+pub const TENANT: &str = "siyada.cloud/tenant";
+/// Label on a namespace that holds protected orders; a policy refuses to delete such a one.
+pub const PROTECTED_ORDERS: &str = "siyada.cloud/protected-orders";
+/// Label on an engine object whose order is gone and whose data is kept.
+pub const RETAINED: &str = "siyada.cloud/retained";
+/// Annotation with the hash of what was last applied: tells that a field left the plan.
+pub const APPLIED: &str = "siyada.cloud/applied";
+/// Annotation on a certificate: renew from this second on.
+pub const RENEW_AFTER: &str = "siyada.cloud/renew-after";
+/// Annotation on a certificate: hash of its names and of the authority's certificate.
+pub const CERTIFICATE_FOR: &str = "siyada.cloud/certificate-for";
+/// Annotation on an engine object with what the platform must know when the order is gone.
+pub const ORDER_RECORD: &str = "siyada.cloud/order-record";
+
+/// Role that owns all data and cannot log in, so that rotating a login moves nothing.
+pub const OWNER_ROLE: &str = "app_owner";
+/// The login that clients use.
+pub const LOGIN_ROLE: &str = "app_a";
+/// The database.
+pub const DATABASE: &str = "app";
+
+/// The namespace of a tenant's engine objects. The platform owns it.
+pub fn engine_namespace(tenant: &TenantName) -> String {
+    format!("siyada-t-{tenant}")
+}
+
+/// First ten hexadecimal digits of a text's SHA-256.
+pub fn short_hash(text: &str) -> String {
+    let mut hash = hex::encode(Sha256::digest(text.as_bytes()));
+    hash.truncate(10);
+    hash
+}
+
+/// The stem of every child's name: at most 30 characters of the order's name and ten of its uid's hash, so that a
+/// re-created name inherits nothing.
+pub fn stem(order: &OrderRef, uid: &OrderUid) -> String {
+    format!("{}-{}", order.name, short_hash(uid.as_str()))
+}
+
+/// Names of an order's children.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Namespace of the engine objects.
+    pub engine: String,
+    /// The engine cluster, and the stem of the others.
+    pub cluster: String,
+}
+
+impl Names {
+    /// The names for an order of a tenant.
+    pub fn of(order: &Order, tenant: &TenantName) -> Self {
+        Self { engine: engine_namespace(tenant), cluster: stem(&order.at, &order.uid) }
+    }
+    /// Secret of the owning role; the engine wants one, though nobody can log in with it.
+    pub fn owner_secret(&self) -> String {
+        format!("{}-owner", self.cluster)
+    }
+    /// The source of the credentials.
+    pub fn login_secret(&self) -> String {
+        format!("{}-login-a", self.cluster)
+    }
+    /// Secret with the authority's certificate, without its key.
+    pub fn authority_secret(&self) -> String {
+        format!("{}-serverca", self.cluster)
+    }
+    /// Secret with the server's certificate and key.
+    pub fn server_secret(&self) -> String {
+        format!("{}-server", self.cluster)
+    }
+    /// Service of the primary, made by the engine.
+    pub fn rw_service(&self) -> String {
+        format!("{}-rw", self.cluster)
+    }
+    /// Deployment and Service of the document gateway.
+    pub fn gateway(&self) -> String {
+        format!("{}-docs", self.cluster)
+    }
+    /// Policy on who may connect.
+    pub fn network_policy(&self) -> String {
+        self.cluster.clone()
+    }
+    /// DNS name of a service of the engine namespace.
+    pub fn host(&self, service: &str) -> String {
+        format!("{service}.{}.svc", self.engine)
+    }
+    /// Every DNS name that the server's certificate carries.
+    pub fn certificate_names(&self) -> Vec<String> {
+        let services = [self.rw_service(), self.gateway()];
+        let forms = |service: String| {
+            let qualified = format!("{service}.{}", self.engine);
+            [service, qualified.clone(), format!("{qualified}.svc"), format!("{qualified}.svc.cluster.local")]
+        };
+        services.into_iter().flat_map(forms).collect()
+    }
+}
+
+/// The Secret a client connects with, beside the order. The kind is in its name, as both kinds may share one.
+pub fn binding(order: &OrderRef) -> String {
+    format!("{}-{}", order.name, order.kind.binding_type())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::Kind;
+
+    #[test]
+    fn the_longest_order_fits_the_engine() {
+        let at = OrderRef { kind: Kind::Postgres, namespace: "n".into(), name: "a".repeat(siyada_crds::order::LONGEST_NAME) };
+        let cluster = stem(&at, &"u".parse().unwrap());
+        assert!(cluster.len() <= 50, "CloudNativePG allows 50 characters, this has {}", cluster.len());
+        let names = Names { engine: "e".into(), cluster };
+        assert!(names.gateway().len() <= 63 && names.rw_service().len() <= 63);
+    }
+
+    #[test]
+    fn another_uid_has_other_names() {
+        let at = OrderRef { kind: Kind::Postgres, namespace: "n".into(), name: "db".into() };
+        assert_ne!(stem(&at, &"u1".parse().unwrap()), stem(&at, &"u2".parse().unwrap()));
+    }
+}

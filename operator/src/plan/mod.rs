@@ -1,0 +1,140 @@
+//! The plan: what must exist for a valid order. Pure, and it cannot fail.
+
+pub mod documents;
+pub mod network;
+pub mod postgres;
+pub mod secrets;
+
+use crate::check::Valid;
+use crate::condition::reason;
+use crate::check::Refusal;
+use crate::names::{self, Names};
+use crate::object::{ChildKind, Key, Planned};
+use crate::order::Kind;
+use crate::seen::{Seen, metadata};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where the platform itself lives, and what it is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// Namespace of the operator, which probes.
+    pub namespace: String,
+    /// Namespace of CloudNativePG, which manages.
+    pub engine_namespace: String,
+    /// Certificate of the authority, PEM.
+    pub authority_pem: String,
+}
+
+/// A certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+    /// Its key, PEM.
+    pub key_pem: String,
+    /// Renew from this second on (Unix time).
+    pub renew_after_second: i64,
+}
+
+/// What chance and the authority give to a plan, made beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// Password of the owning role, which cannot log in.
+    pub owner_password: String,
+    /// Password of the login.
+    pub login_password: String,
+    /// A new server certificate, when [`needs_certificate`] says so.
+    pub certificate: Option<Certificate>,
+}
+
+/// What must exist, and what is too much.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The objects, in the order in which they are written.
+    pub objects: Vec<Planned>,
+    /// Objects of this order that left the plan. Never one that holds data.
+    pub surplus: Vec<Key>,
+    /// Something that a person must mend first; nothing of the engine is written then.
+    pub problem: Option<Refusal>,
+}
+
+/// Text that changes when a certificate must be replaced before its time: its names or its authority.
+pub fn certificate_for(names: &Names, platform: &Platform) -> String {
+    names::short_hash(&format!("{}\n{}", names.certificate_names().join("\n"), platform.authority_pem))
+}
+
+/// Whether the server needs a new certificate: it has none, or its time has come, or it is for something else.
+pub fn needs_certificate(valid: &Valid, seen: &Seen, platform: &Platform, now: Timestamp) -> bool {
+    let names = Names::of(&valid.order, &valid.tenant);
+    let Some(secret) = seen.get(ChildKind::Secret, &names.engine, &names.server_secret()) else { return true };
+    let renew = metadata(secret, "annotations", names::RENEW_AFTER).and_then(|t| t.parse::<i64>().ok());
+    let same = metadata(secret, "annotations", names::CERTIFICATE_FOR) == Some(&certificate_for(&names, platform));
+    let whole = ["tls.crt", "tls.key"].iter().all(|key| secret.pointer(&format!("/data/{key}")).is_some());
+    !same || !whole || renew.is_none_or(|second| second <= now.as_second())
+}
+
+/// Plans a valid order from what was seen.
+pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Plan {
+    let names = Names::of(&valid.order, &valid.tenant);
+    let login = seen.get(ChildKind::Secret, &names.engine, &names.login_secret());
+    if seen.cluster(&names).is_some() && login.is_none() {
+        let message = format!(
+            "the Secret {} in {} holds the only copy of the password and is gone: restore it from the platform's \
+             backup; a new password would lock every client out",
+            names.login_secret(),
+            names.engine
+        );
+        let problem = Some(Refusal { reason: reason::CREDENTIALS_LOST, message });
+        return Plan { objects: Vec::new(), surplus: Vec::new(), problem };
+    }
+    let mut objects = secrets::plan(valid, &names, seen, fresh, platform);
+    objects.extend(network::plan(valid, &names, platform));
+    objects.push(postgres::cluster(valid, &names));
+    if valid.order.at.kind == Kind::Documents {
+        objects.extend(documents::plan(valid, &names, &objects));
+    }
+    for object in &mut objects {
+        stamp(&mut object.body);
+    }
+    let planned: BTreeSet<&Key> = objects.iter().map(|o| &o.key).collect();
+    let surplus = surplus(seen, &planned);
+    Plan { objects, surplus, problem: None }
+}
+
+/// What carries our label and is not planned, leaving alone whatever holds data or the only copy of a secret.
+fn surplus(seen: &Seen, planned: &BTreeSet<&Key>) -> Vec<Key> {
+    let prunable = |kind| matches!(kind, ChildKind::NetworkPolicy | ChildKind::Service | ChildKind::Deployment);
+    let ours = |object: &Value| metadata(object, "labels", names::MANAGED).is_some();
+    let candidates = seen.children.iter().filter(|(key, object)| prunable(key.kind) && ours(object));
+    candidates.map(|(key, _)| key).filter(|key| !planned.contains(key)).cloned().collect()
+}
+
+/// The labels of an order: on what is planned, and through the engine on what it makes.
+pub fn labels(valid: &Valid) -> BTreeMap<&'static str, String> {
+    let at = &valid.order.at;
+    BTreeMap::from([
+        (names::ORDER_UID, valid.order.uid.to_string()),
+        (names::ORDER_KIND, at.kind.to_string()),
+        (names::ORDER_NAMESPACE, at.namespace.clone()),
+        (names::ORDER_NAME, at.name.clone()),
+        (names::TENANT, valid.tenant.to_string()),
+    ])
+}
+
+/// Metadata of a planned object.
+pub fn metadata_of(valid: &Valid, namespace: &str, name: &str) -> Value {
+    let mut labels = labels(valid);
+    labels.insert(names::MANAGED, "true".to_owned());
+    json!({"namespace": namespace, "name": name, "labels": labels, "annotations": {}})
+}
+
+/// Writes the hash of an object's content into it, so that a field that leaves the plan is noticed.
+fn stamp(body: &mut Value) {
+    let hash = hex::encode(Sha256::digest(body.to_string().as_bytes()));
+    if let Some(annotations) = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.insert(names::APPLIED.to_owned(), Value::String(hash[..16].to_owned()));
+    }
+}

@@ -1,0 +1,335 @@
+//! The readiness probe: logs in with the bound Secret, over TLS that it verifies. It is what turns Ready to False.
+
+use crate::order::{Kind, OrderRef};
+use crate::seen::secret_value;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::Instant;
+
+/// Between two logins that work, plus up to a fifth of chance.
+const PERIOD: Duration = Duration::from_secs(20);
+/// After a login that failed.
+const RETRY: Duration = Duration::from_secs(3);
+/// A database that has not worked for so long is tried at the normal period.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// One login may take so long.
+const TIMEOUT: Duration = Duration::from_secs(8);
+/// Failures in a row that turn a database which worked to not Ready: with the times above, within 60 s.
+const FAILURES: u32 = 2;
+/// Logins at once.
+const AT_ONCE: usize = 16;
+
+/// What a login found: fine, or a sentence without secrets that stays the same while the fault does.
+pub type Outcome = Result<(), &'static str>;
+
+/// What to log in to.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Target {
+    kind: Kind,
+    host: String,
+    database_host: String,
+    user: String,
+    password: String,
+    database: String,
+    authority_pem: String,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Target({})", self.host)
+    }
+}
+
+impl Target {
+    /// Reads the bound Secret as a client would. For documents, `database_host` is the PostgreSQL behind the gateway.
+    pub fn from_binding(kind: Kind, binding: &Value, database_host: String) -> Option<Self> {
+        let value = |key| secret_value(binding, key);
+        let host = value("host")?;
+        Some(Self {
+            kind,
+            database_host: if kind == Kind::Postgres { host.clone() } else { database_host },
+            host,
+            user: value("username")?,
+            password: value("password")?,
+            database: value("database")?,
+            authority_pem: value("ca.crt")?,
+        })
+    }
+}
+
+struct Entry {
+    order: OrderRef,
+    target: Arc<Target>,
+    outcome: Option<Outcome>,
+    failures: u32,
+    failing_since: Option<Instant>,
+    due: Instant,
+    running: bool,
+}
+
+/// Logs in to every running instance, each at its own time.
+pub struct Prober {
+    entries: Mutex<BTreeMap<String, Entry>>,
+    wake: Notify,
+    permits: Semaphore,
+    changed: mpsc::UnboundedSender<OrderRef>,
+    authority_file: PathBuf,
+}
+
+impl Prober {
+    /// A prober that tells `changed` when an outcome changes. `authority_file` holds the authority's certificate, as
+    /// the MongoDB driver wants a file.
+    pub fn new(changed: mpsc::UnboundedSender<OrderRef>, authority_file: PathBuf) -> Self {
+        Self {
+            entries: Mutex::default(),
+            wake: Notify::new(),
+            permits: Semaphore::new(AT_ONCE),
+            changed,
+            authority_file,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps logging in to an instance, from now on with this target.
+    pub fn watch(&self, uid: &str, order: &OrderRef, target: Target) {
+        let mut entries = self.lock();
+        if entries.get(uid).is_some_and(|e| *e.target == target) {
+            return;
+        }
+        let outcome = entries.get(uid).and_then(|e| e.outcome);
+        let entry = Entry {
+            order: order.clone(),
+            target: Arc::new(target),
+            outcome,
+            failures: 0,
+            failing_since: None,
+            due: Instant::now(),
+            running: false,
+        };
+        entries.insert(uid.to_owned(), entry);
+        drop(entries);
+        self.wake.notify_one();
+    }
+
+    /// Stops logging in to an instance.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// What the last login found.
+    pub fn outcome(&self, uid: &str) -> Option<Outcome> {
+        self.lock().get(uid).and_then(|e| e.outcome)
+    }
+
+    /// Forgets every instance that is not wanted any more.
+    pub fn keep_only(&self, wanted: impl Fn(&str) -> bool) {
+        self.lock().retain(|uid, _| wanted(uid));
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let (due, next) = self.take_due();
+            for (uid, target) in due {
+                let prober = Arc::clone(&self);
+                tokio::spawn(async move { prober.one(uid, target).await });
+            }
+            let wait = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+            tokio::select! {
+                () = tokio::time::sleep_until(wait) => {}
+                () = self.wake.notified() => {}
+            }
+        }
+    }
+
+    fn take_due(&self) -> (Vec<(String, Arc<Target>)>, Option<Instant>) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let mut entries = self.lock();
+        for (uid, entry) in entries.iter_mut().filter(|(_, e)| !e.running && e.due <= now) {
+            entry.running = true;
+            due.push((uid.clone(), Arc::clone(&entry.target)));
+        }
+        let next = entries.values().filter(|e| !e.running).map(|e| e.due).min();
+        (due, next)
+    }
+
+    async fn one(&self, uid: String, target: Arc<Target>) {
+        let Ok(_permit) = self.permits.acquire().await else { return };
+        let found = match tokio::time::timeout(TIMEOUT, log_in(&target, &self.authority_file)).await {
+            Ok(found) => found,
+            Err(_) => Err("it does not answer in time"),
+        };
+        let changed = {
+            let mut entries = self.lock();
+            // A newer target is already waiting for its own turn.
+            let Some(entry) = entries.get_mut(&uid).filter(|e| Arc::ptr_eq(&e.target, &target)) else { return };
+            entry.settle(found)
+        };
+        if let Some(order) = changed {
+            let _ = self.changed.send(order);
+        }
+        self.wake.notify_one();
+    }
+}
+
+impl Entry {
+    /// Takes in what a login found; the order, when that changes what is said of it.
+    fn settle(&mut self, found: Outcome) -> Option<OrderRef> {
+        let now = Instant::now();
+        self.running = false;
+        let before = self.outcome;
+        if found.is_ok() {
+            self.failures = 0;
+            self.failing_since = None;
+            self.outcome = Some(Ok(()));
+        } else {
+            self.failures = self.failures.saturating_add(1);
+            self.failing_since.get_or_insert(now);
+            if self.failures >= FAILURES || before != Some(Ok(())) {
+                self.outcome = Some(found);
+            }
+        }
+        let patient = self.failing_since.is_some_and(|since| now.duration_since(since) < PATIENCE);
+        let wait = if patient { RETRY } else { PERIOD };
+        self.due = now + wait + wait.mul_f32(rand::random_range(0.0..0.2));
+        (self.outcome != before).then(|| self.order.clone())
+    }
+}
+
+/// Logs in, as a client with the bound Secret would.
+async fn log_in(target: &Target, authority_file: &std::path::Path) -> Outcome {
+    if target.kind == Kind::Documents {
+        documents(target, authority_file).await?;
+    }
+    postgres(target).await
+}
+
+async fn postgres(target: &Target) -> Outcome {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(target.authority_pem.as_bytes()) {
+        let certificate = certificate.map_err(|_| "ca.crt of the bound Secret cannot be read")?;
+        roots.add(certificate).map_err(|_| "ca.crt of the bound Secret cannot be read")?;
+    }
+    let tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let mut config = tokio_postgres::Config::new();
+    config
+        .host(&target.database_host)
+        .user(&target.user)
+        .password(&target.password)
+        .dbname(&target.database)
+        .ssl_mode(tokio_postgres::config::SslMode::Require)
+        .application_name("siyada-probe")
+        .connect_timeout(TIMEOUT);
+    let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
+    let (client, connection) = config.connect(connector).await.map_err(|e| why(&e))?;
+    let served = tokio::spawn(connection);
+    let answer = client.simple_query("select 1").await;
+    drop(client);
+    served.abort();
+    answer.map(|_| ()).map_err(|e| why(&e))
+}
+
+/// A sentence for a fault, always the same for the same fault.
+fn why(error: &tokio_postgres::Error) -> &'static str {
+    match error.as_db_error().map(|e| e.code().code()) {
+        Some("28P01" | "28000") => "the database refuses the password",
+        Some("57P03" | "57P01" | "57P02") => "the database is starting or stopping",
+        Some("53300") => "the database has no connection left",
+        Some("3D000") => "the database does not exist",
+        Some(_) => "the database refuses the login",
+        None if error.to_string().contains("TLS") => "its certificate is not the one that the binding names",
+        None => "no connection can be made",
+    }
+}
+
+async fn documents(target: &Target, authority_file: &std::path::Path) -> Outcome {
+    use mongodb::options::{AuthMechanism, ClientOptions, Credential, ServerAddress, Tls, TlsOptions};
+    let credential = Credential::builder()
+        .username(target.user.clone())
+        .password(target.password.clone())
+        .mechanism(AuthMechanism::Plain)
+        .source(target.database.clone())
+        .build();
+    let tls = TlsOptions::builder().ca_file_path(authority_file.to_path_buf()).build();
+    let options = ClientOptions::builder()
+        .hosts(vec![ServerAddress::Tcp { host: target.host.clone(), port: Some(27017) }])
+        .credential(credential)
+        .tls(Tls::Enabled(tls))
+        .direct_connection(true)
+        .max_pool_size(1)
+        .server_selection_timeout(Duration::from_secs(5))
+        .connect_timeout(Duration::from_secs(5))
+        .app_name("siyada-probe".to_owned())
+        .build();
+    let client = mongodb::Client::with_options(options).map_err(|_| "the binding cannot be used")?;
+    // `ping` may never reach PostgreSQL; this does.
+    let answer = client.database(&target.database).list_collection_names().await;
+    client.shutdown().immediate(true).await;
+    answer.map(|_| ()).map_err(|error| {
+        let text = error.to_string();
+        if text.contains("uthentication") {
+            "the gateway refuses the password"
+        } else {
+            "the gateway does not answer"
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        let target = Target {
+            kind: Kind::Postgres,
+            host: "h".into(),
+            database_host: "h".into(),
+            user: "u".into(),
+            password: "secret".into(),
+            database: "d".into(),
+            authority_pem: String::new(),
+        };
+        Entry {
+            order: OrderRef { kind: Kind::Postgres, namespace: "n".into(), name: "db".into() },
+            target: Arc::new(target),
+            outcome: None,
+            failures: 0,
+            failing_since: None,
+            due: Instant::now(),
+            running: true,
+        }
+    }
+
+    #[tokio::test]
+    async fn one_failure_is_tried_again_before_it_counts() {
+        let mut entry = entry();
+        assert!(entry.settle(Ok(())).is_some());
+        assert!(entry.settle(Err("a")).is_none(), "the first failure is not told");
+        assert_eq!(entry.outcome, Some(Ok(())));
+        assert!(entry.due <= Instant::now() + RETRY * 2, "and is tried again soon");
+        assert!(entry.settle(Err("a")).is_some());
+        assert!(entry.settle(Err("a")).is_none(), "the same fault is told once");
+        assert!(entry.settle(Ok(())).is_some());
+        assert!(entry.settle(Ok(())).is_none());
+    }
+
+    #[test]
+    fn not_ready_is_known_within_sixty_seconds() {
+        let worst = PERIOD + PERIOD / 5 + TIMEOUT + RETRY + RETRY / 5 + TIMEOUT;
+        assert!(worst < Duration::from_secs(60), "{worst:?}");
+    }
+
+    #[test]
+    fn a_target_never_prints_its_password() {
+        assert!(!format!("{:?}", entry().target).contains("secret"));
+    }
+}

@@ -1,0 +1,91 @@
+//! What was seen of an order's children, from the caches.
+
+use crate::names::Names;
+use crate::object::{ChildKind, Key};
+use crate::probe::Outcome;
+use jiff::Timestamp;
+use serde_json::Value;
+use siyada_model::quantity::bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A volume of the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Volume {
+    /// The API server's stamp of its creation.
+    pub created: Option<Timestamp>,
+    /// What was asked, in bytes.
+    pub asked_bytes: i64,
+    /// What is there, in bytes; zero before it is bound.
+    pub held_bytes: i64,
+}
+
+/// Everything seen of one order.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Children by key.
+    pub children: BTreeMap<Key, Arc<Value>>,
+    /// What the last login found.
+    pub login: Option<Outcome>,
+}
+
+impl Seen {
+    /// One child.
+    pub fn get(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<&Value> {
+        self.children.get(&Key::new(kind, namespace, name)).map(|v| &**v)
+    }
+
+    /// The engine's cluster.
+    pub fn cluster(&self, names: &Names) -> Option<&Value> {
+        self.get(ChildKind::Cluster, &names.engine, &names.cluster)
+    }
+
+    /// Whether the engine reports a running database (and the gateway runs, where there is one).
+    pub fn engine_runs(&self, names: &Names, with_gateway: bool) -> bool {
+        let number = |v: Option<&Value>, path: &str| v.and_then(|v| v.pointer(path)).and_then(Value::as_i64).unwrap_or(0);
+        let database = number(self.cluster(names), "/status/readyInstances") > 0;
+        let gateway = self.get(ChildKind::Deployment, &names.engine, &names.gateway());
+        database && (!with_gateway || number(gateway, "/status/readyReplicas") > 0)
+    }
+
+    /// What the engine says of itself, in its own words.
+    pub fn engine_phase(&self, names: &Names) -> Option<&str> {
+        self.cluster(names)?.pointer("/status/phase")?.as_str()
+    }
+
+    /// The volumes of the engine, oldest first.
+    pub fn volumes(&self) -> Vec<Volume> {
+        let claims = self.children.iter().filter(|(key, _)| key.kind == ChildKind::PersistentVolumeClaim);
+        let mut found: Vec<Volume> = claims.map(|(_, claim)| volume(claim)).collect();
+        found.sort_by_key(|v| v.created);
+        found
+    }
+
+    /// The name of a claim that is still there.
+    pub fn claim_names(&self) -> Vec<&str> {
+        let claims = self.children.keys().filter(|key| key.kind == ChildKind::PersistentVolumeClaim);
+        claims.map(|key| key.name.as_str()).collect()
+    }
+}
+
+fn volume(claim: &Value) -> Volume {
+    let size = |path: &str| claim.pointer(path).and_then(Value::as_str).and_then(|t| bytes(t).ok()).unwrap_or(0);
+    let created = claim.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
+    Volume {
+        created: created.and_then(|t| t.parse().ok()),
+        asked_bytes: size("/spec/resources/requests/storage"),
+        held_bytes: size("/status/capacity/storage"),
+    }
+}
+
+/// A value of a Secret, decoded.
+pub fn secret_value(secret: &Value, key: &str) -> Option<String> {
+    let data = secret.get("data")?.get(key)?.clone();
+    let bytes: k8s_openapi::ByteString = serde_json::from_value(data).ok()?;
+    String::from_utf8(bytes.0).ok()
+}
+
+/// An annotation or label of an object.
+pub fn metadata<'a>(object: &'a Value, field: &str, key: &str) -> Option<&'a str> {
+    object.get("metadata")?.get(field)?.get(key)?.as_str()
+}

@@ -1,0 +1,247 @@
+//! What an order is told. Pure: from what was decided and seen to conditions with reasons and ways out.
+
+use crate::check::{Refusal, Valid};
+use crate::condition::{Say, kind, merge, reason};
+use crate::names::{self, Names};
+use crate::object::ChildKind;
+use crate::order::{Kind, Order};
+use crate::seen::Seen;
+use jiff::Timestamp;
+use siyada_crds::OrderStatus;
+use siyada_crds::order::{Binding, Cost, Endpoint, EngineRef};
+use siyada_model::quantity::show_bytes;
+
+/// May the order be?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Its part of the quota is held.
+    Held,
+    /// No, until somebody changes something.
+    Refused(Refusal),
+    /// Not known yet: the reason says what is waited for.
+    Waiting(Refusal),
+}
+
+/// Everything a status is made of.
+#[derive(Clone, Debug)]
+pub struct Picture<'a> {
+    /// The order.
+    pub order: &'a Order,
+    /// What it means, when it is valid.
+    pub valid: Option<&'a Valid>,
+    /// May it be?
+    pub admission: Admission,
+    /// What was seen of its children.
+    pub seen: &'a Seen,
+    /// Names of its children, when its tenant is known.
+    pub names: Option<Names>,
+    /// Something a person must mend.
+    pub problem: Option<Refusal>,
+    /// Whether this pass wrote parts: the caches do not show them yet.
+    pub writing: bool,
+    /// Whether the ledger has acknowledged what is billed.
+    pub metered: bool,
+}
+
+type Verdict = (Option<bool>, &'static str, String);
+
+fn yes(reason: &'static str, message: impl Into<String>) -> Verdict {
+    (Some(true), reason, message.into())
+}
+fn no(reason: &'static str, message: impl Into<String>) -> Verdict {
+    (Some(false), reason, message.into())
+}
+fn say(kind: &'static str, (status, reason, message): Verdict) -> Say {
+    Say { kind, status, reason, message }
+}
+
+/// The status of the very first visit: nothing is known, and programs must not take the order for finished.
+pub fn first(order: &Order, now: Timestamp) -> OrderStatus {
+    let says = [kind::READY, kind::ADMITTED]
+        .map(|k| say(k, (None, reason::CHECKING, "the order is being looked at".to_owned())));
+    OrderStatus {
+        observed_generation: Some(order.generation),
+        phase: Some("Pending".to_owned()),
+        conditions: merge(&order.status.conditions, says.to_vec(), order.generation, now),
+        ..order.status.clone()
+    }
+}
+
+/// The status of an order that is not being deleted.
+pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
+    let order = picture.order;
+    let ready = ready(picture);
+    let mut says = vec![
+        say(kind::READY, ready.clone()),
+        say(kind::ADMITTED, admitted(picture)),
+        say(kind::PROVISIONED, provisioned(picture)),
+        say(kind::CREDENTIALS_READY, credentials(picture)),
+        say(kind::STORAGE_HEALTHY, storage(picture)),
+        say(kind::METERING_ACTIVE, metering(picture)),
+    ];
+    let stalled = match &picture.admission {
+        Admission::Refused(refusal) => Some(refusal),
+        _ => picture.problem.as_ref(),
+    };
+    if let Some(refusal) = stalled {
+        says.push(say(kind::STALLED, yes(refusal.reason, refusal.message.clone())));
+    } else if ready.0 != Some(true) && ready.1 != reason::SUSPENDED {
+        says.push(say(kind::RECONCILING, yes(ready.1, ready.2.clone())));
+    }
+    let held = picture.valid.filter(|_| picture.admission == Admission::Held);
+    let old = &order.status;
+    OrderStatus {
+        observed_generation: Some(order.generation),
+        phase: Some(phase(&ready, stalled.is_some(), picture).to_owned()),
+        conditions: merge(&old.conditions, says, order.generation, now),
+        binding: held.map(|_| Binding { name: names::binding(&order.at) }).or_else(|| old.binding.clone()),
+        endpoints: held.map(|_| endpoints(picture)).unwrap_or_else(|| old.endpoints.clone()),
+        version: held.map(|v| v.order.spec.version.clone()).or_else(|| old.version.clone()),
+        plan: held.map(|v| v.plan.clone()).or_else(|| old.plan.clone()),
+        site: held.map(|v| v.site.clone()).or_else(|| old.site.clone()),
+        cost: picture.valid.map(cost).or_else(|| old.cost.clone()),
+        engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
+    }
+}
+
+/// The status of an order that is being deleted: what is waited for.
+pub fn deleting(order: &Order, blocked: Option<Refusal>, now: Timestamp) -> OrderStatus {
+    let fate = if order.retains_data() { "its data is kept" } else { "its data is removed" };
+    let message = format!("the order is being deleted; {fate}");
+    let mut says = vec![say(kind::READY, no(reason::BEING_DELETED, message.clone()))];
+    if let Some(blocked) = blocked {
+        says.push(say(kind::DELETION_BLOCKED, yes(blocked.reason, blocked.message)));
+    }
+    says.push(say(kind::RECONCILING, yes(reason::BEING_DELETED, message)));
+    OrderStatus {
+        observed_generation: Some(order.generation),
+        phase: Some("Terminating".to_owned()),
+        conditions: merge(&order.status.conditions, says, order.generation, now),
+        ..order.status.clone()
+    }
+}
+
+fn admitted(picture: &Picture<'_>) -> Verdict {
+    match (&picture.admission, picture.valid) {
+        (Admission::Held, Some(valid)) => yes(
+            reason::ADMITTED,
+            format!("at most {}/month (price list {})", valid.monthly_maximum, valid.price_list),
+        ),
+        (Admission::Held, None) => yes(reason::ADMITTED, ""),
+        (Admission::Refused(refusal), _) => no(refusal.reason, refusal.message.clone()),
+        (Admission::Waiting(why), _) => (None, why.reason, why.message.clone()),
+    }
+}
+
+fn exists(picture: &Picture<'_>) -> bool {
+    picture.names.as_ref().is_some_and(|names| picture.seen.cluster(names).is_some())
+}
+
+fn runs(picture: &Picture<'_>) -> bool {
+    let with_gateway = picture.order.at.kind == Kind::Documents;
+    picture.names.as_ref().is_some_and(|names| picture.seen.engine_runs(names, with_gateway))
+}
+
+fn provisioned(picture: &Picture<'_>) -> Verdict {
+    if let Some(problem) = &picture.problem {
+        return no(problem.reason, problem.message.clone());
+    }
+    if !exists(picture) {
+        return match &picture.admission {
+            Admission::Refused(r) | Admission::Waiting(r) => no(r.reason, "nothing was started"),
+            Admission::Held => no(reason::APPLYING, "the parts are being written"),
+        };
+    }
+    if picture.order.spec.suspend {
+        return yes(reason::SUSPENDED, "compute is stopped, the data is kept; set spec.suspend to false to go on");
+    }
+    if runs(picture) {
+        return yes(reason::RUNNING, "the engine reports a running database");
+    }
+    let phase = picture.names.as_ref().and_then(|n| picture.seen.engine_phase(n)).unwrap_or("starting");
+    no(reason::ENGINE_NOT_READY, format!("the engine reports: {phase}"))
+}
+
+fn credentials(picture: &Picture<'_>) -> Verdict {
+    let at = &picture.order.at;
+    let binding = names::binding(at);
+    if picture.seen.get(ChildKind::Secret, &at.namespace, &binding).is_some() {
+        yes(reason::BINDING_READY, format!("Secret {binding} holds what a client connects with"))
+    } else {
+        no(reason::PROVISIONING, format!("Secret {binding} does not exist yet"))
+    }
+}
+
+fn storage(picture: &Picture<'_>) -> Verdict {
+    let volumes = picture.seen.volumes();
+    let wanted = picture.valid.map(|v| v.storage_bytes);
+    let Some(smallest) = volumes.iter().map(|v| v.held_bytes).min().filter(|held| *held > 0) else {
+        return no(reason::VOLUME_PENDING, "the volume does not exist yet");
+    };
+    match wanted {
+        Some(wanted) if smallest < wanted => no(
+            reason::RESIZE_PENDING,
+            format!("the volume has {} of {}: it is growing", show_bytes(smallest), show_bytes(wanted)),
+        ),
+        _ => yes(reason::BOUND, format!("{} volume(s) of {}", volumes.len(), show_bytes(smallest))),
+    }
+}
+
+fn metering(picture: &Picture<'_>) -> Verdict {
+    if picture.metered {
+        yes(reason::METERING, "the ledger has acknowledged what is billed")
+    } else {
+        no(reason::NOT_METERED, "nothing is billed yet")
+    }
+}
+
+fn ready(picture: &Picture<'_>) -> Verdict {
+    if !exists(picture) {
+        return match (&picture.admission, &picture.problem) {
+            (_, Some(problem)) => no(problem.reason, problem.message.clone()),
+            (Admission::Refused(r) | Admission::Waiting(r), _) => no(r.reason, r.message.clone()),
+            (Admission::Held, _) => no(reason::PROVISIONING, "the database is being made"),
+        };
+    }
+    if picture.order.spec.suspend {
+        return no(reason::SUSPENDED, "compute is stopped as spec.suspend asks; the data is kept");
+    }
+    match &picture.seen.login {
+        Some(Ok(())) => yes(reason::LOGIN_SUCCEEDED, "the operator logged in with the bound Secret over verified TLS"),
+        Some(Err(why)) if runs(picture) => no(reason::LOGIN_FAILED, format!("nobody can log in: {why}")),
+        _ if runs(picture) => no(reason::VERIFYING, "the database runs; the first login is being tried"),
+        _ => {
+            let (_, why, message) = provisioned(picture);
+            no(why, message)
+        }
+    }
+}
+
+fn phase(ready: &Verdict, stalled: bool, picture: &Picture<'_>) -> &'static str {
+    match ready {
+        (Some(true), ..) => "Ready",
+        (_, reason::SUSPENDED, _) => "Suspended",
+        _ if stalled => "Failed",
+        _ if exists(picture) || picture.writing => "Provisioning",
+        _ => "Pending",
+    }
+}
+
+fn endpoints(picture: &Picture<'_>) -> Vec<Endpoint> {
+    let Some(names) = &picture.names else { return Vec::new() };
+    let at = &picture.order.at;
+    let service = if at.kind == Kind::Documents { names.gateway() } else { names.rw_service() };
+    vec![Endpoint { role: "rw".to_owned(), host: names.host(&service), port: at.kind.port() }]
+}
+
+fn cost(valid: &Valid) -> Cost {
+    Cost {
+        currency: valid.monthly_maximum.currency.to_string(),
+        maximum_monthly: valid.monthly_maximum.decimal(),
+        price_list: valid.price_list.to_string(),
+    }
+}
+
+fn engine_ref(names: &Names) -> EngineRef {
+    EngineRef { namespace: names.engine.clone(), name: names.cluster.clone() }
+}
