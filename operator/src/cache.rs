@@ -91,11 +91,11 @@ impl ChildCache {
         .collect()
     }
 
-    /// Every engine cluster with its order and the order's uid.
-    pub fn clusters(&self) -> Vec<(Key, OrderRef, String)> {
+    /// Every order that has children here: its uid and where it is or was.
+    pub fn orders(&self) -> Vec<(String, OrderRef)> {
         let inner = self.lock();
-        let clusters = inner.children.iter().filter(|(key, _)| key.kind == ChildKind::Cluster);
-        clusters.map(|(key, child)| (key.clone(), child.order.clone(), child.uid.clone())).collect()
+        let first = |keys: &BTreeSet<Key>| inner.children.get(keys.first()?).map(|child| child.order.clone());
+        inner.by_order.iter().filter_map(|(uid, keys)| Some((uid.clone(), first(keys)?))).collect()
     }
 
     /// Count of objects held.

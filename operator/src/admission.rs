@@ -1,0 +1,216 @@
+//! The webhook: **advice only**. It refuses at once what cannot be, and warns with the price. When it is down nothing is
+//! lost: the reservation decides.
+
+use crate::authority::CertificateAuthority;
+use crate::check::{Refusal, Valid, check};
+use crate::condition::reason;
+use crate::context::CatalogueStores;
+use crate::ledger::{Ledger, LedgerClient};
+use crate::metrics::Metrics;
+use crate::order::{Order, OrderResource};
+use axum::{Json, Router, extract::State, routing::post};
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+use siyada_crds::{DocumentStoreInstance, PostgresInstance};
+use siyada_model::wire::{Quote, QuoteRequest};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The ledger may take so long while somebody waits at kubectl.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the webhook needs.
+#[derive(Clone)]
+pub struct Adviser {
+    /// The catalogue.
+    pub catalogue: CatalogueStores,
+    /// The ledger.
+    pub ledger: LedgerClient,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// It may be; these warnings are shown.
+    Allow(Vec<String>),
+    /// It cannot be.
+    Deny(Refusal),
+}
+
+/// The advice for an order, from what was found out beforehand. Pure. `quote` is absent when the ledger was silent.
+pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, running: bool) -> Advice {
+    let valid = match valid {
+        Ok(valid) => valid,
+        Err(refusal) => return Advice::Deny(refusal.clone()),
+    };
+    let mut warnings = vec![price_warning(valid, quote)];
+    if valid.deprecated {
+        warnings.push(format!("version {} is deprecated: plan to move to a newer one", valid.order.spec.version));
+    }
+    if let Some(short) = quote.and_then(|q| q.shortfall.as_ref()) {
+        let reason = if short.dimension == siyada_model::quota::Dimension::MonthlyCost {
+            reason::BUDGET_EXCEEDED
+        } else {
+            reason::QUOTA_EXCEEDED
+        };
+        let what = if running { "the change" } else { "the order" };
+        let message = format!(
+            "{what} does not fit the {short}: choose a smaller plan, remove something, or ask for a larger quota (it \
+             would cost at most {}/month)",
+            valid.monthly_maximum
+        );
+        return Advice::Deny(Refusal { reason, message });
+    }
+    Advice::Allow(warnings)
+}
+
+fn price_warning(valid: &Valid, quote: Option<&Quote>) -> String {
+    let price = format!("at most {}/month (price list {})", valid.monthly_maximum, valid.price_list);
+    match quote {
+        Some(Quote { committed_after, limit: Some(limit), .. }) => {
+            format!("{price}; committed {committed_after} of {limit}")
+        }
+        Some(quote) => format!("{price}; committed {}", quote.committed_after),
+        None => format!("{price}; the quota cannot be looked at now and is checked before anything starts"),
+    }
+}
+
+async fn validate(
+    State(adviser): State<Adviser>,
+    Json(review): Json<AdmissionReview<DynamicObject>>,
+) -> Json<AdmissionReview<DynamicObject>> {
+    let request: AdmissionRequest<DynamicObject> = match review.try_into() {
+        Ok(request) => request,
+        Err(error) => return Json(AdmissionResponse::invalid(error).into_review()),
+    };
+    let response = AdmissionResponse::from(&request);
+    let kind = request.kind.kind.clone();
+    let advice = match kind.as_str() {
+        "PostgresInstance" => review_order::<PostgresInstance>(&request, &adviser).await,
+        "DocumentStoreInstance" => review_order::<DocumentStoreInstance>(&request, &adviser).await,
+        _ => Advice::Allow(Vec::new()),
+    };
+    let verdict = if matches!(advice, Advice::Allow(_)) { "allowed" } else { "denied" };
+    adviser.metrics.reviews.get_or_create(&[("verdict", verdict)]).inc();
+    Json(answer(response, advice).into_review())
+}
+
+fn answer(mut response: AdmissionResponse, advice: Advice) -> AdmissionResponse {
+    match advice {
+        Advice::Allow(warnings) => {
+            response.warnings = (!warnings.is_empty()).then_some(warnings);
+            response
+        }
+        Advice::Deny(refusal) => {
+            let mut response = response.deny(refusal.message);
+            response.result.code = 403;
+            response.result.reason = refusal.reason.to_owned();
+            response
+        }
+    }
+}
+
+async fn review_order<K: OrderResource>(request: &AdmissionRequest<DynamicObject>, adviser: &Adviser) -> Advice {
+    let Some(object) = &request.object else { return Advice::Allow(Vec::new()) };
+    if object.metadata.deletion_timestamp.is_some() {
+        return Advice::Allow(Vec::new());
+    }
+    let read = |object: &DynamicObject| serde_json::to_value(object).and_then(serde_json::from_value::<K>);
+    let order = match read(object) {
+        Ok(mut order) => {
+            // On creation the API server has not given a uid yet; the judgement does not depend on it.
+            let meta = order.meta_mut();
+            meta.uid.get_or_insert_with(|| "not-yet".to_owned());
+            meta.namespace = meta.namespace.take().or_else(|| request.namespace.clone());
+            let generated = meta.generate_name.clone().map(|g| format!("{g}x"));
+            meta.name = meta.name.take().or(generated);
+            Order::of(&order)
+        }
+        Err(error) => {
+            let message = format!("the order cannot be read: {error}");
+            return Advice::Deny(Refusal { reason: reason::INVALID, message });
+        }
+    };
+    let Ok(order) = order else { return Advice::Allow(Vec::new()) };
+    let before = request.old_object.as_ref().and_then(|o| read(o).ok());
+    if before.as_ref().is_some_and(|b| *b.order_spec() == order.spec) {
+        return Advice::Allow(Vec::new());
+    }
+    let running = object.uid().is_some();
+    let valid = check(&order, &adviser.catalogue.catalogue(), Timestamp::now());
+    let quote = match &valid {
+        Ok(valid) => quote(valid, running, adviser).await,
+        Err(_) => None,
+    };
+    advise(valid.as_ref(), quote.as_ref(), running)
+}
+
+async fn quote(valid: &Valid, running: bool, adviser: &Adviser) -> Option<Quote> {
+    let request = QuoteRequest {
+        tenant: valid.tenant.clone(),
+        order_uid: running.then(|| valid.order.uid.clone()),
+        resources: valid.resources,
+        items: valid.items.clone(),
+    };
+    match tokio::time::timeout(PATIENCE, adviser.ledger.quote(&request)).await {
+        Ok(Ok(quote)) => Some(quote),
+        Ok(Err(error @ Ledger::Refused(_))) => {
+            tracing::info!(error = %error, "no quote for order {}", valid.order.at.name);
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Serves the webhook with a certificate made for this process.
+///
+/// # Errors
+/// When the certificate cannot be made or the address not be listened on.
+pub async fn serve(
+    address: SocketAddr,
+    names: &[String],
+    authority: &CertificateAuthority,
+    adviser: Adviser,
+) -> anyhow::Result<()> {
+    let certificate = authority.issue(names, Timestamp::now())?;
+    let pem = certificate.certificate_pem.into_bytes();
+    let tls = axum_server::tls_rustls::RustlsConfig::from_pem(pem, certificate.key_pem.into_bytes()).await?;
+    let app = Router::new()
+        .route("/validate", post(validate))
+        .layer(axum::extract::DefaultBodyLimit::max(3 * 1024 * 1024))
+        .with_state(adviser);
+    axum_server::bind_rustls(address, tls).serve(app.into_make_service()).await?;
+    Ok(())
+}
+
+/// Gives the API server the authority that signed the webhook's certificate, if it has another.
+///
+/// # Errors
+/// When the configuration cannot be read or written.
+pub async fn trust(client: &Client, configuration: &str, authority: &CertificateAuthority) -> Result<(), kube::Error> {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let Some(found) = api.get_opt(configuration).await? else {
+        tracing::warn!("there is no webhook configuration {configuration}: orders get no advice at kubectl apply");
+        return Ok(());
+    };
+    let bundle = ByteString(authority.pem().as_bytes().to_vec());
+    let webhooks = found.webhooks.unwrap_or_default();
+    if webhooks.iter().all(|w| w.client_config.ca_bundle.as_ref() == Some(&bundle)) {
+        return Ok(());
+    }
+    let operations: Vec<_> = (0..webhooks.len())
+        .map(|i| json!({"op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle}))
+        .collect();
+    let patch: kube::core::params::Patch<()> =
+        Patch::Json(serde_json::from_value(json!(operations)).map_err(kube::Error::SerdeError)?);
+    api.patch(configuration, &PatchParams::default(), &patch).await?;
+    tracing::info!("the API server trusts the webhook now");
+    Ok(())
+}

@@ -1,0 +1,169 @@
+//! What every pass shares: clients, caches, memory of what was acknowledged.
+
+use crate::authority::CertificateAuthority;
+use crate::backoff::Backoff;
+use crate::cache::{ChildCache, Source};
+use crate::catalogue::{self, Catalogue};
+use crate::config::Config;
+use crate::ledger::LedgerClient;
+use crate::metrics::Metrics;
+use crate::names::Names;
+use crate::object::ChildKind;
+use crate::order::{Kind, Order, OrderRef};
+use crate::plan::Platform;
+use crate::probe::Prober;
+use crate::seen::Seen;
+use kube::Client;
+use kube::runtime::reflector::Store;
+use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
+use siyada_model::usage::{Level, Meter};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Notify, mpsc};
+
+/// The catalogue as the watches bring it.
+#[derive(Clone)]
+pub struct CatalogueStores {
+    /// Tenants.
+    pub tenants: Store<Tenant>,
+    /// Sites.
+    pub sites: Store<Site>,
+    /// Offerings.
+    pub offerings: Store<ServiceOffering>,
+    /// Price lists.
+    pub price_lists: Store<PriceList>,
+}
+
+impl CatalogueStores {
+    /// The catalogue now. A price list that cannot be read is left out; its own status says so.
+    pub fn catalogue(&self) -> Catalogue {
+        let lists = self.price_lists.state();
+        let live = lists.iter().filter(|l| l.metadata.deletion_timestamp.is_none());
+        Catalogue {
+            tenants: self.tenants.state(),
+            sites: self.sites.state(),
+            offerings: self.offerings.state(),
+            price_lists: live.filter_map(|l| catalogue::price_list(l).ok()).collect(),
+        }
+    }
+}
+
+/// The orders as the controllers' watches bring them.
+#[derive(Clone)]
+pub struct OrderStores {
+    /// `PostgresInstance`s.
+    pub postgres: Store<PostgresInstance>,
+    /// `DocumentStoreInstance`s.
+    pub documents: Store<DocumentStoreInstance>,
+}
+
+impl OrderStores {
+    /// Every order that can be read.
+    pub fn all(&self) -> Vec<Order> {
+        let postgres = self.postgres.state();
+        let documents = self.documents.state();
+        let postgres = postgres.iter().filter_map(|o| Order::of(&**o).ok());
+        postgres.chain(documents.iter().filter_map(|o| Order::of(&**o).ok())).collect()
+    }
+}
+
+/// What the ledger acknowledged and what was written, so that nothing is said twice. Lost at a restart, when everything
+/// is said once again; each of it is idempotent.
+#[derive(Debug, Default)]
+pub struct Memory {
+    inner: Mutex<Remembered>,
+}
+
+/// The content of [`Memory`].
+#[derive(Debug, Default)]
+pub struct Remembered {
+    /// Hash of the reservation that is held, by order uid.
+    pub held: BTreeMap<String, u64>,
+    /// Level that was acknowledged, by order uid and meter.
+    pub metered: BTreeMap<(String, Meter), Option<Level>>,
+    /// Whether a namespace is marked as holding protected orders.
+    pub protected: BTreeMap<String, bool>,
+    /// Hash of what was set up for a tenant, by its uid.
+    pub tenants: BTreeMap<String, u64>,
+}
+
+impl Memory {
+    /// The content. Never held over an await.
+    pub fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Senders that make a controller look at an order again.
+#[derive(Clone, Debug)]
+pub struct Triggers {
+    /// For `PostgresInstance`s.
+    pub postgres: mpsc::UnboundedSender<OrderRef>,
+    /// For `DocumentStoreInstance`s.
+    pub documents: mpsc::UnboundedSender<OrderRef>,
+}
+
+impl Triggers {
+    /// Looks at an order again.
+    pub fn look_at(&self, order: OrderRef) {
+        let sender = match order.kind {
+            Kind::Postgres => &self.postgres,
+            Kind::Documents => &self.documents,
+        };
+        // A closed channel means that the process is ending.
+        let _ = sender.send(order);
+    }
+}
+
+/// What every pass shares.
+pub struct Context {
+    /// Kubernetes.
+    pub client: Client,
+    /// Settings.
+    pub config: Config,
+    /// The certificate authority.
+    pub authority: CertificateAuthority,
+    /// Where the platform lives.
+    pub platform: Platform,
+    /// The ledger.
+    pub ledger: LedgerClient,
+    /// Logs in to instances.
+    pub prober: Arc<Prober>,
+    /// Children of orders.
+    pub cache: ChildCache,
+    /// Watches that run, by what they watch.
+    pub watches: crate::run::Watches,
+    /// The catalogue.
+    pub catalogue: CatalogueStores,
+    /// The orders.
+    pub orders: OrderStores,
+    /// What was acknowledged.
+    pub memory: Memory,
+    /// Failures in a row.
+    pub backoff: Backoff,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Makes the sweep look for engine objects without an order.
+    pub sweep: Notify,
+    /// Makes a controller look again.
+    pub triggers: Triggers,
+    /// Uid of the cluster: the collector's name in the ledger.
+    pub collector: String,
+    /// Epoch of the lease: a lower one is fenced by the ledger.
+    pub epoch: i64,
+}
+
+impl Context {
+    /// What the caches hold of an order; nothing while a namespace of it is not watched yet.
+    pub fn observe(&self, order: &Order, names: &Names) -> Option<Seen> {
+        let watched = |namespace: &str| {
+            self.cache.is_synced(&Source { kind: ChildKind::Secret, namespace: Some(namespace.to_owned()) })
+        };
+        (watched(&names.engine) && watched(&order.at.namespace)).then(|| self.seen(order.uid.as_str()))
+    }
+
+    /// What the caches hold of an order, without asking whether they are complete.
+    pub fn seen(&self, uid: &str) -> Seen {
+        Seen { children: self.cache.children(uid), login: self.prober.outcome(uid) }
+    }
+}

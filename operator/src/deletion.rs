@@ -1,0 +1,132 @@
+//! The end of an order: usage closed, data kept or removed, quota given back, each step provable and repeatable.
+
+use crate::apply;
+use crate::check::Refusal;
+use crate::condition::reason;
+use crate::context::Context;
+use crate::metering::stopped;
+use crate::names::ORDER_RECORD;
+use crate::object::{ChildKind, Key};
+use crate::order::{Order, OrderResource};
+use crate::reconcile::{Pass, report};
+use crate::retained::{self, Record};
+use crate::seen::{Seen, metadata};
+use crate::status;
+use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::runtime::controller::Action;
+use kube::Api;
+use serde_json::Value;
+use siyada_model::id::TenantName;
+use siyada_model::usage::Meter;
+use std::time::Duration;
+
+/// While the engine removes its objects; its events come sooner.
+const AGAIN: Duration = Duration::from_secs(15);
+
+/// One pass over an order that is being deleted.
+///
+/// # Errors
+/// [`Pass`]; the controller tries again with back-off.
+pub async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Action, Pass> {
+    context.prober.forget(order.uid.as_str());
+    if !order.finalized {
+        context.sweep.notify_one();
+        return Ok(Action::await_change());
+    }
+    let seen = context.seen(order.uid.as_str());
+    let Some(cluster) = cluster_key(&seen) else {
+        return finish_without_engine::<K>(order, &seen, context).await;
+    };
+    let record = record(&seen, &cluster);
+    let retain = order.retains_data() || definition_is_going::<K>(context).await?;
+    if let Some(record) = &record {
+        close_compute(order, &record.tenant, context).await?;
+    }
+    if retain {
+        retained::settle(context, &cluster, &seen).await?;
+        tracing::info!(order.uid = %order.uid, "kept the data of deleted order {}", order.at.name);
+        forget(order, context);
+        apply::finalizer::<K>(&context.client, order, false).await?;
+        return Ok(Action::await_change());
+    }
+    let uid = seen.children.get(&cluster).and_then(|v| v.pointer("/metadata/uid")).and_then(Value::as_str);
+    apply::remove(&context.client, &cluster, uid).await?;
+    tell::<K>(order, format!("waiting for the engine to remove {cluster} and its volumes"), context).await?;
+    Ok(Action::requeue(AGAIN))
+}
+
+/// The engine cluster of an order that is still there.
+pub fn cluster_key(seen: &Seen) -> Option<Key> {
+    seen.children.keys().find(|key| key.kind == ChildKind::Cluster).cloned()
+}
+
+/// What the engine object says of its order.
+pub fn record(seen: &Seen, cluster: &Key) -> Option<Record> {
+    let object = seen.children.get(cluster)?;
+    serde_json::from_str(metadata(object, "annotations", ORDER_RECORD)?).ok()
+}
+
+/// Compute ends at the API server's stamp of the deletion; should it have begun later than that, then now.
+async fn close_compute(order: &Order, tenant: &TenantName, context: &Context) -> Result<(), Pass> {
+    let stamped = stopped(&order.uid, tenant, Meter::Compute, order.deletion, "Deleted");
+    report(context, vec![stamped, stopped(&order.uid, tenant, Meter::Compute, None, "Deleted")]).await?;
+    Ok(())
+}
+
+/// When the kind's definition itself is being removed, nobody asked for the data to go: it is kept.
+async fn definition_is_going<K: OrderResource>(context: &Context) -> Result<bool, Pass> {
+    let name = format!("{}.{}", K::plural(&()), K::group(&()));
+    let api: Api<CustomResourceDefinition> = Api::all(context.client.clone());
+    let found = api.get_opt(&name).await.map_err(|e| Pass::Look("the definition of the kind", Box::new(e)))?;
+    Ok(found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some()))
+}
+
+/// The cluster is gone, or never was: wait for volumes, close everything, give the quota back, let the order go.
+async fn finish_without_engine<K: OrderResource>(order: &Order, seen: &Seen, context: &Context) -> Result<Action, Pass> {
+    let claims = seen.claim_names();
+    if !claims.is_empty() {
+        tell::<K>(order, format!("waiting for volume {} to be removed", claims.join(", ")), context).await?;
+        return Ok(Action::requeue(AGAIN));
+    }
+    if let Some(tenant) = tenant_of(order, context) {
+        close_compute(order, &tenant, context).await?;
+        report(context, vec![stopped(&order.uid, &tenant, Meter::Storage, None, "Removed")]).await?;
+    }
+    context.ledger.release(&order.uid).await?;
+    for (key, object) in &seen.children {
+        let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
+        apply::remove(&context.client, key, uid).await?;
+    }
+    tracing::info!(order.uid = %order.uid, "order {} is gone, with everything it had", order.at.name);
+    forget(order, context);
+    apply::finalizer::<K>(&context.client, order, false).await?;
+    Ok(Action::await_change())
+}
+
+fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
+    let from_status = order.status.engine_ref.as_ref().and_then(|e| e.namespace.strip_prefix("siyada-t-")?.parse().ok());
+    from_status.or_else(|| {
+        let catalogue = context.catalogue.catalogue();
+        crate::catalogue::tenant_name(catalogue.tenant_of(&order.at.namespace)?).ok()
+    })
+}
+
+fn forget(order: &Order, context: &Context) {
+    let uid = order.uid.as_str();
+    let mut memory = context.memory.lock();
+    memory.held.remove(uid);
+    memory.metered.retain(|(of, _), _| of != uid);
+    // The mark of the namespace is reckoned anew at the next order's pass, or by the sweep.
+    memory.protected.remove(&order.at.namespace);
+    drop(memory);
+    context.sweep.notify_one();
+}
+
+async fn tell<K: OrderResource>(order: &Order, message: String, context: &Context) -> Result<(), Pass> {
+    let blocked = Refusal { reason: reason::WAITING_FOR_ENGINE, message };
+    let told = status::deleting(order, Some(blocked), Timestamp::now());
+    apply::status::<K>(&context.client, order, &told).await?;
+    Ok(())
+}
+

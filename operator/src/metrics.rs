@@ -1,0 +1,73 @@
+//! Metrics of bounded cardinality: labels are constants, never names of objects.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use std::sync::Arc;
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// Every metric of the operator. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Passes, by kind and outcome.
+    pub passes: Family<Labels<2>, Counter>,
+    /// Seconds of a pass.
+    pub pass_seconds: Histogram,
+    /// Writes to children.
+    pub child_writes: Counter,
+    /// Orders by kind.
+    pub orders: Family<Labels<1>, Gauge>,
+    /// Orders that are ready, by kind.
+    pub orders_ready: Family<Labels<1>, Gauge>,
+    /// Instances whose order is gone and whose data is kept.
+    pub retained: Gauge,
+    /// Objects in the cache of children.
+    pub cached: Gauge,
+    /// Calls of the webhook, by verdict.
+    pub reviews: Family<Labels<1>, Counter>,
+    /// 1 on the leader.
+    pub leader: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("siyada_operator");
+        let metrics = Self {
+            registry: Arc::default(),
+            passes: Family::default(),
+            pass_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 8)),
+            child_writes: Counter::default(),
+            orders: Family::default(),
+            orders_ready: Family::default(),
+            retained: Gauge::default(),
+            cached: Gauge::default(),
+            reviews: Family::default(),
+            leader: Gauge::default(),
+        };
+        registry.register("passes", "Passes over an order, by kind and outcome", metrics.passes.clone());
+        registry.register("pass_seconds", "Seconds of a pass", metrics.pass_seconds.clone());
+        registry.register("child_writes", "Writes to children of orders", metrics.child_writes.clone());
+        registry.register("orders", "Orders, by kind", metrics.orders.clone());
+        registry.register("orders_ready", "Orders that are ready, by kind", metrics.orders_ready.clone());
+        registry.register("retained_instances", "Instances without an order whose data is kept", metrics.retained.clone());
+        registry.register("cached_children", "Children of orders in memory", metrics.cached.clone());
+        registry.register("reviews", "Orders judged at kubectl apply, by verdict", metrics.reviews.clone());
+        registry.register("leader", "1 on the replica that works", metrics.leader.clone());
+        Self { registry: Arc::new(registry), ..metrics }
+    }
+}
+
+impl Metrics {
+    /// The metrics in the OpenMetrics text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail; an empty answer would be noticed at once.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,361 @@
+//! The way of an order: observe, check, reserve, plan, apply, status.
+
+use crate::apply::{self, Applied};
+use crate::check::{Refusal, Valid, check};
+use crate::condition::{is_true, kind, reason};
+use crate::context::Context;
+use crate::ledger::Ledger;
+use crate::names::{Names, binding};
+use crate::object::ChildKind;
+use crate::order::{Kind, Order, OrderResource, ReadOrder};
+use crate::plan::{Fresh, needs_certificate, plan};
+use crate::probe::Target;
+use crate::seen::Seen;
+use crate::status::{self, Admission, Picture};
+use crate::{deletion, metering};
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use siyada_model::quota::Dimension;
+use siyada_model::usage::Meter;
+use siyada_model::wire::{ReservationRequest, UsageBatch, UsageFact, code};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A whole pass may take so long.
+const PASS: Duration = Duration::from_secs(60);
+/// A refused order is offered to the ledger again so often: quota may have become free.
+const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// An order that waits for a cache or a tenant.
+const SOON: Duration = Duration::from_secs(2);
+/// Certificates and the like are looked at so often, from caches.
+const DAILY: Duration = Duration::from_secs(86_400);
+
+/// Why a pass failed: somebody must look, or a later try may do.
+#[derive(Debug, thiserror::Error)]
+pub enum Pass {
+    /// The object cannot be read as an order.
+    #[error("failed to read the order")]
+    Read(#[from] ReadOrder),
+    /// A write failed.
+    #[error("failed to write")]
+    Write(#[from] apply::Apply),
+    /// The ledger failed.
+    #[error("failed to use the ledger")]
+    Ledger(#[from] Ledger),
+    /// No certificate.
+    #[error("failed to make a certificate")]
+    Certificate(#[from] crate::authority::Authority),
+    /// Reading something that no cache holds.
+    #[error("failed to look at {0}")]
+    Look(&'static str, #[source] Box<kube::Error>),
+    /// The pass took too long.
+    #[error("failed to finish a pass within {} s", PASS.as_secs())]
+    Slow,
+}
+
+/// One pass over an order: the same from wherever it starts, any number of times.
+///
+/// # Errors
+/// [`Pass`]; the controller tries again with back-off.
+pub async fn reconcile<K: OrderResource>(object: Arc<K>, context: Arc<Context>) -> Result<Action, Pass> {
+    let started = std::time::Instant::now();
+    let order = Order::of(&*object)?;
+    let outcome = match tokio::time::timeout(PASS, pass::<K>(&order, &context)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Pass::Slow),
+    };
+    context.metrics.pass_seconds.observe(started.elapsed().as_secs_f64());
+    let label = if outcome.is_ok() { "ok" } else { "failed" };
+    context.metrics.passes.get_or_create(&[("kind", K::KIND.as_str()), ("outcome", label)]).inc();
+    if outcome.is_ok() {
+        context.backoff.clear(order.uid.as_str());
+    }
+    outcome
+}
+
+async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Action, Pass> {
+    if order.deletion.is_some() {
+        return deletion::pass::<K>(order, context).await;
+    }
+    if !order.finalized {
+        apply::finalizer::<K>(&context.client, order, true).await?;
+        // The write comes back as an event, with the version that later writes must name.
+        return Ok(Action::requeue(SOON));
+    }
+    let now = Timestamp::now();
+    protect_namespace(order, context).await?;
+    let valid = check(order, &context.catalogue.catalogue(), now);
+    let names = names_of(order, valid.as_ref().ok(), context);
+    let seen = match &names {
+        Some(names) => context.observe(order, names),
+        None => Some(Seen::default()),
+    };
+    let Some(mut seen) = seen else {
+        return wait_for_tenant::<K>(order, valid.ok().as_ref(), context, now).await;
+    };
+    keep_probing(order, names.as_ref(), &seen, context);
+    let (admission, mut next) = match &valid {
+        Ok(valid) => reserve(valid, context).await,
+        Err(refusal) => (Admission::Refused(refusal.clone()), Action::await_change()),
+    };
+    let mut problem = None;
+    let mut writing = false;
+    if let (Ok(valid), Admission::Held) = (&valid, &admission) {
+        (problem, writing) = build(valid, &seen, context, now, &mut next).await?;
+    }
+    let metered = match &valid {
+        Ok(valid) if admission == Admission::Held => meter(valid, &seen, context).await?,
+        _ => is_true(&order.status.conditions, kind::METERING_ACTIVE),
+    };
+    if order.spec.suspend {
+        context.prober.forget(order.uid.as_str());
+        seen.login = None;
+    }
+    let valid = valid.ok();
+    let picture = Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, writing, metered };
+    let told = status::status(&picture, now);
+    if apply::status::<K>(&context.client, order, &told).await? {
+        log_turn(order, &told);
+    }
+    Ok(next)
+}
+
+/// The names of an order's children: from its tenant now, or from where they were made when it is refused.
+fn names_of(order: &Order, valid: Option<&Valid>, context: &Context) -> Option<Names> {
+    if let Some(valid) = valid {
+        return Some(Names::of(order, &valid.tenant));
+    }
+    if let Some(engine) = &order.status.engine_ref {
+        return Some(Names { engine: engine.namespace.clone(), cluster: engine.name.clone() });
+    }
+    let catalogue = context.catalogue.catalogue();
+    let tenant = catalogue.tenant_of(&order.at.namespace)?;
+    Some(Names::of(order, &crate::catalogue::tenant_name(tenant).ok()?))
+}
+
+async fn wait_for_tenant<K: OrderResource>(
+    order: &Order,
+    valid: Option<&Valid>,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Action, Pass> {
+    // A running order keeps what it was told while the caches fill after a restart.
+    if order.status.engine_ref.is_none() {
+        let why = Refusal {
+            reason: reason::TENANT_NOT_READY,
+            message: "the tenant's namespaces are being set up; this takes some seconds".to_owned(),
+        };
+        let seen = Seen::default();
+        let picture = Picture {
+            order, valid, admission: Admission::Waiting(why), seen: &seen, names: None, problem: None, writing: false, metered: false,
+        };
+        apply::status::<K>(&context.client, order, &status::status(&picture, now)).await?;
+    }
+    Ok(Action::requeue(SOON))
+}
+
+/// Marks the namespace while it holds a protected order; a policy then refuses to delete it.
+async fn protect_namespace(order: &Order, context: &Context) -> Result<(), Pass> {
+    let namespace = &order.at.namespace;
+    let holds = |o: &Order| o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection;
+    let protected = holds(order) || context.orders.all().iter().any(holds);
+    if context.memory.lock().protected.get(namespace) == Some(&protected) {
+        return Ok(());
+    }
+    apply::protect_namespace(&context.client, namespace, protected).await?;
+    context.memory.lock().protected.insert(namespace.clone(), protected);
+    Ok(())
+}
+
+/// Keeps logging in with the Secret that clients use, as long as there is one.
+fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Context) {
+    let secret = seen.get(ChildKind::Secret, &order.at.namespace, &binding(&order.at));
+    let (Some(names), Some(secret)) = (names, secret) else { return };
+    let runs = seen.engine_runs(names, order.at.kind == Kind::Documents);
+    // A database that once worked is tried even when the engine says nothing good of it.
+    if order.spec.suspend || context.config.no_probe || !(runs || seen.login == Some(Ok(()))) {
+        return;
+    }
+    if let Some(target) = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service())) {
+        context.prober.watch(order.uid.as_str(), &order.at, target);
+    }
+}
+
+/// The request for an order's part of the quota.
+pub fn request(valid: &Valid) -> ReservationRequest {
+    let order = &valid.order;
+    ReservationRequest {
+        generation: order.generation,
+        tenant: valid.tenant.clone(),
+        namespace: order.at.namespace.clone(),
+        name: order.at.name.clone(),
+        kind: order.at.kind.to_string(),
+        plan: valid.plan.clone(),
+        requester: order.requester.clone(),
+        billing: valid.billing.clone(),
+        resources: valid.resources,
+        items: valid.items.clone(),
+        retained: false,
+    }
+}
+
+/// A number that changes with a request.
+pub fn fingerprint(request: &impl std::fmt::Debug) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{request:?}").hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Holds the order's part of the quota. The ledger decides; what it has acknowledged is not asked again.
+async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
+    let request = request(valid);
+    let (uid, hash) = (&valid.order.uid, fingerprint(&request));
+    if context.memory.lock().held.get(uid.as_str()) == Some(&hash) {
+        return (Admission::Held, Action::requeue(DAILY));
+    }
+    match context.ledger.hold(uid, &request).await {
+        Ok(_) => {
+            context.memory.lock().held.insert(uid.to_string(), hash);
+            (Admission::Held, Action::requeue(DAILY))
+        }
+        Err(Ledger::Refused(problem)) => {
+            let refusal = Refusal { reason: refused_because(&problem), message: problem.detail.clone() };
+            (Admission::Refused(refusal), Action::requeue(REFUSED_AGAIN))
+        }
+        Err(error @ Ledger::Unavailable(_)) => {
+            tracing::warn!(order.uid = %uid, error = %error, "the ledger does not answer; order {} waits", valid.order.at.name);
+            let message = "the ledger does not answer: nothing new is started, what runs runs on; it is tried again \
+                           by itself"
+                .to_owned();
+            let wait = context.backoff.failed(&format!("ledger/{uid}")).min(REFUSED_AGAIN);
+            (Admission::Waiting(Refusal { reason: reason::LEDGER_UNAVAILABLE, message }), Action::requeue(wait))
+        }
+    }
+}
+
+/// The condition's reason for a refusal of the ledger.
+fn refused_because(problem: &siyada_model::wire::Problem) -> &'static str {
+    match problem.code.as_str() {
+        code::QUOTA_EXCEEDED => match problem.shortfall.as_ref().map(|s| s.dimension) {
+            Some(Dimension::MonthlyCost) => reason::BUDGET_EXCEEDED,
+            _ => reason::QUOTA_EXCEEDED,
+        },
+        code::TENANT_SUSPENDED => reason::TENANT_SUSPENDED,
+        code::TENANT_UNKNOWN => reason::TENANT_NOT_READY,
+        code::PRICE_UNKNOWN => reason::PRICE_UNKNOWN,
+        _ => reason::INVALID,
+    }
+}
+
+/// Plans and applies. Answers with what a person must mend, and whether anything was written.
+async fn build(
+    valid: &Valid,
+    seen: &Seen,
+    context: &Context,
+    now: Timestamp,
+    next: &mut Action,
+) -> Result<(Option<Refusal>, bool), Pass> {
+    let names = Names::of(&valid.order, &valid.tenant);
+    let certificate = if needs_certificate(valid, seen, &context.platform, now) {
+        Some(context.authority.issue(&names.certificate_names(), now)?)
+    } else {
+        None
+    };
+    let fresh = Fresh { owner_password: password(), login_password: password(), certificate };
+    let plan = plan(valid, seen, &fresh, &context.platform);
+    if let Some(problem) = plan.problem {
+        return Ok((Some(problem), false));
+    }
+    match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
+        Applied::Done(writes) => {
+            context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
+            Ok((None, writes > 0))
+        }
+        Applied::Behind => {
+            *next = Action::requeue(SOON);
+            Ok((None, true))
+        }
+        Applied::Foreign(key) => {
+            let message = format!(
+                "{key} exists and is not this order's: it is left alone; rename it or order under another name"
+            );
+            *next = Action::requeue(REFUSED_AGAIN);
+            Ok((Some(Refusal { reason: reason::NAME_CONFLICT, message }), false))
+        }
+        Applied::Refused(key, message) => {
+            let message = format!("the API server refuses {key}: {message}");
+            *next = Action::requeue(REFUSED_AGAIN);
+            Ok((Some(Refusal { reason: reason::WRITE_REFUSED, message }), false))
+        }
+    }
+}
+
+/// 32 characters that need no escaping anywhere: 190 bits of the operating system's randomness.
+pub fn password() -> String {
+    use rand::distr::{Alphanumeric, SampleString};
+    Alphanumeric.sample_string(&mut rand::rng(), 32)
+}
+
+/// Reports what is billed and not acknowledged yet. True when the ledger knows something of this order.
+async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pass> {
+    let uid = valid.order.uid.to_string();
+    let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
+    let facts = metering::facts(valid, seen, open(Meter::Compute));
+    match report(context, facts).await {
+        Ok(()) => Ok(open(Meter::Compute) || open(Meter::Storage) || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE)),
+        // Proven state continues: it is reported when the ledger is back.
+        Err(Ledger::Unavailable(error)) => {
+            tracing::warn!(order.uid = %uid, error, "the ledger does not answer; usage of order {} waits", valid.order.at.name);
+            context.triggers_later(&valid.order.at);
+            Ok(is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sends facts that the ledger has not acknowledged.
+///
+/// # Errors
+/// [`Ledger`]; nothing is remembered then, and the same facts are sent again.
+pub async fn report(context: &Context, facts: Vec<UsageFact>) -> Result<(), Ledger> {
+    let news: Vec<UsageFact> = {
+        let memory = context.memory.lock();
+        let known = |f: &UsageFact| memory.metered.get(&(f.order_uid.to_string(), f.meter)) == Some(&f.level);
+        facts.into_iter().filter(|f| !known(f)).collect()
+    };
+    if news.is_empty() {
+        return Ok(());
+    }
+    let batch = UsageBatch { collector: context.collector.clone(), epoch: context.epoch, facts: news };
+    context.ledger.report(&batch).await?;
+    let mut memory = context.memory.lock();
+    for fact in batch.facts {
+        memory.metered.insert((fact.order_uid.to_string(), fact.meter), fact.level);
+    }
+    Ok(())
+}
+
+impl Context {
+    /// Looks at an order again after a while, without holding a slot.
+    pub fn triggers_later(&self, order: &crate::order::OrderRef) {
+        let (triggers, order) = (self.triggers.clone(), order.clone());
+        let wait = self.backoff.failed(&format!("usage/{}/{}", order.namespace, order.name));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            triggers.look_at(order);
+        });
+    }
+}
+
+fn log_turn(order: &Order, told: &siyada_crds::OrderStatus) {
+    let ready = told.conditions.iter().find(|c| c.type_ == kind::READY);
+    let before = order.status.conditions.iter().find(|c| c.type_ == kind::READY);
+    let Some(ready) = ready.filter(|r| before.is_none_or(|b| (&b.status, &b.reason) != (&r.status, &r.reason))) else {
+        return;
+    };
+    tracing::info!(
+        order.uid = %order.uid, order.namespace = order.at.namespace, reason = ready.reason,
+        "order {} is {}: {}", order.at.name, if ready.status == "True" { "ready" } else { "not ready" }, ready.message
+    );
+}

@@ -1,0 +1,268 @@
+//! Data without an order: stopped, kept, billed and reported, until somebody removes it by name.
+//!
+//! The sweep reads caches only. It runs after the caches filled, when an order goes, and when an engine object changes.
+
+use crate::apply;
+use crate::context::Context;
+use crate::deletion::{cluster_key, record};
+use crate::metering::{self, stopped};
+use crate::names::{ORDER_RECORD, RETAINED};
+use crate::object::{ChildKind, Key};
+use crate::order::{Kind, OrderRef};
+use crate::reconcile::{Pass, fingerprint, report};
+use crate::seen::{Seen, metadata};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, ResourceExt};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use siyada_model::id::{OrderUid, Sku, TenantName};
+use siyada_model::price::Item;
+use siyada_model::resources::Resources;
+use siyada_model::usage::Meter;
+use siyada_model::wire::{Billing, ReservationRequest};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Annotation that asks for the removal of kept data; its value is the order's uid.
+pub const REMOVE: &str = "siyada.cloud/remove-data";
+/// Label of the engine objects that are retained, as a selector.
+const SELECTOR: &str = "siyada.cloud/retained=true";
+/// After a fault.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What an engine object says of its order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// Kind of the order.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: OrderUid,
+    /// Who pays.
+    pub tenant: TenantName,
+    /// Its plan.
+    pub plan: String,
+    /// Price key of its storage.
+    pub storage_sku: Sku,
+    /// Where it is booked.
+    pub billing: Billing,
+    /// Who ordered.
+    pub requester: Option<String>,
+}
+
+/// Stops an engine object, keeps its data, and shrinks its reservation to storage. Any number of times.
+///
+/// # Errors
+/// [`Pass`].
+pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(), Pass> {
+    let Some(object) = seen.children.get(cluster) else { return Ok(()) };
+    if metadata(object, "labels", RETAINED).is_none() || metadata(object, "annotations", "cnpg.io/hibernation") != Some("on") {
+        apply::retain(&context.client, cluster).await?;
+    }
+    for (key, gateway) in seen.children.iter().filter(|(key, _)| key.kind == ChildKind::Deployment) {
+        if gateway.pointer("/spec/replicas").and_then(Value::as_i64) != Some(0) {
+            apply::scale_to_zero(&context.client, key).await?;
+        }
+    }
+    let Some(record) = record(seen, cluster) else {
+        tracing::error!("engine object {cluster} does not say whose it was: its storage cannot be billed");
+        return Ok(());
+    };
+    let mut facts = vec![stopped(&record.uid, &record.tenant, Meter::Compute, None, "Retained")];
+    facts.extend(metering::storage(&record.uid, &record.tenant, &record.storage_sku, seen));
+    report(context, facts).await?;
+    hold_storage(context, &record, seen).await
+}
+
+async fn hold_storage(context: &Context, record: &Record, seen: &Seen) -> Result<(), Pass> {
+    let bytes: i64 = seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum();
+    let request = ReservationRequest {
+        // Later than any generation that the order had.
+        generation: i64::from(i32::MAX),
+        tenant: record.tenant.clone(),
+        namespace: record.namespace.clone(),
+        name: record.name.clone(),
+        kind: record.kind.clone(),
+        plan: record.plan.clone(),
+        requester: record.requester.clone(),
+        billing: record.billing.clone(),
+        resources: Resources { storage_bytes: bytes, ..Resources::default() },
+        items: vec![Item { sku: record.storage_sku.clone(), quantity: crate::check::mib(bytes) }],
+        retained: true,
+    };
+    let hash = fingerprint(&request);
+    if context.memory.lock().held.get(record.uid.as_str()) == Some(&hash) {
+        return Ok(());
+    }
+    context.ledger.hold(&record.uid, &request).await?;
+    context.memory.lock().held.insert(record.uid.to_string(), hash);
+    Ok(())
+}
+
+/// Runs until it is dropped: a sweep whenever something asks for one.
+pub async fn run(context: Arc<Context>) {
+    loop {
+        context.sweep.notified().await;
+        // Events come in bursts; one sweep serves them all.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Err(error) = sweep(&context).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a sweep failed and is tried again");
+            let context = Arc::clone(&context);
+            tokio::spawn(async move {
+                tokio::time::sleep(AGAIN).await;
+                context.sweep.notify_one();
+            });
+        }
+    }
+}
+
+async fn sweep(context: &Context) -> Result<(), Pass> {
+    let orders = context.orders.all();
+    let living: BTreeSet<String> = orders.iter().map(|o| o.uid.to_string()).collect();
+    let mut retained: u32 = 0;
+    for (uid, at) in context.cache.orders() {
+        if living.contains(&uid) || is_there(context, &at, &uid).await? {
+            continue;
+        }
+        if leftover(context, &uid).await? {
+            retained += 1;
+        }
+    }
+    context.metrics.retained.set(i64::from(retained));
+    context.metrics.cached.set(i64::try_from(context.cache.len()).unwrap_or(i64::MAX));
+    for kind in Kind::ALL {
+        let of_kind = orders.iter().filter(|o| o.at.kind == kind);
+        let ready = |o: &&crate::order::Order| crate::condition::is_true(&o.status.conditions, crate::condition::kind::READY);
+        let (count, ready) = (of_kind.clone().count(), of_kind.filter(ready).count());
+        context.metrics.orders.get_or_create(&[("kind", kind.as_str())]).set(i64::try_from(count).unwrap_or(0));
+        context.metrics.orders_ready.get_or_create(&[("kind", kind.as_str())]).set(i64::try_from(ready).unwrap_or(0));
+    }
+    context.prober.keep_only(|uid| living.contains(uid));
+    unprotect(context, &orders).await
+}
+
+/// A cache may be behind: before anything is stopped, the server itself is asked, once.
+async fn is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, Pass> {
+    let already_kept = context.memory.lock().held.contains_key(uid)
+        && cluster_key(&context.seen(uid)).is_some_and(|key| {
+            let seen = context.seen(uid);
+            seen.children.get(&key).is_some_and(|o| metadata(o, "labels", RETAINED).is_some())
+        });
+    if already_kept {
+        return Ok(false);
+    }
+    let gvk = GroupVersionKind::gvk(siyada_crds::GROUP, siyada_crds::VERSION, at.kind.as_str());
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &at.namespace, &ApiResource::from_gvk(&gvk));
+    let found = api.get_opt(&at.name).await.map_err(|e| Pass::Look("an order", Box::new(e)))?;
+    Ok(found.is_some_and(|o| o.uid().as_deref() == Some(uid)))
+}
+
+/// Deals with what an order left. True when data is kept.
+async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
+    let seen = context.seen(uid);
+    let Some(cluster) = cluster_key(&seen) else {
+        remove_rest(context, uid, &seen).await?;
+        return Ok(!seen.claim_names().is_empty());
+    };
+    let object = &seen.children[&cluster];
+    if metadata(object, "annotations", REMOVE) == Some(uid) {
+        tracing::warn!(order.uid = uid, "removing the kept data of {cluster}, as the platform asked");
+        let object_uid = object.pointer("/metadata/uid").and_then(Value::as_str);
+        apply::remove(&context.client, &cluster, object_uid).await?;
+        return Ok(true);
+    }
+    settle(context, &cluster, &seen).await?;
+    tracing::info!(order.uid = uid, "data of {cluster} is kept without an order; `siyada-operator retained list` shows it");
+    Ok(true)
+}
+
+/// The engine object is gone: when its volumes are proven to be gone too, the account is closed and the rest removed.
+async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pass> {
+    if !seen.claim_names().is_empty() {
+        tracing::warn!(order.uid = uid, "volumes {} have neither order nor engine object: they are kept and billed", seen.claim_names().join(", "));
+        return Ok(());
+    }
+    let tenant = seen.children.values().find_map(|o| metadata(o, "labels", crate::names::TENANT)?.parse::<TenantName>().ok());
+    let (Some(tenant), Ok(order_uid)) = (tenant, uid.parse::<OrderUid>()) else { return Ok(()) };
+    let meters = [Meter::Compute, Meter::Storage];
+    report(context, meters.iter().map(|m| stopped(&order_uid, &tenant, *m, None, "Removed")).collect()).await?;
+    context.ledger.release(&order_uid).await?;
+    for (key, object) in &seen.children {
+        apply::remove(&context.client, key, object.pointer("/metadata/uid").and_then(Value::as_str)).await?;
+    }
+    let mut memory = context.memory.lock();
+    memory.held.remove(uid);
+    memory.metered.retain(|(of, _), _| of != uid);
+    Ok(())
+}
+
+/// Takes the mark off namespaces whose last protected order went.
+async fn unprotect(context: &Context, orders: &[crate::order::Order]) -> Result<(), Pass> {
+    let tenants = context.catalogue.catalogue().tenants;
+    for namespace in tenants.iter().flat_map(|t| &t.spec.namespaces).map(|n| &n.0) {
+        let holds = |o: &crate::order::Order| o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection;
+        if orders.iter().any(holds) || context.memory.lock().protected.get(namespace) == Some(&false) {
+            continue;
+        }
+        apply::protect_namespace(&context.client, namespace, false).await?;
+        context.memory.lock().protected.insert(namespace.clone(), false);
+    }
+    Ok(())
+}
+
+fn clusters(client: &Client) -> Api<DynamicObject> {
+    Api::all_with(client.clone(), &ChildKind::Cluster.api_resource())
+}
+
+/// `siyada-operator retained list`.
+///
+/// # Errors
+/// When the cluster cannot be read.
+pub async fn list(client: &Client) -> anyhow::Result<()> {
+    let found = clusters(client).list(&ListParams::default().labels(SELECTOR)).await?;
+    if found.items.is_empty() {
+        println!("no data is kept without an order");
+        return Ok(());
+    }
+    println!("{:<38} {:<20} {:<24} {:<30} STORAGE", "UID", "TENANT", "KIND", "ORDER");
+    for cluster in found {
+        let text = cluster.annotations().get(ORDER_RECORD).cloned().unwrap_or_default();
+        let Ok(record) = serde_json::from_str::<Record>(&text) else {
+            println!("{:<38} {} does not say whose it was", "?", cluster.name_any());
+            continue;
+        };
+        let size = cluster.data.pointer("/spec/storage/size").and_then(Value::as_str).unwrap_or("?");
+        let order = format!("{}/{}", record.namespace, record.name);
+        println!("{:<38} {:<20} {:<24} {order:<30} {size}", record.uid, record.tenant, record.kind);
+    }
+    println!("\nremove one for ever: siyada-operator retained remove UID --confirm NAME");
+    Ok(())
+}
+
+/// `siyada-operator retained remove`: asks the running operator to do it, so that the account is closed too.
+///
+/// # Errors
+/// When there is no such data, or the name is not its order's.
+pub async fn remove(client: &Client, uid: &str, confirm: &str) -> anyhow::Result<()> {
+    let found = clusters(client).list(&ListParams::default().labels(SELECTOR)).await?;
+    let ours = |c: &DynamicObject| c.labels().get(crate::names::ORDER_UID).map(String::as_str) == Some(uid);
+    let Some(cluster) = found.into_iter().find(ours) else {
+        anyhow::bail!("no data of an order {uid:?} is kept: `siyada-operator retained list` shows what is");
+    };
+    let name = cluster.labels().get(crate::names::ORDER_NAME).cloned().unwrap_or_default();
+    anyhow::ensure!(name == confirm, "the order was named {name:?}: give --confirm {name} to remove its data for ever");
+    let namespace = cluster.namespace().unwrap_or_default();
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &namespace, &ChildKind::Cluster.api_resource());
+    let body = json!({"metadata": {"annotations": {REMOVE: uid}}});
+    api.patch(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(&body)).await?;
+    println!("the operator removes the data of {name} ({uid}) now; its storage is billed until it is gone");
+    Ok(())
+}

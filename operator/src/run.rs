@@ -1,0 +1,484 @@
+//! Starts everything in order, and ends it.
+
+use crate::admission::{self, Adviser};
+use crate::authority::CertificateAuthority;
+use crate::backoff::Backoff;
+use crate::cache::{ChildCache, Source};
+use crate::config::Config;
+use crate::context::{CatalogueStores, Context, Memory, OrderStores, Triggers};
+use crate::health::{self, Health};
+use crate::ledger::LedgerClient;
+use crate::metrics::Metrics;
+use crate::names::{MANAGED, ORDER_UID};
+use crate::object::ChildKind;
+use crate::order::{OrderRef, OrderResource};
+use crate::plan::Platform;
+use crate::probe::Prober;
+use crate::reconcile::{Pass, reconcile};
+use crate::{lease, price_list, retained, tenant};
+use anyhow::{Context as _, Result};
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, ValidatingAdmissionPolicy};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ListParams};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Controller, Error as ControllerError};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Client, Resource, ResourceExt};
+use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
+use siyada_model::wire::{Checkpoint, MOST_FACTS};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Between two checkpoints of the ledger.
+const CHECKPOINT: Duration = Duration::from_secs(300);
+/// Between two looks at our own certificates.
+const CERTIFICATES: Duration = Duration::from_secs(6 * 3600);
+/// While something that is needed at the start is missing.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// The watches of children that run, each in its own task.
+#[derive(Default)]
+pub struct Watches {
+    tasks: Mutex<BTreeMap<Source, JoinHandle<()>>>,
+}
+
+impl Watches {
+    /// Starts to watch a source, once.
+    pub fn start(&self, context: &Context, source: Source) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.get(&source).is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let task = tokio::spawn(watch_children(
+            context.client.clone(),
+            source.clone(),
+            context.cache.clone(),
+            context.triggers.clone(),
+        ));
+        tasks.insert(source, task);
+    }
+
+    /// Stops to watch a source and forgets what it brought.
+    pub fn stop(&self, context: &Context, source: &Source) {
+        if let Some(task) = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).remove(source) {
+            task.abort();
+        }
+        context.cache.forget(source);
+    }
+}
+
+async fn watch_children(client: Client, source: Source, cache: ChildCache, triggers: Triggers) {
+    let resource = source.kind.api_resource();
+    let api = match &source.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    // The engine's volumes carry the order's uid; everything else that counts was planned by us.
+    let label = if source.kind == ChildKind::PersistentVolumeClaim { ORDER_UID } else { MANAGED };
+    let mut events = watcher(api, watcher::Config::default().labels(label)).default_backoff().boxed();
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(event) => cache.take(&source, event).into_iter().for_each(|order| triggers.look_at(order)),
+            Err(error) => tracing::warn!(error = %error, "the watch of {} stumbled and is started again", source.kind),
+        }
+    }
+}
+
+/// Watches a kind of the catalogue into a store; tells `changed` when a spec changed.
+fn reflect<K>(client: &Client, changed: mpsc::UnboundedSender<()>) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    let (reader, writer) = reflector::store();
+    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer);
+    tokio::spawn(async move {
+        let mut generations: BTreeMap<String, Option<i64>> = BTreeMap::new();
+        let mut events = events.boxed();
+        while let Some(event) = events.next().await {
+            let news = match event {
+                Ok(Event::Apply(o) | Event::InitApply(o)) => {
+                    let generation = o.meta().generation;
+                    generations.insert(o.name_any(), generation) != Some(generation)
+                }
+                Ok(Event::Delete(o)) => generations.remove(&o.name_any()).is_some(),
+                Ok(Event::InitDone) => true,
+                Ok(Event::Init) => false,
+                Err(error) => {
+                    tracing::warn!(error = %error, "the watch of {} stumbled and is started again", K::kind(&()));
+                    false
+                }
+            };
+            if news {
+                let _ = changed.send(());
+            }
+        }
+    });
+    reader
+}
+
+fn stream<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
+    futures::stream::poll_fn(move |task| receiver.poll_recv(task))
+}
+
+/// Runs until it is told to stop or loses the lease.
+///
+/// # Errors
+/// When something that is needed cannot be had at all.
+pub async fn run(config: Config) -> Result<()> {
+    let client = Client::try_default().await.context("failed to find the cluster: is KUBECONFIG set?")?;
+    let (health, metrics, stop) = (Health::default(), Metrics::default(), CancellationToken::new());
+    for what in ["the custom resources", "the admission policies", "the catalogue"] {
+        health.wait_for(what);
+    }
+    stop_on_signal(stop.clone());
+    let serving = health::serve(config.listen_health, health.clone(), metrics.clone());
+    let serving = tokio::spawn(serving);
+    tokio::select! {
+        outcome = work(client, config, health, metrics, stop.clone()) => outcome,
+        outcome = serving => outcome.map_err(anyhow::Error::from).and_then(|o| Ok(o?)).context("health is not served"),
+        () = stop.cancelled() => {
+            // Whoever waits for the lease has nothing to finish; the leader ends by itself.
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            Ok(())
+        }
+    }
+}
+
+fn stop_on_signal(stop: CancellationToken) {
+    tokio::spawn(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            return;
+        };
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        tracing::info!("told to stop: finishing what is under way");
+        stop.cancel();
+    });
+}
+
+async fn work(client: Client, config: Config, health: Health, metrics: Metrics, stop: CancellationToken) -> Result<()> {
+    wait_for_definitions(&client, &health).await;
+    wait_for_policies(&client, &config, &health).await;
+    let authority = CertificateAuthority::load(&client, &config.namespace).await?;
+    keep_certificates(client.clone(), config.clone(), authority.clone());
+    admission::trust(&client, &config.webhook_configuration, &authority).await?;
+    let ledger = LedgerClient::new(&config.ledger_url, config.ledger_token_file.clone(), authority.pem())?;
+    let (changed, news) = mpsc::unbounded_channel();
+    let catalogue = CatalogueStores {
+        tenants: reflect::<Tenant>(&client, changed.clone()),
+        sites: reflect::<Site>(&client, changed.clone()),
+        offerings: reflect::<ServiceOffering>(&client, changed.clone()),
+        price_lists: reflect::<PriceList>(&client, changed),
+    };
+    catalogue.tenants.wait_until_ready().await?;
+    catalogue.sites.wait_until_ready().await?;
+    catalogue.offerings.wait_until_ready().await?;
+    catalogue.price_lists.wait_until_ready().await?;
+    health.done("the catalogue");
+    serve_webhook(&config, &authority, Adviser { catalogue: catalogue.clone(), ledger: ledger.clone(), metrics: metrics.clone() });
+
+    let mut leadership = tokio::select! {
+        leadership = lease::lead(&client, &config.namespace, &config.identity) => leadership?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    tracing::info!(epoch = leadership.epoch, "this replica leads");
+    metrics.leader.set(1);
+    let shared = Shared { client, config, authority, ledger, catalogue, metrics, epoch: leadership.epoch };
+    let ended = tokio::select! {
+        outcome = operate(shared, news, stop.clone()) => outcome,
+        () = leadership.lost() => Err(anyhow::anyhow!("the lease is lost: another replica leads; this process ends")),
+    };
+    leadership.release().await;
+    ended
+}
+
+struct Shared {
+    client: Client,
+    config: Config,
+    authority: CertificateAuthority,
+    ledger: LedgerClient,
+    catalogue: CatalogueStores,
+    metrics: Metrics,
+    epoch: i64,
+}
+
+/// What only the leader does.
+async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> Result<()> {
+    let Shared { client, config, authority, ledger, catalogue, metrics, epoch } = shared;
+    let collector = cluster_uid(&client).await?;
+    let authority_file = config.work_dir.join("authority.pem");
+    tokio::fs::write(&authority_file, authority.pem()).await.context("failed to write into the work folder")?;
+    let (postgres_sender, postgres_news) = mpsc::unbounded_channel();
+    let (documents_sender, documents_news) = mpsc::unbounded_channel();
+    let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
+    let (probe_sender, probe_news) = mpsc::unbounded_channel::<OrderRef>();
+    let settings = ControllerConfig::default().concurrency(config.concurrency);
+    let everything = watcher::Config::default();
+    let postgres = Controller::new(Api::<PostgresInstance>::all(client.clone()), everything.clone());
+    let documents = Controller::new(Api::<DocumentStoreInstance>::all(client.clone()), everything.clone());
+    let context = Arc::new(Context {
+        platform: Platform {
+            namespace: config.namespace.clone(),
+            engine_namespace: config.engine_namespace.clone(),
+            authority_pem: authority.pem().to_owned(),
+        },
+        prober: Arc::new(Prober::new(probe_sender, authority_file)),
+        cache: ChildCache::default(),
+        watches: Watches::default(),
+        orders: OrderStores { postgres: postgres.store(), documents: documents.store() },
+        memory: Memory::default(),
+        backoff: Backoff::default(),
+        sweep: tokio::sync::Notify::new(),
+        client: client.clone(),
+        config,
+        authority,
+        ledger,
+        catalogue,
+        metrics,
+        triggers: triggers.clone(),
+        collector,
+        epoch,
+    });
+    tokio::spawn(forward(probe_news, triggers));
+    start_watches(&context).await;
+    let (tick_postgres, tick_documents, tick_tenants) = split(news);
+    tokio::spawn(Arc::clone(&context.prober).run());
+    tokio::spawn(retained::run(Arc::clone(&context)));
+    tokio::spawn(checkpoints(Arc::clone(&context)));
+    tokio::spawn(first_sweep(Arc::clone(&context)));
+    let tenants = Controller::new(Api::<Tenant>::all(client.clone()), everything.clone())
+        .with_config(settings.clone())
+        .reconcile_all_on(tick_tenants)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(tenant::reconcile, |t, e, c| failed(&t.uid().unwrap_or_default(), &t.name_any(), e, &c), Arc::clone(&context))
+        .for_each(|outcome| note(outcome, None));
+    let lists = Controller::new(Api::<PriceList>::all(client.clone()), everything)
+        .with_config(settings.clone())
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(price_list::reconcile, |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c), Arc::clone(&context))
+        .for_each(|outcome| note(outcome, None));
+    let postgres = orders(postgres, &settings, postgres_news, tick_postgres, &stop, &context);
+    let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
+    futures::future::join4(tenants, lists, postgres, documents).await;
+    Ok(())
+}
+
+async fn orders<K: OrderResource>(
+    controller: Controller<K>,
+    settings: &ControllerConfig,
+    news: mpsc::UnboundedReceiver<OrderRef>,
+    ticks: impl Stream<Item = ()> + Send + 'static,
+    stop: &CancellationToken,
+    context: &Arc<Context>,
+) {
+    controller
+        .with_config(settings.clone())
+        .reconcile_on(stream(news).map(|order| order.object_ref::<K>()))
+        .reconcile_all_on(ticks)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(
+            reconcile::<K>,
+            |o, e, c| failed(&o.uid().unwrap_or_default(), &crate::order::display_name(&*o), e, &c),
+            Arc::clone(context),
+        )
+        .for_each(|outcome| note(outcome, Some(context)))
+        .await;
+}
+
+/// The one place where a failed pass is logged and its delay decided.
+fn failed(uid: &str, name: &str, error: &Pass, context: &Context) -> Action {
+    let wait = context.backoff.failed(uid);
+    let chain = chain(error);
+    tracing::warn!(order.uid = uid, error = chain, "a pass over {name} failed and is tried again in {} s", wait.as_secs());
+    Action::requeue(wait)
+}
+
+/// An error with its sources, one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+async fn note<K: Resource<DynamicType = ()>>(
+    outcome: Result<(ObjectRef<K>, Action), ControllerError<Pass, watcher::Error>>,
+    context: Option<&Arc<Context>>,
+) {
+    match outcome {
+        // Gone before its turn: the sweep looks at what it left.
+        Err(ControllerError::ObjectNotFound(_)) => {
+            if let Some(context) = context {
+                context.sweep.notify_one();
+            }
+        }
+        Err(ControllerError::QueueError(error)) => {
+            tracing::warn!(error = chain(&error), "a watch of {} stumbled and is started again", K::kind(&()));
+        }
+        Ok(_) | Err(_) => {}
+    }
+}
+
+async fn forward(mut probes: mpsc::UnboundedReceiver<OrderRef>, triggers: Triggers) {
+    while let Some(order) = probes.recv().await {
+        triggers.look_at(order);
+    }
+}
+
+/// One stream of news for each of three listeners.
+#[expect(clippy::type_complexity, reason = "three opaque streams have no shorter name")]
+fn split(
+    mut news: mpsc::UnboundedReceiver<()>,
+) -> (
+    impl Stream<Item = ()> + Send + 'static,
+    impl Stream<Item = ()> + Send + 'static,
+    impl Stream<Item = ()> + Send + 'static,
+) {
+    let (a, from_a) = mpsc::unbounded_channel();
+    let (b, from_b) = mpsc::unbounded_channel();
+    let (c, from_c) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while news.recv().await.is_some() {
+            for sender in [&a, &b, &c] {
+                let _ = sender.send(());
+            }
+        }
+    });
+    (stream(from_a), stream(from_b), stream(from_c))
+}
+
+async fn start_watches(context: &Arc<Context>) {
+    let sources = ChildKind::WATCHED.map(|kind| Source { kind, namespace: None });
+    for source in &sources {
+        context.watches.start(context, source.clone());
+    }
+    while !sources.iter().all(|s| context.cache.is_synced(s)) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Once everything was listed, looks for engine objects without an order.
+async fn first_sweep(context: Arc<Context>) {
+    let ready = futures::future::join(context.orders.postgres.wait_until_ready(), context.orders.documents.wait_until_ready());
+    if let (Ok(()), Ok(())) = ready.await {
+        // The Secrets' watches start with the tenants; the ledger may need a moment too.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        context.sweep.notify_one();
+    }
+}
+
+/// Tells the ledger at intervals which orders are still as reported. Reads memory only.
+async fn checkpoints(context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(CHECKPOINT).await;
+        let seen: Vec<_> = {
+            let memory = context.memory.lock();
+            let mut uids: Vec<_> = memory.metered.iter().filter(|(_, l)| l.is_some()).map(|((uid, _), _)| uid.clone()).collect();
+            uids.dedup();
+            uids.into_iter().filter_map(|uid| uid.parse().ok()).collect()
+        };
+        let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
+        let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
+        let last = pages.len() - 1;
+        for (index, seen) in pages.into_iter().enumerate() {
+            let checkpoint =
+                Checkpoint { collector: context.collector.clone(), epoch: context.epoch, seen, complete: index == last };
+            if let Err(error) = context.ledger.checkpoint(&checkpoint).await {
+                tracing::warn!(error = %error, "no checkpoint this time; the next one covers it");
+                break;
+            }
+        }
+    }
+}
+
+async fn cluster_uid(client: &Client) -> Result<String> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let system = namespaces.get("kube-system").await.context("failed to read the cluster's identity")?;
+    Ok(system.uid().unwrap_or_default())
+}
+
+async fn wait_for_definitions(client: &Client, health: &Health) {
+    let one = ListParams::default().limit(1);
+    loop {
+        let found = tokio::try_join!(
+            async { Api::<Tenant>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<Site>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<ServiceOffering>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<PriceList>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<PostgresInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<DocumentStoreInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
+        );
+        match found {
+            Ok(_) => break,
+            Err(error) => tracing::warn!(error = %error, "the custom resources cannot be read: is chart siyada-crds installed?"),
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    health.done("the custom resources");
+}
+
+/// What protects must be there before anything runs.
+async fn wait_for_policies(client: &Client, config: &Config, health: &Health) {
+    let validating: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
+    let mutating: Api<MutatingAdmissionPolicy> = Api::all(client.clone());
+    loop {
+        let mut missing = Vec::new();
+        for name in config.required_policies.iter().filter(|n| !n.is_empty()) {
+            let found = matches!(validating.get_opt(name).await, Ok(Some(_)))
+                || matches!(mutating.get_opt(name).await, Ok(Some(_)));
+            if !found {
+                missing.push(name.as_str());
+            }
+        }
+        if missing.is_empty() {
+            break;
+        }
+        tracing::warn!("nothing runs without the admission policies {}: install chart siyada again", missing.join(", "));
+        tokio::time::sleep(AGAIN).await;
+    }
+    health.done("the admission policies");
+}
+
+fn keep_certificates(client: Client, config: Config, authority: CertificateAuthority) {
+    tokio::spawn(async move {
+        loop {
+            let kept = authority
+                .keep_api_certificate(&client, &config.namespace, &config.api_service, Timestamp::now())
+                .await;
+            let wait = match kept {
+                Ok(()) => CERTIFICATES,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "the api's certificate is not kept; tried again soon");
+                    AGAIN
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    });
+}
+
+fn serve_webhook(config: &Config, authority: &CertificateAuthority, adviser: Adviser) {
+    let (service, namespace) = (&config.webhook_service, &config.namespace);
+    let names = vec![service.clone(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc")];
+    let (address, authority) = (config.listen_webhook, authority.clone());
+    tokio::spawn(async move {
+        if let Err(error) = admission::serve(address, &names, &authority, adviser).await {
+            tracing::error!(error = %error, "the webhook does not serve: orders get no advice at kubectl apply");
+        }
+    });
+}
+
