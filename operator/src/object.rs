@@ -106,7 +106,7 @@ pub fn is_so(wanted: &Value, live: &Value) -> bool {
 }
 
 /// What the API server leaves out when it stores an object.
-fn is_nothing(value: &Value) -> bool {
+pub fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Object(map) => map.is_empty(),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use jiff::Timestamp;
 use serde_json::Value;
 use siyada_crds::{DocumentStoreInstance, PostgresInstance};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -110,8 +110,9 @@ pub fn run(files: &[PathBuf]) -> Result<()> {
         input.take(&text).with_context(|| format!("in {}", file.display()))?;
     }
     ensure!(!input.orders.is_empty(), "the files hold no PostgresInstance and no DocumentStoreInstance");
+    let mut out = std::io::stdout().lock();
     for order in &input.orders {
-        print!("{}", show(order, &input.catalogue, Timestamp::now())?);
+        out.write_all(show(order, &input.catalogue, Timestamp::now())?.as_bytes())?;
     }
     Ok(())
 }

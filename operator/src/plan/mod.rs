@@ -9,7 +9,7 @@ use crate::check::Valid;
 use crate::condition::reason;
 use crate::check::Refusal;
 use crate::names::{self, Names};
-use crate::object::{ChildKind, Key, Planned};
+use crate::object::{ChildKind, Key, Planned, is_nothing};
 use crate::order::Kind;
 use crate::seen::{Seen, metadata};
 use jiff::Timestamp;
@@ -97,6 +97,7 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
         objects.extend(documents::plan(valid, &names, &objects));
     }
     for object in &mut objects {
+        strip(&mut object.body);
         stamp(&mut object.body);
     }
     let planned: BTreeSet<&Key> = objects.iter().map(|o| &o.key).collect();
@@ -131,10 +132,21 @@ pub fn metadata_of(valid: &Valid, namespace: &str, name: &str) -> Value {
     json!({"namespace": namespace, "name": name, "labels": labels, "annotations": {}})
 }
 
+/// Removes what says nothing: null, `{}` and `[]`. The engine takes an empty node selector for another one than none,
+/// and would restart the database for ever.
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.values_mut().for_each(strip);
+            map.retain(|_, v| !is_nothing(v));
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
 /// Writes the hash of an object's content into it, so that a field that leaves the plan is noticed.
 fn stamp(body: &mut Value) {
     let hash = hex::encode(Sha256::digest(body.to_string().as_bytes()));
-    if let Some(annotations) = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        annotations.insert(names::APPLIED.to_owned(), Value::String(hash[..16].to_owned()));
-    }
+    body["metadata"]["annotations"][names::APPLIED] = Value::String(hash[..16].to_owned());
 }

@@ -1,0 +1,27 @@
+{{- define "siyada.labels" -}}
+app.kubernetes.io/part-of: siyada
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "siyada.operator" -}}system:serviceaccount:{{ .Release.Namespace }}:siyada-operator{{- end }}
+
+{{- /* The policies that hold who may write what. The operator refuses to run without them. */}}
+{{- define "siyada.policies" -}}
+siyada-requester-stamp,siyada-requester-kept,siyada-protected-orders,siyada-protected-namespaces,siyada-orders-own-fields,siyada-engine-namespaces,siyada-namespace-labels,siyada-role-bindings
+{{- end }}
+
+{{- define "siyada.security" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "siyada.container-security" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
