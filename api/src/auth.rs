@@ -10,8 +10,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::RwLock;
+use tokio::time::Instant;
 
 /// Shortest time between two fetches of keys, so that unknown key ids cannot make us flood the issuer.
 const REFETCH_AT_MOST_EVERY: Duration = Duration::from_secs(10);

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// How long requests may go on after the order to stop: longer than a request may take.
 const DRAIN: Duration = Duration::from_secs(20);
 /// How often the files of the certificate are compared with what is served.
-const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(10);
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(2);
 /// How long to wait between two tries to reach the database.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 /// How long a fetch of keys may take.

@@ -10,7 +10,7 @@ pub mod usage;
 use crate::error::Error;
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use std::time::Duration;
 
 /// Connections of one api: enough for the work of a few cores, few enough for three replicas on a small server.
@@ -44,7 +44,9 @@ pub fn pool(options: PgConnectOptions) -> PgPool {
 /// When the database does not answer or a migration fails.
 pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::MigrateError> {
     let mut connection = sqlx::ConnectOptions::connect(options).await?;
-    MIGRATOR.run_direct(None, &mut connection, false).await
+    let migrated = MIGRATOR.run_direct(None, &mut connection, false).await;
+    connection.close().await?;
+    migrated
 }
 
 /// The database's clock, to the millisecond.
