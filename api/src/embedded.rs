@@ -296,7 +296,7 @@ fn postgres(layout: &Layout) -> anyhow::Result<Command> {
         command.args(["-c", setting]);
     }
     if layout.options.unsafe_no_fsync {
-        for setting in ["fsync=off", "synchronous_commit=off", "full_page_writes=off"] {
+        for setting in ["fsync=off", "full_page_writes=off"] {
             command.args(["-c", setting]);
         }
     }
