@@ -1,4 +1,5 @@
 //! The api on a real PostgreSQL: one server for the whole run, one fresh database for each test.
+#![expect(clippy::unwrap_used, reason = "a test may; the panic is the report")]
 
 mod access;
 mod embedded;
