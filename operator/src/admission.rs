@@ -14,7 +14,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
-use kube::{Client, ResourceExt};
+use kube::Client;
 use serde_json::json;
 use siyada_crds::{DocumentStoreInstance, PostgresInstance};
 use siyada_model::wire::{Quote, QuoteRequest};
@@ -143,7 +143,7 @@ async fn review_order<K: OrderResource>(request: &AdmissionRequest<DynamicObject
     if before.as_ref().is_some_and(|b| *b.order_spec() == order.spec) {
         return Advice::Allow(Vec::new());
     }
-    let running = object.uid().is_some();
+    let running = request.old_object.is_some();
     let valid = check(&order, &adviser.catalogue.catalogue(), Timestamp::now());
     let quote = match &valid {
         Ok(valid) => quote(valid, running, adviser).await,

@@ -1,0 +1,184 @@
+//! Installing the platform, and asking its api.
+
+use crate::kubectl::{Kubectl, condition, expect_condition, secret_value};
+use crate::wait::{eventually, seconds};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+
+/// Namespace of the platform.
+pub const SYSTEM: &str = "siyada-system";
+
+/// The project's folder.
+pub fn folder() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// The text of a file of the project.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn file(path: &str) -> Result<String> {
+    std::fs::read_to_string(folder().join(path)).with_context(|| format!("failed to read {path}"))
+}
+
+/// Runs Helm.
+///
+/// # Errors
+/// What it printed, when it fails.
+pub async fn helm(arguments: &[&str]) -> Result<String> {
+    let output = Command::new("helm").args(arguments).current_dir(folder()).kill_on_drop(true).output().await?;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "helm {} said: {}", arguments.join(" "), error.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Installs or upgrades both charts.
+///
+/// # Errors
+/// What went wrong on the way.
+pub async fn install() -> Result<()> {
+    let namespace = ["-n", SYSTEM, "--create-namespace"];
+    helm(&[&["upgrade", "--install", "siyada-crds", "charts/siyada-crds"][..], &namespace].concat()).await?;
+    helm(&[&["upgrade", "--install", "siyada", "charts/siyada"][..], &namespace].concat()).await?;
+    Ok(())
+}
+
+/// Waits until the api and the operator work.
+///
+/// # Errors
+/// Says which does not.
+pub async fn wait_until_it_works() -> Result<()> {
+    let admin = Kubectl::admin();
+    for deployment in ["siyada-operator", "siyada-api"] {
+        let name = format!("deployment/{deployment}");
+        admin.run(&["-n", SYSTEM, "rollout", "status", &name, "--timeout=180s"]).await?;
+    }
+    Ok(())
+}
+
+/// Applies the platform's examples and waits until the tenants are set up.
+///
+/// # Errors
+/// Says what is not Ready, and why.
+pub async fn set_up() -> Result<()> {
+    let admin = Kubectl::admin();
+    for name in ["00-site", "10-catalogue", "20-prices", "30-tenants"] {
+        admin.apply(&file(&format!("examples/platform/{name}.yaml"))?).await?;
+    }
+    for (kind, name) in [("tenant", "interior"), ("tenant", "civil-registry"), ("tenant", "health"), ("pricelist", "tarif-2026-07")] {
+        ready(&admin, kind, "default", name, 60).await?;
+    }
+    admin.apply(&file("examples/platform/40-access.yaml")?).await?;
+    Ok(())
+}
+
+/// Waits until an object is Ready.
+///
+/// # Errors
+/// Says what it is instead.
+pub async fn ready(who: &Kubectl, kind: &str, namespace: &str, name: &str, limit: u64) -> Result<Value> {
+    wait_for(who, kind, namespace, name, "Ready", "True", None, limit).await
+}
+
+/// Waits until a condition of an object has a status and, when given, a reason.
+///
+/// # Errors
+/// Says what it is instead.
+#[expect(clippy::too_many_arguments, reason = "each names one part of a sentence")]
+pub async fn wait_for(
+    who: &Kubectl,
+    kind: &str,
+    namespace: &str,
+    name: &str,
+    type_: &str,
+    status: &str,
+    reason: Option<&str>,
+    limit: u64,
+) -> Result<Value> {
+    let what = format!("{kind} {namespace}/{name} to have {type_}={status} {}", reason.unwrap_or_default());
+    eventually(seconds(limit), &what, || async {
+        let object = who.get(kind, namespace, name).await?.context("it does not exist")?;
+        expect_condition(&object, type_, status, reason)?;
+        Ok(object)
+    })
+    .await
+}
+
+/// Waits until an object is gone.
+///
+/// # Errors
+/// Says what holds it.
+pub async fn gone(kind: &str, namespace: &str, name: &str, limit: u64) -> Result<()> {
+    let admin = Kubectl::admin();
+    eventually(seconds(limit), &format!("{kind} {namespace}/{name} to go"), || async {
+        let found = admin.get(kind, namespace, name).await?;
+        let why = found.as_ref().and_then(|o| condition(o, "DeletionBlocked"));
+        ensure!(found.is_none(), "it is still there: {why:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The uid of an object.
+///
+/// # Errors
+/// When it has none.
+pub fn uid(object: &Value) -> Result<String> {
+    Ok(object.pointer("/metadata/uid").and_then(Value::as_str).context("no uid")?.to_owned())
+}
+
+/// The engine object that serves an order: namespace and name.
+///
+/// # Errors
+/// When the order does not say.
+pub fn engine(order: &Value) -> Result<(String, String)> {
+    let text = |path: &str| order.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    Ok((text("/status/engineRef/namespace").context("no engine")?, text("/status/engineRef/name").context("no engine")?))
+}
+
+/// The ledger's api, as a service account of a ministry.
+#[derive(Clone, Debug)]
+pub struct Api {
+    http: reqwest::Client,
+    token: String,
+}
+
+impl Api {
+    /// With a token for the api, of a service account.
+    ///
+    /// # Errors
+    /// When there is no token or no authority.
+    pub async fn service_account(namespace: &str, name: &str) -> Result<Self> {
+        let admin = Kubectl::admin();
+        let arguments = ["-n", namespace, "create", "token", name, "--audience", "siyada-api", "--duration", "2h"];
+        let token = admin.run(&arguments).await?.trim().to_owned();
+        let secret = admin.get("secret", SYSTEM, "siyada-api-tls").await?.context("the api has no certificate")?;
+        let authority = reqwest::Certificate::from_pem(secret_value(&secret, "ca.crt")?.as_bytes())?;
+        let http = reqwest::Client::builder().tls_certs_only([authority]).timeout(seconds(15)).no_proxy().build()?;
+        Ok(Self { http, token })
+    }
+
+    /// Reads a path: the status and the content.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn get(&self, path: &str) -> Result<(u16, Value)> {
+        let url = format!("https://siyada-api.{SYSTEM}.svc:8443{path}");
+        let answer = self.http.get(url).bearer_auth(&self.token).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await.unwrap_or(Value::Null)))
+    }
+
+    /// Reads a path that must be there.
+    ///
+    /// # Errors
+    /// The problem that the api answers with.
+    pub async fn read(&self, path: &str) -> Result<Value> {
+        let (status, value) = self.get(path).await?;
+        ensure!(status == 200, "the api answers {status} to {path}: {value}");
+        Ok(value)
+    }
+}

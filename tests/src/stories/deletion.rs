@@ -1,0 +1,153 @@
+//! The end of orders.
+
+use super::{DISPOSABLE, HOME, postgres};
+use crate::clients::{self, Binding};
+use crate::kubectl::Kubectl;
+use crate::platform::{Api, SYSTEM, engine, gone, ready, uid};
+use crate::wait::{eventually, seconds};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+/// Protection, then deletion with the data.
+pub async fn delete() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    ministry.apply(&postgres(HOME, "dying", "")).await?;
+    let order = ready(&ministry, "pgi", HOME, "dying", 240).await?;
+    let (namespace, cluster) = engine(&order)?;
+    let uid = uid(&order)?;
+    for who in [&ministry, &admin] {
+        let refused = who.run(&["-n", HOME, "delete", "pgi", "dying"]).await.err().context("a protected order was deleted")?;
+        ensure!(refused.to_string().contains("set spec.deletionProtection to false first"), "{refused}");
+    }
+    let refused = admin.run(&["delete", "namespace", HOME]).await.err().context("its namespace was deleted")?;
+    ensure!(refused.to_string().contains("holds protected orders"), "{refused}");
+    let free = json!({"spec": {"deletionProtection": false, "onDeletion": "Delete"}});
+    ministry.patch("pgi", HOME, "dying", &free).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "dying", "--wait=false"]).await?;
+    gone("pgi", HOME, "dying", 180).await?;
+    let selector = format!("siyada.cloud/order-uid={uid}");
+    for kind in ["clusters.postgresql.cnpg.io", "pvc", "secrets", "networkpolicies"] {
+        eventually(seconds(30), &format!("every one of {kind} of {cluster} to go"), || async {
+            let left = admin.list(kind, &namespace, &selector).await?;
+            ensure!(left.is_empty(), "{} left", left.len());
+            Ok(())
+        })
+        .await?;
+    }
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    ensure!(reservation(&api, &uid).await?.is_none(), "the quota is still held");
+    ensure!(open_intervals(&api, &uid).await? == 0, "usage is still open");
+    ensure!(!all_intervals(&api, &uid).await?.is_empty(), "usage was never recorded");
+    Ok(())
+}
+
+async fn reservation(api: &Api, uid: &str) -> Result<Option<Value>> {
+    let page = api.read("/v1/tenants/interior/reservations?pageSize=500").await?;
+    let all = page["items"].as_array().cloned().unwrap_or_default();
+    Ok(all.into_iter().find(|r| r["orderUid"] == uid))
+}
+
+/// The intervals of an order.
+///
+/// # Errors
+/// When the api does not answer.
+pub async fn all_intervals(api: &Api, uid: &str) -> Result<Vec<Value>> {
+    let page = api.read("/v1/tenants/interior/intervals?pageSize=500").await?;
+    let all = page["items"].as_array().cloned().unwrap_or_default();
+    Ok(all.into_iter().filter(|i| i["orderUid"] == uid).collect())
+}
+
+async fn open_intervals(api: &Api, uid: &str) -> Result<usize> {
+    Ok(all_intervals(api, uid).await?.iter().filter(|i| i.get("end").is_none_or(Value::is_null)).count())
+}
+
+async fn retained_list() -> Result<String> {
+    let arguments = ["-n", SYSTEM, "exec", "deploy/siyada-operator", "--", "/usr/local/bin/siyada-operator", "retained", "list"];
+    Kubectl::admin().run(&arguments).await
+}
+
+async fn remove_retained(uid: &str, name: &str) -> Result<()> {
+    let operator = ["-n", SYSTEM, "exec", "deploy/siyada-operator", "--", "/usr/local/bin/siyada-operator"];
+    let admin = Kubectl::admin();
+    let wrong = admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", "another"]].concat()).await;
+    ensure!(wrong.is_err(), "data was removed under a wrong name");
+    admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", name]].concat()).await?;
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    eventually(seconds(120), "the kept data to go", || async {
+        ensure!(!retained_list().await?.contains(uid), "it is still listed");
+        ensure!(reservation(&api, uid).await?.is_none(), "its quota is still held");
+        ensure!(open_intervals(&api, uid).await? == 0, "its storage is still billed");
+        Ok(())
+    })
+    .await
+}
+
+/// Data is kept; the name is ordered again; the data is removed by name.
+pub async fn retain() -> Result<()> {
+    let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
+    ministry.apply(&postgres(HOME, "kept", "deletionProtection: false")).await?;
+    let order = ready(&ministry, "pgi", HOME, "kept", 240).await?;
+    let (old, (_, old_cluster)) = (uid(&order)?, engine(&order)?);
+    let client = clients::postgres(&Binding::read(&ministry, HOME, "kept-postgresql").await?).await?;
+    client.batch_execute("create table memory (id int)").await?;
+    drop(client);
+    ministry.run(&["-n", HOME, "delete", "pgi", "kept", "--wait=false"]).await?;
+    gone("pgi", HOME, "kept", 60).await?;
+    is_kept(&old, &engine(&order)?).await?;
+
+    ministry.apply(&postgres(HOME, "kept", DISPOSABLE)).await?;
+    let again = ready(&ministry, "pgi", HOME, "kept", 240).await?;
+    ensure!(uid(&again)? != old && engine(&again)?.1 != old_cluster, "the name was inherited");
+    let client = clients::postgres(&Binding::read(&ministry, HOME, "kept-postgresql").await?).await?;
+    ensure!(client.execute("select * from memory", &[]).await.is_err(), "the data was inherited");
+    drop(client);
+    remove_retained(&old, "kept").await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "kept", "--wait=false"]).await?;
+    gone("pgi", HOME, "kept", 180).await
+}
+
+/// Kept data: stopped, listed, its storage held and billed, its compute closed.
+async fn is_kept(uid: &str, (namespace, cluster): &(String, String)) -> Result<()> {
+    let admin = Kubectl::admin();
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    eventually(seconds(120), "the data to be kept", || async {
+        let object = admin.get("clusters.postgresql.cnpg.io", namespace, cluster).await?.context("the engine object is gone")?;
+        let annotation = object.pointer("/metadata/annotations/cnpg.io~1hibernation").and_then(Value::as_str);
+        ensure!(annotation == Some("on"), "compute is not stopped");
+        let pods = admin.list("pods", namespace, &format!("cnpg.io/cluster={cluster},cnpg.io/podRole=instance")).await?;
+        ensure!(pods.is_empty(), "{} pods run", pods.len());
+        let volumes = admin.list("pvc", namespace, &format!("siyada.cloud/order-uid={uid}")).await?;
+        ensure!(!volumes.is_empty(), "the volume is gone");
+        ensure!(retained_list().await?.contains(uid), "it is not listed");
+        let held = reservation(&api, uid).await?.context("nothing is held for it")?;
+        let resources = &held["commitment"]["resources"];
+        ensure!(resources["instances"] == 0 && resources["storageBytes"].as_i64() > Some(0), "held: {resources}");
+        let open: Vec<Value> = all_intervals(&api, uid).await?.into_iter().filter(|i| i.get("end").is_none_or(Value::is_null)).collect();
+        ensure!(open.len() == 1 && open[0]["meter"] == "storage", "open: {open:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Finalizers stripped by force.
+pub async fn torn_out() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    ministry.apply(&postgres(HOME, "torn", "deletionProtection: false")).await?;
+    let order = ready(&ministry, "pgi", HOME, "torn", 240).await?;
+    // Away with the operator, so that it sees neither the deletion nor the order again.
+    let name = uid(&order)?;
+    admin.patch("pgi", HOME, "torn", &json!({"metadata": {"finalizers": null}})).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "torn", "--wait=false"]).await?;
+    eventually(seconds(60), "the order to go", || async {
+        let found = admin.get("pgi", HOME, "torn").await?;
+        if found.is_some() {
+            // The operator may have put its finalizer back in between.
+            admin.patch("pgi", HOME, "torn", &json!({"metadata": {"finalizers": null}})).await.ok();
+        }
+        ensure!(found.is_none(), "it is still there");
+        Ok(())
+    })
+    .await?;
+    is_kept(&name, &engine(&order)?).await?;
+    remove_retained(&name, "torn").await
+}

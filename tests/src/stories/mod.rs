@@ -1,0 +1,69 @@
+//! Stories: what people do and what goes wrong, on the real cluster. Each is independent of the others.
+
+pub mod damage;
+pub mod deletion;
+pub mod login;
+pub mod outage;
+pub mod refusal;
+pub mod rest;
+
+use anyhow::Result;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+/// A story: a sentence and how to live it.
+pub struct Story {
+    /// What is true when it succeeds.
+    pub name: &'static str,
+    /// Whether it disturbs the whole platform and must run alone.
+    pub alone: bool,
+    /// Lives it.
+    pub live: fn() -> BoxFuture<'static, Result<()>>,
+}
+
+macro_rules! story {
+    ($alone:literal, $name:literal, $live:path) => {
+        Story { name: $name, alone: $alone, live: || $live().boxed() }
+    };
+}
+
+/// Every story, in the order in which they begin.
+pub fn all() -> Vec<Story> {
+    vec![
+        story!(false, "a ministry orders PostgreSQL and logs in with nothing but its secret", login::postgres),
+        story!(false, "a ministry orders documents and logs in with nothing but its secret", login::documents),
+        story!(false, "a wrong order is refused at kubectl apply with a sentence", refusal::wrong_orders),
+        story!(false, "a tenant cannot forge who ordered nor touch the engine or another tenant", refusal::forgery),
+        story!(false, "a protected order and its namespace cannot be deleted, an unprotected one goes with its data", deletion::delete),
+        story!(false, "kept data is stopped, billed, listed and removed, and a new order inherits nothing", deletion::retain),
+        story!(false, "an order torn out by force leaves its data, which is found again", deletion::torn_out),
+        story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
+        story!(false, "the operator killed while a database is made ends in the same place", damage::operator_killed),
+        story!(true, "without webhook the same refusals are conditions", outage::no_webhook),
+        story!(true, "without the api orders wait, what runs runs on, and no interval is lost", outage::no_api),
+        story!(true, "a chart removed and installed again finds everything", outage::reinstall),
+        story!(true, "at rest nothing is read and nothing is written", rest::at_rest),
+    ]
+}
+
+/// A PostgreSQL order of the smallest plan.
+pub fn postgres(namespace: &str, name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: siyada.cloud/v1alpha1\nkind: PostgresInstance\nmetadata: {{name: {name}, namespace: {namespace}}}\n\
+         spec: {{plan: dev, version: \"15\", dataClassification: Internal, {more}}}\n"
+    )
+}
+
+/// A document store order of the smallest plan.
+pub fn documents(namespace: &str, name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: siyada.cloud/v1alpha1\nkind: DocumentStoreInstance\nmetadata: {{name: {name}, namespace: \
+         {namespace}}}\nspec: {{plan: dev, version: \"1.24\", dataClassification: Internal, {more}}}\n"
+    )
+}
+
+/// Says that an order may be deleted with its data.
+pub const DISPOSABLE: &str = "deletionProtection: false, onDeletion: Delete";
+
+/// The namespace of the stories' ministry.
+pub const HOME: &str = "interior-apps";

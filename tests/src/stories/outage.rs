@@ -1,0 +1,93 @@
+//! Parts of the platform that are away.
+
+use super::{DISPOSABLE, HOME, postgres};
+use crate::clients::{self, Binding};
+use crate::kubectl::Kubectl;
+use crate::platform::{self, Api, SYSTEM, engine, gone, ready, uid, wait_for};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+/// The webhook only advises: without it the reservation says the same.
+pub async fn no_webhook() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
+    let large = postgres(HOME, "beyond", "storage: 5Gi").replace("plan: dev", "plan: large").replace("5Gi", "500Gi");
+    let told = async {
+        ministry.apply(&large).await?;
+        let order = wait_for(&ministry, "pgi", HOME, "beyond", "Admitted", "False", None, 60).await?;
+        ministry.apply(&postgres(HOME, "unknown", "deletionProtection: false").replace("plan: dev", "plan: huge")).await?;
+        wait_for(&ministry, "pgi", HOME, "unknown", "Admitted", "False", Some("PlanUnknown"), 60).await?;
+        anyhow::Ok(order)
+    }
+    .await;
+    platform::helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
+    admin.run(&["-n", SYSTEM, "rollout", "restart", "deployment/siyada-operator"]).await?;
+    platform::wait_until_it_works().await?;
+    let order = told?;
+    let (_, reason, message) = crate::kubectl::condition(&order, "Admitted").context("no condition")?;
+    ensure!(reason == "QuotaExceeded" && message.contains("interior") && message.contains("asked"), "{reason}: {message}");
+    ensure!(order.pointer("/status/engineRef").is_none(), "something was started");
+    admin.patch("pgi", HOME, "beyond", &serde_json::json!({"spec": {"deletionProtection": false}})).await?;
+    for name in ["beyond", "unknown"] {
+        admin.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
+        gone("pgi", HOME, name, 60).await?;
+    }
+    Ok(())
+}
+
+/// Without the api orders wait with a sentence.
+pub async fn no_api() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    ministry.apply(&postgres(HOME, "steady", DISPOSABLE)).await?;
+    let steady = ready(&ministry, "pgi", HOME, "steady", 240).await?;
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    let before = super::deletion::all_intervals(&api, &uid(&steady)?).await?;
+    admin.run(&["-n", SYSTEM, "scale", "deployment/siyada-api", "--replicas=0"]).await?;
+    admin.run(&["-n", SYSTEM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=siyada-api", "--timeout=60s"]).await?;
+    let waited = async {
+        ministry.apply(&postgres(HOME, "patient", DISPOSABLE)).await?;
+        let order = wait_for(&ministry, "pgi", HOME, "patient", "Admitted", "Unknown", Some("LedgerUnavailable"), 60).await?;
+        ensure!(order.pointer("/status/engineRef").is_none(), "something was started without a reservation");
+        let client = clients::postgres(&Binding::read(&ministry, HOME, "steady-postgresql").await?).await?;
+        client.simple_query("select 1").await?;
+        ready(&ministry, "pgi", HOME, "steady", 5).await
+    }
+    .await;
+    admin.run(&["-n", SYSTEM, "scale", "deployment/siyada-api", "--replicas=1"]).await?;
+    platform::wait_until_it_works().await?;
+    waited?;
+    ready(&ministry, "pgi", HOME, "patient", 300).await?;
+    let after = super::deletion::all_intervals(&api, &uid(&steady)?).await?;
+    ensure!(before == after && !after.is_empty(), "{before:?} became {after:?}");
+    ministry.run(&["-n", HOME, "delete", "pgi", "patient", "steady", "--wait=false"]).await?;
+    gone("pgi", HOME, "patient", 180).await?;
+    gone("pgi", HOME, "steady", 180).await
+}
+
+/// `helm uninstall`, then everything again.
+pub async fn reinstall() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    ministry.apply(&postgres(HOME, "resident", "")).await?;
+    let order = ready(&ministry, "pgi", HOME, "resident", 240).await?;
+    let (namespace, cluster) = engine(&order)?;
+    let binding = Binding::read(&ministry, HOME, "resident-postgresql").await?;
+    clients::postgres(&binding).await?.batch_execute("create table if not exists deeds (id int); insert into deeds values (1)").await?;
+    let pod = async || {
+        let pod = admin.get("pod", &namespace, &format!("{cluster}-1")).await?.context("no pod")?;
+        let restarts = pod.pointer("/status/containerStatuses/0/restartCount").cloned().unwrap_or_default();
+        anyhow::Ok((uid(&pod)?, restarts))
+    };
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    let (pod_before, before) = (pod().await?, super::deletion::all_intervals(&api, &uid(&order)?).await?);
+    platform::helm(&["-n", SYSTEM, "uninstall", "siyada", "--wait"]).await?;
+    let rows: i64 = clients::postgres(&binding).await?.query_one("select count(*) from deeds", &[]).await?.get(0);
+    ensure!(rows >= 1, "the rows are gone");
+    platform::install().await?;
+    platform::wait_until_it_works().await?;
+    ready(&ministry, "pgi", HOME, "resident", 120).await?;
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    let after: Vec<Value> = super::deletion::all_intervals(&api, &uid(&order)?).await?;
+    ensure!(pod().await? == pod_before, "the database was restarted");
+    ensure!(before == after && !after.is_empty(), "{before:?} became {after:?}");
+    Ok(())
+}
