@@ -3,7 +3,7 @@
 HARNESS := target/debug/harness
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up down status logs bench soak
+.PHONY: help harness build check test demo up down status logs
 
 # this list
 help:
@@ -50,11 +50,3 @@ status: harness
 # the end of every log
 logs: harness
 	$(HARNESS) logs
-
-# how close we come to what the API server can do, as a table and JSON
-bench: build
-	$(HARNESS) trial --name bench -- target/debug/bench
-
-# the crash, kill and fault matrices in full; hours
-soak: build
-	$(HARNESS) trial --name soak -- target/debug/soak

@@ -1,4 +1,8 @@
 //! What can be ordered, where it runs and what it costs.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "each printer column says type_ = \"string\", which the lint takes for a repetition"
+)]
 
 use crate::shared::{DataClassification, DisplayName, SimpleStatus};
 use kube::{CustomResource, KubeSchema};
@@ -60,8 +64,7 @@ pub enum Engine {
     category = "siyada",
     doc = "An entry of the catalogue: an engine with its images, versions, plans and the parameters that may be set.",
     printcolumn(name = "Engine", type_ = "string", json_path = ".spec.engine"),
-    printcolumn(name = "Plans", type_ = "string", json_path = ".spec.plans[*].name"),
-    printcolumn(name = "Versions", type_ = "string", json_path = ".spec.versions[*].version"),
+    printcolumn(name = "Default", type_ = "boolean", json_path = ".spec.default"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -172,10 +175,23 @@ pub struct AllowedParameter {
     doc = "Unit prices in force from a date until the next list's. Its spec never changes: publish the next one instead.",
     printcolumn(name = "Currency", type_ = "string", json_path = ".spec.currency"),
     printcolumn(name = "Valid from", type_ = "string", json_path = ".spec.validFrom"),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
 )]
 #[x_kube(validation = ("self == oldSelf", "a price list never changes: publish a new one with a later validFrom"))]
 #[serde(rename_all = "camelCase")]

@@ -9,7 +9,8 @@ pub mod tenant;
 
 pub use catalogue::{PriceList, PriceListSpec, ServiceOffering, ServiceOfferingSpec, Site, SiteSpec};
 pub use order::{
-    DocumentStoreInstance, DocumentStoreInstanceSpec, OrderSpec, OrderStatus, PostgresInstance, PostgresInstanceSpec,
+    DocumentStoreInstance, DocumentStoreInstanceSpec, OrderSpec, OrderStatus, PostgresInstance,
+    PostgresInstanceSpec,
 };
 pub use tenant::{Tenant, TenantSpec};
 

@@ -12,9 +12,9 @@ use axum::{Json, Router, extract::State, routing::post};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
+use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
-use kube::Client;
 use serde_json::json;
 use siyada_crds::{DocumentStoreInstance, PostgresInstance};
 use siyada_model::wire::{Quote, QuoteRequest};
@@ -52,7 +52,8 @@ pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, running: b
     };
     let mut warnings = vec![price_warning(valid, quote)];
     if valid.deprecated {
-        warnings.push(format!("version {} is deprecated: plan to move to a newer one", valid.order.spec.version));
+        warnings
+            .push(format!("version {} is deprecated: plan to move to a newer one", valid.order.spec.version));
     }
     if let Some(short) = quote.and_then(|q| q.shortfall.as_ref()) {
         let reason = if short.dimension == siyada_model::quota::Dimension::MonthlyCost {
@@ -117,7 +118,10 @@ fn answer(mut response: AdmissionResponse, advice: Advice) -> AdmissionResponse 
     }
 }
 
-async fn review_order<K: OrderResource>(request: &AdmissionRequest<DynamicObject>, adviser: &Adviser) -> Advice {
+async fn review_order<K: OrderResource>(
+    request: &AdmissionRequest<DynamicObject>,
+    adviser: &Adviser,
+) -> Advice {
     let Some(object) = &request.object else { return Advice::Allow(Vec::new()) };
     if object.metadata.deletion_timestamp.is_some() {
         return Advice::Allow(Vec::new());
@@ -143,13 +147,29 @@ async fn review_order<K: OrderResource>(request: &AdmissionRequest<DynamicObject
     if before.as_ref().is_some_and(|b| *b.order_spec() == order.spec) {
         return Advice::Allow(Vec::new());
     }
-    let running = request.old_object.is_some();
-    let valid = check(&order, &adviser.catalogue.catalogue(), Timestamp::now());
+    let running = before.is_some();
+    let (catalogue, now) = (adviser.catalogue.catalogue(), Timestamp::now());
+    let valid = check(&order, &catalogue, now);
+    if let Some(before) = before.and_then(|b| Order::of(&b).ok())
+        && let Some(advice) = unchanged(&check(&before, &catalogue, now), &valid)
+    {
+        return advice;
+    }
     let quote = match &valid {
         Ok(valid) => quote(valid, running, adviser).await,
         Err(_) => None,
     };
     advise(valid.as_ref(), quote.as_ref(), running)
+}
+
+/// The advice for an edit that takes nothing more and breaks nothing anew, such as giving up the protection of an order
+/// that was refused: it is never in the way.
+fn unchanged(before: &Result<Valid, Refusal>, after: &Result<Valid, Refusal>) -> Option<Advice> {
+    match (before, after) {
+        (Ok(b), Ok(a)) if b.resources == a.resources && b.items == a.items => Some(Advice::Allow(Vec::new())),
+        (Err(b), Err(a)) if b == a => Some(Advice::Allow(vec![a.message.clone()])),
+        _ => None,
+    }
 }
 
 async fn quote(valid: &Valid, running: bool, adviser: &Adviser) -> Option<Quote> {
@@ -194,10 +214,16 @@ pub async fn serve(
 ///
 /// # Errors
 /// When the configuration cannot be read or written.
-pub async fn trust(client: &Client, configuration: &str, authority: &CertificateAuthority) -> Result<(), kube::Error> {
+pub async fn trust(
+    client: &Client,
+    configuration: &str,
+    authority: &CertificateAuthority,
+) -> Result<(), kube::Error> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let Some(found) = api.get_opt(configuration).await? else {
-        tracing::warn!("there is no webhook configuration {configuration}: orders get no advice at kubectl apply");
+        tracing::warn!(
+            "there is no webhook configuration {configuration}: orders get no advice at kubectl apply"
+        );
         return Ok(());
     };
     let bundle = ByteString(authority.pem().as_bytes().to_vec());
@@ -206,7 +232,9 @@ pub async fn trust(client: &Client, configuration: &str, authority: &Certificate
         return Ok(());
     }
     let operations: Vec<_> = (0..webhooks.len())
-        .map(|i| json!({"op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle}))
+        .map(
+            |i| json!({"op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle}),
+        )
         .collect();
     let patch: kube::core::params::Patch<()> =
         Patch::Json(serde_json::from_value(json!(operations)).map_err(kube::Error::SerdeError)?);

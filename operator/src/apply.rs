@@ -53,12 +53,21 @@ fn ours(object: &DynamicObject, planned: &Planned) -> bool {
 ///
 /// # Errors
 /// [`Apply`] for what may go better at the next try.
-pub async fn objects(client: &Client, seen: &Seen, planned: &[Planned], surplus: &[Key]) -> Result<Applied, Apply> {
+pub async fn objects(
+    client: &Client,
+    seen: &Seen,
+    planned: &[Planned],
+    surplus: &[Key],
+) -> Result<Applied, Apply> {
     let mut writes = 0;
     for object in planned {
         let live = seen.children.get(&object.key);
-        let same_hash = |live: &Value| metadata(live, "annotations", APPLIED) == metadata(&object.body, "annotations", APPLIED);
-        if live.is_some_and(|live| object.mode == Mode::CreateOnly || same_hash(live) && is_so(&object.body, live)) {
+        let same_hash = |live: &Value| {
+            metadata(live, "annotations", APPLIED) == metadata(&object.body, "annotations", APPLIED)
+        };
+        if live.is_some_and(|live| {
+            object.mode == Mode::CreateOnly || same_hash(live) && is_so(&object.body, live)
+        }) {
             continue;
         }
         match one(client, object, live.is_some()).await? {
@@ -86,7 +95,8 @@ async fn one(client: &Client, object: &Planned, known: bool) -> Result<Applied, 
     let written = match object.mode {
         Mode::CreateOnly => {
             let body = serde_json::from_value(object.body.clone()).map_err(kube::Error::SerdeError);
-            let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            let parameters =
+                PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
             match body {
                 Ok(body) => api.create(&parameters, &body).await,
                 Err(error) => Err(error),
@@ -100,7 +110,9 @@ async fn one(client: &Client, object: &Planned, known: bool) -> Result<Applied, 
     match written {
         Ok(_) => Ok(Applied::Done(1)),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(Applied::Behind),
-        Err(kube::Error::Api(status)) if status.is_invalid() => Ok(Applied::Refused(key.clone(), status.message)),
+        Err(kube::Error::Api(status)) if status.is_invalid() => {
+            Ok(Applied::Refused(key.clone(), status.message))
+        }
         Err(error) => Err(Apply::Write(key.clone(), Box::new(error))),
     }
 }
@@ -161,7 +173,11 @@ fn failed(what: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Apply {
 ///
 /// # Errors
 /// [`Apply::Object`] when the API server does not do it.
-pub async fn status<K: OrderResource>(client: &Client, order: &Order, status: &OrderStatus) -> Result<bool, Apply> {
+pub async fn status<K: OrderResource>(
+    client: &Client,
+    order: &Order,
+    status: &OrderStatus,
+) -> Result<bool, Apply> {
     if *status == order.status {
         return Ok(false);
     }
@@ -172,7 +188,8 @@ pub async fn status<K: OrderResource>(client: &Client, order: &Order, status: &O
         "status": status,
     });
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let written = orders::<K>(client, order).patch_status(&order.at.name, &parameters, &Patch::Apply(&body)).await;
+    let written =
+        orders::<K>(client, order).patch_status(&order.at.name, &parameters, &Patch::Apply(&body)).await;
     match written {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(false),
@@ -193,7 +210,10 @@ pub async fn finalizer<K: OrderResource>(client: &Client, order: &Order, present
     let body = json!({"metadata": {
         "finalizers": finalizers, "uid": order.uid, "resourceVersion": order.resource_version,
     }});
-    match orders::<K>(client, order).patch(&order.at.name, &PatchParams::default(), &Patch::Merge(&body)).await {
+    match orders::<K>(client, order)
+        .patch(&order.at.name, &PatchParams::default(), &Patch::Merge(&body))
+        .await
+    {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(s)) if s.is_not_found() => Ok(()),
         Err(error) => Err(failed("the finalizer", &order.at.name)(error)),
@@ -288,8 +308,15 @@ pub async fn protect_namespace(client: &Client, namespace: &str, protected: bool
 ///
 /// # Errors
 /// [`Apply::Object`] when the API server does not do it.
-pub async fn create_secret(client: &Client, namespace: &str, name: &str, body: &Value) -> Result<bool, Apply> {
-    let object = serde_json::from_value(body.clone()).map_err(kube::Error::SerdeError).map_err(failed("a Secret", name))?;
+pub async fn create_secret(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    body: &Value,
+) -> Result<bool, Apply> {
+    let object = serde_json::from_value(body.clone())
+        .map_err(kube::Error::SerdeError)
+        .map_err(failed("a Secret", name))?;
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match api(client, ChildKind::Secret, namespace).create(&parameters, &object).await {
         Ok(_) => Ok(true),

@@ -9,8 +9,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -83,7 +83,8 @@ impl CertificateAuthority {
         loop {
             if let Some(secret) = secrets.get_opt(SECRET).await.map_err(|e| Authority::Read(Box::new(e)))? {
                 let secret = serde_json::to_value(&secret).unwrap_or(Value::Null);
-                let value = |key| secret_value(&secret, key).filter(|v| !v.is_empty()).ok_or(Authority::Damaged);
+                let value =
+                    |key| secret_value(&secret, key).filter(|v| !v.is_empty()).ok_or(Authority::Damaged);
                 return Ok(Self { pem: value("tls.crt")?.into(), key_pem: value("tls.key")?.into() });
             }
             let fresh = Self::generate()?;
@@ -149,14 +150,20 @@ impl CertificateAuthority {
         if good && renew.is_some_and(|second| second > now.as_second()) {
             return Ok(());
         }
-        let hosts = [service.to_owned(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc")];
+        let hosts =
+            [service.to_owned(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc")];
         let certificate = self.issue(&hosts, now)?;
         let annotations = json!({
             names::RENEW_AFTER: certificate.renew_after_second.to_string(),
             names::CERTIFICATE_FOR: issued_by,
         });
-        let mut body =
-            tls_secret(namespace, &name, &certificate.certificate_pem, &certificate.key_pem, Some(annotations));
+        let mut body = tls_secret(
+            namespace,
+            &name,
+            &certificate.certificate_pem,
+            &certificate.key_pem,
+            Some(annotations),
+        );
         body["data"]["ca.crt"] = json!(ByteString(self.pem.as_bytes().to_vec()));
         let resource = crate::object::ChildKind::Secret.api_resource();
         apply::platform_object(client, &resource, Some(namespace), &name, &body).await?;
@@ -171,7 +178,13 @@ fn named(common_name: &str) -> DistinguishedName {
     name
 }
 
-fn tls_secret(namespace: &str, name: &str, certificate: &str, key: &str, annotations: Option<Value>) -> Value {
+fn tls_secret(
+    namespace: &str,
+    name: &str,
+    certificate: &str,
+    key: &str,
+    annotations: Option<Value>,
+) -> Value {
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = BTreeMap::from([("tls.crt", bytes(certificate)), ("tls.key", bytes(key))]);
     json!({

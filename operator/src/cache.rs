@@ -201,7 +201,12 @@ mod tests {
     fn a_new_listing_drops_what_is_gone_and_names_its_order() {
         let cache = ChildCache::default();
         let source = Source { kind: ChildKind::Service, namespace: None };
-        for event in [Event::Init, Event::InitApply(object("a", "u")), Event::InitApply(object("b", "u")), Event::InitDone] {
+        for event in [
+            Event::Init,
+            Event::InitApply(object("a", "u")),
+            Event::InitApply(object("b", "u")),
+            Event::InitDone,
+        ] {
             cache.take(&source, event);
         }
         assert!(cache.is_synced(&source));

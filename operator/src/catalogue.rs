@@ -29,9 +29,10 @@ impl Catalogue {
     /// The tenant that a namespace belongs to. Where two claim it, the older one has it, then the lesser name.
     pub fn tenant_of(&self, namespace: &str) -> Option<&Arc<Tenant>> {
         let claims = |t: &&Arc<Tenant>| t.spec.namespaces.iter().any(|n| n.0 == namespace);
-        self.tenants.iter().filter(claims).min_by_key(|t| {
-            (t.metadata.creation_timestamp.as_ref().map(|at| at.0), t.metadata.name.clone())
-        })
+        self.tenants
+            .iter()
+            .filter(claims)
+            .min_by_key(|t| (t.metadata.creation_timestamp.as_ref().map(|at| at.0), t.metadata.name.clone()))
     }
 }
 

@@ -211,7 +211,10 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for (name, sentence) in reason::ALL {
             assert!(seen.insert(name), "{name} twice");
-            assert!(name.starts_with(char::is_uppercase) && name.chars().all(char::is_alphanumeric), "{name}");
+            assert!(
+                name.starts_with(char::is_uppercase) && name.chars().all(char::is_alphanumeric),
+                "{name}"
+            );
             assert!(sentence.ends_with('.'), "{name}");
         }
     }

@@ -14,8 +14,8 @@ use crate::seen::{Seen, metadata};
 use crate::status;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::runtime::controller::Action;
 use kube::Api;
+use kube::runtime::controller::Action;
 use serde_json::Value;
 use siyada_model::id::TenantName;
 use siyada_model::usage::Meter;
@@ -78,12 +78,17 @@ async fn close_compute(order: &Order, tenant: &TenantName, context: &Context) ->
 async fn definition_is_going<K: OrderResource>(context: &Context) -> Result<bool, Pass> {
     let name = format!("{}.{}", K::plural(&()), K::group(&()));
     let api: Api<CustomResourceDefinition> = Api::all(context.client.clone());
-    let found = api.get_opt(&name).await.map_err(|e| Pass::Look("the definition of the kind", Box::new(e)))?;
+    let found =
+        api.get_opt(&name).await.map_err(|e| Pass::Look("the definition of the kind", Box::new(e)))?;
     Ok(found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some()))
 }
 
 /// The cluster is gone, or never was: wait for volumes, close everything, give the quota back, let the order go.
-async fn finish_without_engine<K: OrderResource>(order: &Order, seen: &Seen, context: &Context) -> Result<Action, Pass> {
+async fn finish_without_engine<K: OrderResource>(
+    order: &Order,
+    seen: &Seen,
+    context: &Context,
+) -> Result<Action, Pass> {
     let claims = seen.claim_names();
     if !claims.is_empty() {
         tell::<K>(order, format!("waiting for volume {} to be removed", claims.join(", ")), context).await?;
@@ -105,7 +110,8 @@ async fn finish_without_engine<K: OrderResource>(order: &Order, seen: &Seen, con
 }
 
 fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
-    let from_status = order.status.engine_ref.as_ref().and_then(|e| e.namespace.strip_prefix("siyada-t-")?.parse().ok());
+    let from_status =
+        order.status.engine_ref.as_ref().and_then(|e| e.namespace.strip_prefix("siyada-t-")?.parse().ok());
     from_status.or_else(|| {
         let catalogue = context.catalogue.catalogue();
         crate::catalogue::tenant_name(catalogue.tenant_of(&order.at.namespace)?).ok()
@@ -129,4 +135,3 @@ async fn tell<K: OrderResource>(order: &Order, message: String, context: &Contex
     apply::status::<K>(&context.client, order, &told).await?;
     Ok(())
 }
-

@@ -66,7 +66,9 @@ impl LedgerClient {
     ) -> Result<Option<A>, Ledger> {
         let unavailable = |error: String| Ledger::Unavailable(error);
         // The kubelet rotates the file; it is read each time, from memory.
-        let token = tokio::fs::read_to_string(&self.token_file).await.map_err(|e| unavailable(format!("no token: {e}")))?;
+        let token = tokio::fs::read_to_string(&self.token_file)
+            .await
+            .map_err(|e| unavailable(format!("no token: {e}")))?;
         let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(token.trim());
         if let Some(body) = body {
             request = request.json(body);
@@ -81,7 +83,9 @@ impl LedgerClient {
         }
         let problem: Option<Problem> = answer.json().await.ok();
         match problem {
-            Some(problem) if status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 408 | 429) => {
+            Some(problem)
+                if status.is_client_error() && !matches!(status.as_u16(), 401 | 403 | 408 | 429) =>
+            {
                 Err(Ledger::Refused(Box::new(problem)))
             }
             Some(problem) => Err(unavailable(format!("{status}: {}", problem.detail))),
@@ -89,7 +93,12 @@ impl LedgerClient {
         }
     }
 
-    async fn must<B: Serialize, A: DeserializeOwned>(&self, method: Method, path: &str, body: &B) -> Result<A, Ledger> {
+    async fn must<B: Serialize, A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<A, Ledger> {
         let answer = self.call(method, path, Some(body)).await?;
         answer.ok_or_else(|| Ledger::Unavailable("an answer without content".to_owned()))
     }
@@ -99,7 +108,9 @@ impl LedgerClient {
     /// # Errors
     /// [`Ledger`].
     pub async fn put_tenant(&self, name: &TenantName, record: &TenantRecord) -> Result<(), Ledger> {
-        self.call::<_, serde_json::Value>(Method::PUT, &format!("/v1/tenants/{name}"), Some(record)).await.map(|_| ())
+        self.call::<_, serde_json::Value>(Method::PUT, &format!("/v1/tenants/{name}"), Some(record))
+            .await
+            .map(|_| ())
     }
 
     /// Removes a tenant that holds nothing. Absence is fine.
@@ -171,6 +182,8 @@ impl LedgerClient {
     /// # Errors
     /// [`Ledger`].
     pub async fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<(), Ledger> {
-        self.call::<_, serde_json::Value>(Method::POST, "/v1/usage/checkpoints", Some(checkpoint)).await.map(|_| ())
+        self.call::<_, serde_json::Value>(Method::POST, "/v1/usage/checkpoints", Some(checkpoint))
+            .await
+            .map(|_| ())
     }
 }

@@ -28,7 +28,8 @@ pub fn facts(valid: &Valid, seen: &Seen, compute_is_open: bool) -> Vec<UsageFact
 /// The storage of an order, from the volumes that are there; none while there are none.
 pub fn storage(uid: &OrderUid, tenant: &TenantName, sku: &Sku, seen: &Seen) -> Option<UsageFact> {
     let volumes = seen.volumes();
-    let bytes: i64 = volumes.iter().map(|v| if v.held_bytes > 0 { v.held_bytes } else { v.asked_bytes }).sum();
+    let bytes: i64 =
+        volumes.iter().map(|v| if v.held_bytes > 0 { v.held_bytes } else { v.asked_bytes }).sum();
     let level = Level { sku: sku.clone(), quantity: mib(bytes) };
     (bytes > 0).then(|| UsageFact {
         order_uid: uid.clone(),
@@ -42,7 +43,13 @@ pub fn storage(uid: &OrderUid, tenant: &TenantName, sku: &Sku, seen: &Seen) -> O
 }
 
 /// A meter that stopped: at a stamp of the API server, or now.
-pub fn stopped(uid: &OrderUid, tenant: &TenantName, meter: Meter, at: Option<Timestamp>, reason: &str) -> UsageFact {
+pub fn stopped(
+    uid: &OrderUid,
+    tenant: &TenantName,
+    meter: Meter,
+    at: Option<Timestamp>,
+    reason: &str,
+) -> UsageFact {
     UsageFact {
         order_uid: uid.clone(),
         tenant: tenant.clone(),
@@ -54,7 +61,14 @@ pub fn stopped(uid: &OrderUid, tenant: &TenantName, meter: Meter, at: Option<Tim
     }
 }
 
-fn fact(order: &Order, valid: &Valid, meter: Meter, level: Level, since: Option<Timestamp>, reason: &str) -> UsageFact {
+fn fact(
+    order: &Order,
+    valid: &Valid,
+    meter: Meter,
+    level: Level,
+    since: Option<Timestamp>,
+    reason: &str,
+) -> UsageFact {
     UsageFact {
         order_uid: order.uid.clone(),
         tenant: valid.tenant.clone(),

@@ -54,7 +54,11 @@ impl Default for Metrics {
         registry.register("child_writes", "Writes to children of orders", metrics.child_writes.clone());
         registry.register("orders", "Orders, by kind", metrics.orders.clone());
         registry.register("orders_ready", "Orders that are ready, by kind", metrics.orders_ready.clone());
-        registry.register("retained_instances", "Instances without an order whose data is kept", metrics.retained.clone());
+        registry.register(
+            "retained_instances",
+            "Instances without an order whose data is kept",
+            metrics.retained.clone(),
+        );
         registry.register("cached_children", "Children of orders in memory", metrics.cached.clone());
         registry.register("reviews", "Orders judged at kubectl apply, by verdict", metrics.reviews.clone());
         registry.register("leader", "1 on the replica that works", metrics.leader.clone());

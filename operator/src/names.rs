@@ -133,7 +133,11 @@ mod tests {
 
     #[test]
     fn the_longest_order_fits_the_engine() {
-        let at = OrderRef { kind: Kind::Postgres, namespace: "n".into(), name: "a".repeat(siyada_crds::order::LONGEST_NAME) };
+        let at = OrderRef {
+            kind: Kind::Postgres,
+            namespace: "n".into(),
+            name: "a".repeat(siyada_crds::order::LONGEST_NAME),
+        };
         let cluster = stem(&at, &"u".parse().unwrap());
         assert!(cluster.len() <= 50, "CloudNativePG allows 50 characters, this has {}", cluster.len());
         let names = Names { engine: "e".into(), cluster };

@@ -1,8 +1,8 @@
 //! The kinds of children, and one planned child.
 
-use serde_json::Value;
 use kube::core::{ApiResource, GroupVersionKind};
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt;
 
 /// A kind of object that a plan may hold.
@@ -122,7 +122,9 @@ mod tests {
 
     #[test]
     fn what_others_added_does_not_matter_but_a_change_does() {
-        let check = |wanted: Value, live: Value, expect: bool| assert_eq!(is_so(&wanted, &live), expect, "{wanted} in {live}");
+        let check = |wanted: Value, live: Value, expect: bool| {
+            assert_eq!(is_so(&wanted, &live), expect, "{wanted} in {live}")
+        };
         check(json!({"a": 1}), json!({"a": 1, "b": 2}), true);
         check(json!({"a": {"x": 1}}), json!({"a": {"x": 1, "y": 2}}), true);
         check(json!({"a": 1}), json!({"a": 2}), false);

@@ -28,10 +28,12 @@ impl Input {
     /// # Errors
     /// Says which document cannot be read.
     pub fn take(&mut self, text: &str) -> Result<()> {
-        let documents: Vec<Option<Value>> = serde_saphyr::from_multiple(text).context("failed to read YAML")?;
+        let documents: Vec<Option<Value>> =
+            serde_saphyr::from_multiple(text).context("failed to read YAML")?;
         for document in documents.into_iter().flatten() {
             let kind = document.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-            let name = document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let name =
+                document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
             self.take_one(&kind, document).with_context(|| format!("failed to read {kind} {name}"))?;
         }
         Ok(())
@@ -43,7 +45,9 @@ impl Input {
             "Tenant" => catalogue.tenants.push(Arc::new(serde_json::from_value(document)?)),
             "Site" => catalogue.sites.push(Arc::new(serde_json::from_value(document)?)),
             "ServiceOffering" => catalogue.offerings.push(Arc::new(serde_json::from_value(document)?)),
-            "PriceList" => catalogue.price_lists.push(catalogue::price_list(&serde_json::from_value(document)?)?),
+            "PriceList" => {
+                catalogue.price_lists.push(catalogue::price_list(&serde_json::from_value(document)?)?)
+            }
             "PostgresInstance" => self.orders.push(order::<PostgresInstance>(document)?),
             "DocumentStoreInstance" => self.orders.push(order::<DocumentStoreInstance>(document)?),
             _ => {}
@@ -70,9 +74,13 @@ pub fn show(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Stri
         Err(refusal) => bail!("{}: {}", refusal.reason, refusal.message),
     };
     let generated = || "(generated)".to_owned();
-    let certificate =
-        Certificate { certificate_pem: generated(), key_pem: generated(), renew_after_second: now.as_second() };
-    let fresh = Fresh { owner_password: generated(), login_password: generated(), certificate: Some(certificate) };
+    let certificate = Certificate {
+        certificate_pem: generated(),
+        key_pem: generated(),
+        renew_after_second: now.as_second(),
+    };
+    let fresh =
+        Fresh { owner_password: generated(), login_password: generated(), certificate: Some(certificate) };
     let platform = Platform {
         namespace: "siyada-system".to_owned(),
         engine_namespace: "cnpg-system".to_owned(),

@@ -171,7 +171,9 @@ impl Prober {
         let changed = {
             let mut entries = self.lock();
             // A newer target is already waiting for its own turn.
-            let Some(entry) = entries.get_mut(&uid).filter(|e| Arc::ptr_eq(&e.target, &target)) else { return };
+            let Some(entry) = entries.get_mut(&uid).filter(|e| Arc::ptr_eq(&e.target, &target)) else {
+                return;
+            };
             entry.settle(found)
         };
         if let Some(order) = changed {

@@ -113,7 +113,8 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         seen.login = None;
     }
     let valid = valid.ok();
-    let picture = Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, writing, metered };
+    let picture =
+        Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, writing, metered };
     let told = status::status(&picture, now);
     if apply::status::<K>(&context.client, order, &told).await? {
         log_turn(order, &told);
@@ -148,7 +149,14 @@ async fn wait_for_tenant<K: OrderResource>(
         };
         let seen = Seen::default();
         let picture = Picture {
-            order, valid, admission: Admission::Waiting(why), seen: &seen, names: None, problem: None, writing: false, metered: false,
+            order,
+            valid,
+            admission: Admission::Waiting(why),
+            seen: &seen,
+            names: None,
+            problem: None,
+            writing: false,
+            metered: false,
         };
         apply::status::<K>(&context.client, order, &status::status(&picture, now)).await?;
     }
@@ -158,7 +166,8 @@ async fn wait_for_tenant<K: OrderResource>(
 /// Marks the namespace while it holds a protected order; a policy then refuses to delete it.
 async fn protect_namespace(order: &Order, context: &Context) -> Result<(), Pass> {
     let namespace = &order.at.namespace;
-    let holds = |o: &Order| o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection;
+    let holds =
+        |o: &Order| o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection;
     let protected = holds(order) || context.orders.all().iter().any(holds);
     if context.memory.lock().protected.get(namespace) == Some(&protected) {
         return Ok(());
@@ -225,11 +234,15 @@ async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
         }
         Err(error @ Ledger::Unavailable(_)) => {
             tracing::warn!(order.uid = %uid, error = %error, "the ledger does not answer; order {} waits", valid.order.at.name);
-            let message = "the ledger does not answer: nothing new is started, what runs runs on; it is tried again \
+            let message =
+                "the ledger does not answer: nothing new is started, what runs runs on; it is tried again \
                            by itself"
-                .to_owned();
+                    .to_owned();
             let wait = context.backoff.failed(&format!("ledger/{uid}")).min(REFUSED_AGAIN);
-            (Admission::Waiting(Refusal { reason: reason::LEDGER_UNAVAILABLE, message }), Action::requeue(wait))
+            (
+                Admission::Waiting(Refusal { reason: reason::LEDGER_UNAVAILABLE, message }),
+                Action::requeue(wait),
+            )
         }
     }
 }
@@ -303,7 +316,9 @@ async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pa
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
     let facts = metering::facts(valid, seen, open(Meter::Compute));
     match report(context, facts).await {
-        Ok(()) => Ok(open(Meter::Compute) || open(Meter::Storage) || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE)),
+        Ok(()) => Ok(open(Meter::Compute)
+            || open(Meter::Storage)
+            || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE)),
         // Proven state continues: it is reported when the ledger is back.
         Err(Ledger::Unavailable(error)) => {
             tracing::warn!(order.uid = %uid, error, "the ledger does not answer; usage of order {} waits", valid.order.at.name);
@@ -351,7 +366,9 @@ impl Context {
 fn log_turn(order: &Order, told: &siyada_crds::OrderStatus) {
     let ready = told.conditions.iter().find(|c| c.type_ == kind::READY);
     let before = order.status.conditions.iter().find(|c| c.type_ == kind::READY);
-    let Some(ready) = ready.filter(|r| before.is_none_or(|b| (&b.status, &b.reason) != (&r.status, &r.reason))) else {
+    let Some(ready) =
+        ready.filter(|r| before.is_none_or(|b| (&b.status, &b.reason) != (&r.status, &r.reason)))
+    else {
         return;
     };
     tracing::info!(

@@ -62,7 +62,9 @@ pub struct Record {
 /// [`Pass`].
 pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(), Pass> {
     let Some(object) = seen.children.get(cluster) else { return Ok(()) };
-    if metadata(object, "labels", RETAINED).is_none() || metadata(object, "annotations", "cnpg.io/hibernation") != Some("on") {
+    if metadata(object, "labels", RETAINED).is_none()
+        || metadata(object, "annotations", "cnpg.io/hibernation") != Some("on")
+    {
         apply::retain(&context.client, cluster).await?;
     }
     for (key, gateway) in seen.children.iter().filter(|(key, _)| key.kind == ChildKind::Deployment) {
@@ -138,10 +140,20 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
     context.metrics.cached.set(i64::try_from(context.cache.len()).unwrap_or(i64::MAX));
     for kind in Kind::ALL {
         let of_kind = orders.iter().filter(|o| o.at.kind == kind);
-        let ready = |o: &&crate::order::Order| crate::condition::is_true(&o.status.conditions, crate::condition::kind::READY);
+        let ready = |o: &&crate::order::Order| {
+            crate::condition::is_true(&o.status.conditions, crate::condition::kind::READY)
+        };
         let (count, ready) = (of_kind.clone().count(), of_kind.filter(ready).count());
-        context.metrics.orders.get_or_create(&[("kind", kind.as_str())]).set(i64::try_from(count).unwrap_or(0));
-        context.metrics.orders_ready.get_or_create(&[("kind", kind.as_str())]).set(i64::try_from(ready).unwrap_or(0));
+        context
+            .metrics
+            .orders
+            .get_or_create(&[("kind", kind.as_str())])
+            .set(i64::try_from(count).unwrap_or(0));
+        context
+            .metrics
+            .orders_ready
+            .get_or_create(&[("kind", kind.as_str())])
+            .set(i64::try_from(ready).unwrap_or(0));
     }
     context.prober.keep_only(|uid| living.contains(uid));
     unprotect(context, &orders).await
@@ -179,20 +191,31 @@ async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
         return Ok(true);
     }
     settle(context, &cluster, &seen).await?;
-    tracing::info!(order.uid = uid, "data of {cluster} is kept without an order; `siyada-operator retained list` shows it");
+    tracing::info!(
+        order.uid = uid,
+        "data of {cluster} is kept without an order; `siyada-operator retained list` shows it"
+    );
     Ok(true)
 }
 
 /// The engine object is gone: when its volumes are proven to be gone too, the account is closed and the rest removed.
 async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pass> {
     if !seen.claim_names().is_empty() {
-        tracing::warn!(order.uid = uid, "volumes {} have neither order nor engine object: they are kept and billed", seen.claim_names().join(", "));
+        tracing::warn!(
+            order.uid = uid,
+            "volumes {} have neither order nor engine object: they are kept and billed",
+            seen.claim_names().join(", ")
+        );
         return Ok(());
     }
-    let tenant = seen.children.values().find_map(|o| metadata(o, "labels", crate::names::TENANT)?.parse::<TenantName>().ok());
+    let tenant = seen
+        .children
+        .values()
+        .find_map(|o| metadata(o, "labels", crate::names::TENANT)?.parse::<TenantName>().ok());
     let (Some(tenant), Ok(order_uid)) = (tenant, uid.parse::<OrderUid>()) else { return Ok(()) };
     let meters = [Meter::Compute, Meter::Storage];
-    report(context, meters.iter().map(|m| stopped(&order_uid, &tenant, *m, None, "Removed")).collect()).await?;
+    report(context, meters.iter().map(|m| stopped(&order_uid, &tenant, *m, None, "Removed")).collect())
+        .await?;
     context.ledger.release(&order_uid).await?;
     for (key, object) in &seen.children {
         apply::remove(&context.client, key, object.pointer("/metadata/uid").and_then(Value::as_str)).await?;
@@ -207,7 +230,9 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
 async fn unprotect(context: &Context, orders: &[crate::order::Order]) -> Result<(), Pass> {
     let tenants = context.catalogue.catalogue().tenants;
     for namespace in tenants.iter().flat_map(|t| &t.spec.namespaces).map(|n| &n.0) {
-        let holds = |o: &crate::order::Order| o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection;
+        let holds = |o: &crate::order::Order| {
+            o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection
+        };
         if orders.iter().any(holds) || context.memory.lock().protected.get(namespace) == Some(&false) {
             continue;
         }
@@ -257,7 +282,10 @@ pub async fn remove(client: &Client, uid: &str, confirm: &str) -> anyhow::Result
         anyhow::bail!("no data of an order {uid:?} is kept: `siyada-operator retained list` shows what is");
     };
     let name = cluster.labels().get(crate::names::ORDER_NAME).cloned().unwrap_or_default();
-    anyhow::ensure!(name == confirm, "the order was named {name:?}: give --confirm {name} to remove its data for ever");
+    anyhow::ensure!(
+        name == confirm,
+        "the order was named {name:?}: give --confirm {name} to remove its data for ever"
+    );
     let namespace = cluster.namespace().unwrap_or_default();
     let api: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &namespace, &ChildKind::Cluster.api_resource());

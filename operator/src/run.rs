@@ -86,7 +86,9 @@ async fn watch_children(client: Client, source: Source, cache: ChildCache, trigg
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => cache.take(&source, event).into_iter().for_each(|order| triggers.look_at(order)),
-            Err(error) => tracing::warn!(error = %error, "the watch of {} stumbled and is started again", source.kind),
+            Err(error) => {
+                tracing::warn!(error = %error, "the watch of {} stumbled and is started again", source.kind)
+            }
         }
     }
 }
@@ -94,7 +96,13 @@ async fn watch_children(client: Client, source: Source, cache: ChildCache, trigg
 /// Watches a kind of the catalogue into a store; tells `changed` when a spec changed.
 fn reflect<K>(client: &Client, changed: mpsc::UnboundedSender<()>) -> Store<K>
 where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let (reader, writer) = reflector::store();
     let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
@@ -126,7 +134,9 @@ where
     reader
 }
 
-fn stream<T: Send + 'static>(mut receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
+fn stream<T: Send + 'static>(
+    mut receiver: mpsc::UnboundedReceiver<T>,
+) -> impl Stream<Item = T> + Send + 'static {
     futures::stream::poll_fn(move |task| receiver.poll_recv(task))
 }
 
@@ -157,7 +167,8 @@ pub async fn run(config: Config) -> Result<()> {
 fn stop_on_signal(stop: CancellationToken) {
     tokio::spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        else {
             return;
         };
         tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
@@ -166,7 +177,13 @@ fn stop_on_signal(stop: CancellationToken) {
     });
 }
 
-async fn work(client: Client, config: Config, health: Health, metrics: Metrics, stop: CancellationToken) -> Result<()> {
+async fn work(
+    client: Client,
+    config: Config,
+    health: Health,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<()> {
     wait_for_definitions(&client, &health).await;
     wait_for_policies(&client, &config, &health).await;
     let authority = CertificateAuthority::load(&client, &config.namespace).await?;
@@ -185,7 +202,11 @@ async fn work(client: Client, config: Config, health: Health, metrics: Metrics, 
     catalogue.offerings.wait_until_ready().await?;
     catalogue.price_lists.wait_until_ready().await?;
     health.done("the catalogue");
-    serve_webhook(&config, &authority, Adviser { catalogue: catalogue.clone(), ledger: ledger.clone(), metrics: metrics.clone() });
+    serve_webhook(
+        &config,
+        &authority,
+        Adviser { catalogue: catalogue.clone(), ledger: ledger.clone(), metrics: metrics.clone() },
+    );
 
     let mut leadership = tokio::select! {
         leadership = lease::lead(&client, &config.namespace, &config.identity) => leadership?,
@@ -217,7 +238,9 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let Shared { client, config, authority, ledger, catalogue, metrics, epoch } = shared;
     let collector = cluster_uid(&client).await?;
     let authority_file = config.work_dir.join("authority.pem");
-    tokio::fs::write(&authority_file, authority.pem()).await.context("failed to write into the work folder")?;
+    tokio::fs::write(&authority_file, authority.pem())
+        .await
+        .context("failed to write into the work folder")?;
     let (postgres_sender, postgres_news) = mpsc::unbounded_channel();
     let (documents_sender, documents_news) = mpsc::unbounded_channel();
     let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
@@ -260,12 +283,20 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(tenant::reconcile, |t, e, c| failed(&t.uid().unwrap_or_default(), &t.name_any(), e, &c), Arc::clone(&context))
+        .run(
+            tenant::reconcile,
+            |t, e, c| failed(&t.uid().unwrap_or_default(), &t.name_any(), e, &c),
+            Arc::clone(&context),
+        )
         .for_each(|outcome| note(outcome, None));
     let lists = Controller::new(Api::<PriceList>::all(client.clone()), everything)
         .with_config(settings.clone())
         .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(price_list::reconcile, |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c), Arc::clone(&context))
+        .run(
+            price_list::reconcile,
+            |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c),
+            Arc::clone(&context),
+        )
         .for_each(|outcome| note(outcome, None));
     let postgres = orders(postgres, &settings, postgres_news, tick_postgres, &stop, &context);
     let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
@@ -299,7 +330,12 @@ async fn orders<K: OrderResource>(
 fn failed(uid: &str, name: &str, error: &Pass, context: &Context) -> Action {
     let wait = context.backoff.failed(uid);
     let chain = chain(error);
-    tracing::warn!(order.uid = uid, error = chain, "a pass over {name} failed and is tried again in {} s", wait.as_secs());
+    tracing::warn!(
+        order.uid = uid,
+        error = chain,
+        "a pass over {name} failed and is tried again in {} s",
+        wait.as_secs()
+    );
     Action::requeue(wait)
 }
 
@@ -327,7 +363,11 @@ async fn note<K: Resource<DynamicType = ()>>(
             }
         }
         Err(ControllerError::QueueError(error)) => {
-            tracing::warn!(error = chain(&error), "a watch of {} stumbled and is started again", K::kind(&()));
+            tracing::warn!(
+                error = chain(&error),
+                "a watch of {} stumbled and is started again",
+                K::kind(&())
+            );
         }
         Ok(_) | Err(_) => {}
     }
@@ -340,7 +380,6 @@ async fn forward(mut probes: mpsc::UnboundedReceiver<OrderRef>, triggers: Trigge
 }
 
 /// One stream of news for each of three listeners.
-#[expect(clippy::type_complexity, reason = "three opaque streams have no shorter name")]
 fn split(
     mut news: mpsc::UnboundedReceiver<()>,
 ) -> (
@@ -373,7 +412,10 @@ async fn start_watches(context: &Arc<Context>) {
 
 /// Once everything was listed, looks for engine objects without an order.
 async fn first_sweep(context: Arc<Context>) {
-    let ready = futures::future::join(context.orders.postgres.wait_until_ready(), context.orders.documents.wait_until_ready());
+    let ready = futures::future::join(
+        context.orders.postgres.wait_until_ready(),
+        context.orders.documents.wait_until_ready(),
+    );
     if let (Ok(()), Ok(())) = ready.await {
         // The Secrets' watches start with the tenants; the ledger may need a moment too.
         tokio::time::sleep(Duration::from_secs(5)).await;
@@ -387,7 +429,8 @@ async fn checkpoints(context: Arc<Context>) {
         tokio::time::sleep(CHECKPOINT).await;
         let seen: Vec<_> = {
             let memory = context.memory.lock();
-            let mut uids: Vec<_> = memory.metered.iter().filter(|(_, l)| l.is_some()).map(|((uid, _), _)| uid.clone()).collect();
+            let mut uids: Vec<_> =
+                memory.metered.iter().filter(|(_, l)| l.is_some()).map(|((uid, _), _)| uid.clone()).collect();
             uids.dedup();
             uids.into_iter().filter_map(|uid| uid.parse().ok()).collect()
         };
@@ -395,8 +438,12 @@ async fn checkpoints(context: Arc<Context>) {
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
-            let checkpoint =
-                Checkpoint { collector: context.collector.clone(), epoch: context.epoch, seen, complete: index == last };
+            let checkpoint = Checkpoint {
+                collector: context.collector.clone(),
+                epoch: context.epoch,
+                seen,
+                complete: index == last,
+            };
             if let Err(error) = context.ledger.checkpoint(&checkpoint).await {
                 tracing::warn!(error = %error, "no checkpoint this time; the next one covers it");
                 break;
@@ -424,7 +471,9 @@ async fn wait_for_definitions(client: &Client, health: &Health) {
         );
         match found {
             Ok(_) => break,
-            Err(error) => tracing::warn!(error = %error, "the custom resources cannot be read: is chart siyada-crds installed?"),
+            Err(error) => {
+                tracing::warn!(error = %error, "the custom resources cannot be read: is chart siyada-crds installed?")
+            }
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -447,7 +496,10 @@ async fn wait_for_policies(client: &Client, config: &Config, health: &Health) {
         if missing.is_empty() {
             break;
         }
-        tracing::warn!("nothing runs without the admission policies {}: install chart siyada again", missing.join(", "));
+        tracing::warn!(
+            "nothing runs without the admission policies {}: install chart siyada again",
+            missing.join(", ")
+        );
         tokio::time::sleep(AGAIN).await;
     }
     health.done("the admission policies");
@@ -462,7 +514,10 @@ fn keep_certificates(client: Client, config: Config, authority: CertificateAutho
             let wait = match kept {
                 Ok(()) => CERTIFICATES,
                 Err(error) => {
-                    tracing::warn!(error = chain(&error), "the api's certificate is not kept; tried again soon");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the api's certificate is not kept; tried again soon"
+                    );
                     AGAIN
                 }
             };
@@ -481,4 +536,3 @@ fn serve_webhook(config: &Config, authority: &CertificateAuthority, adviser: Adv
         }
     });
 }
-

@@ -42,7 +42,9 @@ impl Seen {
 
     /// Whether the engine reports a running database (and the gateway runs, where there is one).
     pub fn engine_runs(&self, names: &Names, with_gateway: bool) -> bool {
-        let number = |v: Option<&Value>, path: &str| v.and_then(|v| v.pointer(path)).and_then(Value::as_i64).unwrap_or(0);
+        let number = |v: Option<&Value>, path: &str| {
+            v.and_then(|v| v.pointer(path)).and_then(Value::as_i64).unwrap_or(0)
+        };
         let database = number(self.cluster(names), "/status/readyInstances") > 0;
         let gateway = self.get(ChildKind::Deployment, &names.engine, &names.gateway());
         database && (!with_gateway || number(gateway, "/status/readyReplicas") > 0)
@@ -69,7 +71,8 @@ impl Seen {
 }
 
 fn volume(claim: &Value) -> Volume {
-    let size = |path: &str| claim.pointer(path).and_then(Value::as_str).and_then(|t| bytes(t).ok()).unwrap_or(0);
+    let size =
+        |path: &str| claim.pointer(path).and_then(Value::as_str).and_then(|t| bytes(t).ok()).unwrap_or(0);
     let created = claim.pointer("/metadata/creationTimestamp").and_then(Value::as_str);
     Volume {
         created: created.and_then(|t| t.parse().ok()),

@@ -153,7 +153,10 @@ fn provisioned(picture: &Picture<'_>) -> Verdict {
         };
     }
     if picture.order.spec.suspend {
-        return yes(reason::SUSPENDED, "compute is stopped, the data is kept; set spec.suspend to false to go on");
+        return yes(
+            reason::SUSPENDED,
+            "compute is stopped, the data is kept; set spec.suspend to false to go on",
+        );
     }
     if runs(picture) {
         return yes(reason::RUNNING, "the engine reports a running database");
@@ -207,7 +210,9 @@ fn ready(picture: &Picture<'_>) -> Verdict {
         return no(reason::SUSPENDED, "compute is stopped as spec.suspend asks; the data is kept");
     }
     match &picture.seen.login {
-        Some(Ok(())) => yes(reason::LOGIN_SUCCEEDED, "the operator logged in with the bound Secret over verified TLS"),
+        Some(Ok(())) => {
+            yes(reason::LOGIN_SUCCEEDED, "the operator logged in with the bound Secret over verified TLS")
+        }
         Some(Err(why)) if runs(picture) => no(reason::LOGIN_FAILED, format!("nobody can log in: {why}")),
         _ if runs(picture) => no(reason::VERIFYING, "the database runs; the first login is being tried"),
         _ => {

@@ -36,7 +36,10 @@ const AGAIN: Duration = Duration::from_secs(10);
 pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Action, Pass> {
     let name = match tenant_name(&tenant) {
         Ok(name) => name,
-        Err(error) => return told(&tenant, &context, Err(("Invalid", error.to_string())), Action::await_change()).await,
+        Err(error) => {
+            return told(&tenant, &context, Err(("Invalid", error.to_string())), Action::await_change())
+                .await;
+        }
     };
     if tenant.metadata.deletion_timestamp.is_some() {
         return remove(&tenant, &name, &context).await;
@@ -44,10 +47,14 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
     apply::set_finalizer(&context.client, &*tenant, LEDGER_FINALIZER, true).await?;
     let record = match tenant_record(&tenant) {
         Ok(record) => record,
-        Err(error) => return told(&tenant, &context, Err(("Invalid", error.to_string())), Action::await_change()).await,
+        Err(error) => {
+            return told(&tenant, &context, Err(("Invalid", error.to_string())), Action::await_change())
+                .await;
+        }
     };
     if let Some(taken) = taken(&tenant, &context) {
-        let message = format!("namespace {taken} belongs to another tenant already: remove it from one of the two");
+        let message =
+            format!("namespace {taken} belongs to another tenant already: remove it from one of the two");
         return told(&tenant, &context, Err(("NamespaceTaken", message)), Action::requeue(AGAIN)).await;
     }
     set_up(&tenant, &name, &context).await?;
@@ -57,13 +64,25 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
         match context.ledger.put_tenant(&name, &record).await {
             Ok(()) => context.memory.lock().tenants.insert(format!("ledger/{uid}"), hash),
             Err(Ledger::Refused(problem)) => {
-                return told(&tenant, &context, Err(("LedgerRefused", problem.detail.clone())), Action::requeue(AGAIN)).await;
+                return told(
+                    &tenant,
+                    &context,
+                    Err(("LedgerRefused", problem.detail.clone())),
+                    Action::requeue(AGAIN),
+                )
+                .await;
             }
             Err(error) => return Err(error.into()),
         };
     }
     context.backoff.clear(&uid);
-    told(&tenant, &context, Ok("its namespaces are set up and the ledger knows its quota"), Action::await_change()).await
+    told(
+        &tenant,
+        &context,
+        Ok("its namespaces are set up and the ledger knows its quota"),
+        Action::await_change(),
+    )
+    .await
 }
 
 fn taken(tenant: &Tenant, context: &Context) -> Option<String> {
@@ -80,10 +99,14 @@ async fn set_up(tenant: &Tenant, name: &TenantName, context: &Context) -> Result
     let uid = tenant.uid().unwrap_or_default();
     let hash = fingerprint(&(&engine, &tenant.spec.namespaces));
     if context.memory.lock().tenants.get(&uid) != Some(&hash) {
-        namespace(context, &engine, json!({
-            TENANT: name, ENGINE: "true",
-            "pod-security.kubernetes.io/enforce": "restricted",
-        }))
+        namespace(
+            context,
+            &engine,
+            json!({
+                TENANT: name, ENGINE: "true",
+                "pod-security.kubernetes.io/enforce": "restricted",
+            }),
+        )
         .await?;
         role_binding(context, &engine, ENGINE_ROLE).await?;
         for own in &tenant.spec.namespaces {
@@ -105,7 +128,8 @@ fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
 
 async fn namespace(context: &Context, name: &str, labels: serde_json::Value) -> Result<(), Pass> {
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
-    apply::platform_object(&context.client, &resource("", "Namespace", "namespaces"), None, name, &body).await?;
+    apply::platform_object(&context.client, &resource("", "Namespace", "namespaces"), None, name, &body)
+        .await?;
     Ok(())
 }
 
@@ -126,16 +150,21 @@ async fn remove(tenant: &Tenant, name: &TenantName, context: &Context) -> Result
     match context.ledger.delete_tenant(name).await {
         Ok(()) => {}
         Err(Ledger::Refused(problem)) => {
-            return told(tenant, context, Err(("InUse", problem.detail.clone())), Action::requeue(AGAIN)).await;
+            return told(tenant, context, Err(("InUse", problem.detail.clone())), Action::requeue(AGAIN))
+                .await;
         }
         Err(error) => return Err(error.into()),
     }
     for own in &tenant.spec.namespaces {
         context.watches.stop(context, &Source { kind: ChildKind::Secret, namespace: Some(own.0.clone()) });
     }
-    context.watches.stop(context, &Source { kind: ChildKind::Secret, namespace: Some(engine_namespace(name)) });
+    context
+        .watches
+        .stop(context, &Source { kind: ChildKind::Secret, namespace: Some(engine_namespace(name)) });
     apply::set_finalizer(&context.client, tenant, LEDGER_FINALIZER, false).await?;
-    tracing::info!("tenant {name} is gone from the ledger; its namespaces are left for the platform to remove");
+    tracing::info!(
+        "tenant {name} is gone from the ledger; its namespaces are left for the platform to remove"
+    );
     Ok(Action::await_change())
 }
 
@@ -153,12 +182,17 @@ async fn told(
 }
 
 /// A status with one condition, Ready.
-pub fn simple(old: Option<&SimpleStatus>, generation: Option<i64>, outcome: Result<&str, (&str, String)>) -> SimpleStatus {
+pub fn simple(
+    old: Option<&SimpleStatus>,
+    generation: Option<i64>,
+    outcome: Result<&str, (&str, String)>,
+) -> SimpleStatus {
     let (status, reason, message) = match outcome {
         Ok(message) => ("True", "Accepted", message.to_owned()),
         Err((reason, message)) => ("False", reason, message),
     };
-    let before = old.into_iter().flat_map(|s| &s.conditions).find(|c| c.type_ == "Ready" && c.status == status);
+    let before =
+        old.into_iter().flat_map(|s| &s.conditions).find(|c| c.type_ == "Ready" && c.status == status);
     let second = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
     let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(second);
     let condition = Condition {

@@ -44,7 +44,11 @@ impl Binding {
 
     /// The same with another password.
     pub fn with_password(&self, password: &str) -> Self {
-        Self { password: password.to_owned(), uri: self.uri.replace(&self.password, password), ..self.clone() }
+        Self {
+            password: password.to_owned(),
+            uri: self.uri.replace(&self.password, password),
+            ..self.clone()
+        }
     }
 }
 
@@ -61,7 +65,8 @@ pub async fn postgres(binding: &Binding) -> Result<tokio_postgres::Client> {
     let mut config: tokio_postgres::Config = binding.uri.replace("verify-full", "require").parse()?;
     config.connect_timeout(Duration::from_secs(5));
     let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
-    let (client, connection) = config.connect(connector).await.map_err(|e| anyhow!("{e}: {:?}", e.as_db_error()))?;
+    let (client, connection) =
+        config.connect(connector).await.map_err(|e| anyhow!("{e}: {:?}", e.as_db_error()))?;
     tokio::spawn(connection);
     Ok(client)
 }
@@ -73,7 +78,8 @@ pub async fn postgres(binding: &Binding) -> Result<tokio_postgres::Client> {
 pub async fn postgres_in_the_clear(binding: &Binding) -> Result<()> {
     let mut config: tokio_postgres::Config = binding.uri.replace("verify-full", "disable").parse()?;
     config.connect_timeout(Duration::from_secs(5));
-    let (_, _connection) = config.connect(tokio_postgres::NoTls).await.map_err(|e| anyhow!("{e}: {:?}", e.as_db_error()))?;
+    let (_, _connection) =
+        config.connect(tokio_postgres::NoTls).await.map_err(|e| anyhow!("{e}: {:?}", e.as_db_error()))?;
     Ok(())
 }
 

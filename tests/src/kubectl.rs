@@ -47,7 +47,8 @@ impl Kubectl {
             "users": [{"name": "u", "user": {"token": token.trim()}}],
             "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
         });
-        let path = std::env::temp_dir().join(format!("siyada-{}-{namespace}-{name}.kubeconfig", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("siyada-{}-{namespace}-{name}.kubeconfig", std::process::id()));
         tokio::fs::write(&path, config.to_string()).await?;
         Ok(Self { config: Some(path) })
     }
@@ -58,7 +59,12 @@ impl Kubectl {
     /// When kubectl itself cannot be run.
     pub async fn try_with(&self, arguments: &[&str], input: &str) -> Result<Printed> {
         let mut command = Command::new("kubectl");
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         if let Some(config) = &self.config {
             command.env("KUBECONFIG", config);
         }
@@ -99,7 +105,11 @@ impl Kubectl {
         let printed = self.try_with(&["apply", "-f", "-"], yaml).await?;
         ensure!(!printed.ok, "this must be refused and was accepted: {yaml}");
         for text in texts {
-            ensure!(printed.err.contains(text), "the refusal must say {text:?}; it says: {}", printed.err.trim());
+            ensure!(
+                printed.err.contains(text),
+                "the refusal must say {text:?}; it says: {}",
+                printed.err.trim()
+            );
         }
         Ok(printed.err)
     }
@@ -109,7 +119,9 @@ impl Kubectl {
     /// # Errors
     /// When the server does not answer.
     pub async fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Option<Value>> {
-        let printed = self.try_with(&["-n", namespace, "get", kind, name, "-o", "json", "--ignore-not-found"], "").await?;
+        let printed = self
+            .try_with(&["-n", namespace, "get", kind, name, "-o", "json", "--ignore-not-found"], "")
+            .await?;
         ensure!(printed.ok, "kubectl get {kind} {namespace}/{name} said: {}", printed.err.trim());
         if printed.out.trim().is_empty() { Ok(None) } else { Ok(Some(serde_json::from_str(&printed.out)?)) }
     }
@@ -129,7 +141,9 @@ impl Kubectl {
     /// # Errors
     /// What the server said.
     pub async fn patch(&self, kind: &str, namespace: &str, name: &str, patch: &Value) -> Result<()> {
-        self.run(&["-n", namespace, "patch", kind, name, "--type", "merge", "-p", &patch.to_string()]).await.map(|_| ())
+        self.run(&["-n", namespace, "patch", kind, name, "--type", "merge", "-p", &patch.to_string()])
+            .await
+            .map(|_| ())
     }
 }
 

@@ -29,7 +29,8 @@ pub fn file(path: &str) -> Result<String> {
 /// # Errors
 /// What it printed, when it fails.
 pub async fn helm(arguments: &[&str]) -> Result<String> {
-    let output = Command::new("helm").args(arguments).current_dir(folder()).kill_on_drop(true).output().await?;
+    let output =
+        Command::new("helm").args(arguments).current_dir(folder()).kill_on_drop(true).output().await?;
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "helm {} said: {}", arguments.join(" "), error.trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
@@ -68,7 +69,12 @@ pub async fn set_up() -> Result<()> {
     for name in ["00-site", "10-catalogue", "20-prices", "30-tenants"] {
         admin.apply(&file(&format!("examples/platform/{name}.yaml"))?).await?;
     }
-    for (kind, name) in [("tenant", "interior"), ("tenant", "civil-registry"), ("tenant", "health"), ("pricelist", "tarif-2026-07")] {
+    for (kind, name) in [
+        ("tenant", "interior"),
+        ("tenant", "civil-registry"),
+        ("tenant", "health"),
+        ("pricelist", "tarif-2026-07"),
+    ] {
         ready(&admin, kind, "default", name, 60).await?;
     }
     admin.apply(&file("examples/platform/40-access.yaml")?).await?;
@@ -136,7 +142,10 @@ pub fn uid(object: &Value) -> Result<String> {
 /// When the order does not say.
 pub fn engine(order: &Value) -> Result<(String, String)> {
     let text = |path: &str| order.pointer(path).and_then(Value::as_str).map(str::to_owned);
-    Ok((text("/status/engineRef/namespace").context("no engine")?, text("/status/engineRef/name").context("no engine")?))
+    Ok((
+        text("/status/engineRef/namespace").context("no engine")?,
+        text("/status/engineRef/name").context("no engine")?,
+    ))
 }
 
 /// The ledger's api, as a service account of a ministry.
@@ -153,11 +162,14 @@ impl Api {
     /// When there is no token or no authority.
     pub async fn service_account(namespace: &str, name: &str) -> Result<Self> {
         let admin = Kubectl::admin();
-        let arguments = ["-n", namespace, "create", "token", name, "--audience", "siyada-api", "--duration", "2h"];
+        let arguments =
+            ["-n", namespace, "create", "token", name, "--audience", "siyada-api", "--duration", "2h"];
         let token = admin.run(&arguments).await?.trim().to_owned();
-        let secret = admin.get("secret", SYSTEM, "siyada-api-tls").await?.context("the api has no certificate")?;
+        let secret =
+            admin.get("secret", SYSTEM, "siyada-api-tls").await?.context("the api has no certificate")?;
         let authority = reqwest::Certificate::from_pem(secret_value(&secret, "ca.crt")?.as_bytes())?;
-        let http = reqwest::Client::builder().tls_certs_only([authority]).timeout(seconds(15)).no_proxy().build()?;
+        let http =
+            reqwest::Client::builder().tls_certs_only([authority]).timeout(seconds(15)).no_proxy().build()?;
         Ok(Self { http, token })
     }
 

@@ -22,7 +22,11 @@ pub fn plan(valid: &Valid, names: &Names, secrets: &[Planned]) -> Vec<Planned> {
     });
     vec![
         Planned { key: key(ChildKind::Service), mode: Mode::Apply, body: service },
-        Planned { key: key(ChildKind::Deployment), mode: Mode::Apply, body: deployment(valid, names, secrets) },
+        Planned {
+            key: key(ChildKind::Deployment),
+            mode: Mode::Apply,
+            body: deployment(valid, names, secrets),
+        },
     ]
 }
 

@@ -5,9 +5,9 @@ pub mod network;
 pub mod postgres;
 pub mod secrets;
 
+use crate::check::Refusal;
 use crate::check::Valid;
 use crate::condition::reason;
-use crate::check::Refusal;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Planned, is_nothing};
 use crate::order::Kind;
@@ -69,9 +69,12 @@ pub fn certificate_for(names: &Names, platform: &Platform) -> String {
 /// Whether the server needs a new certificate: it has none, or its time has come, or it is for something else.
 pub fn needs_certificate(valid: &Valid, seen: &Seen, platform: &Platform, now: Timestamp) -> bool {
     let names = Names::of(&valid.order, &valid.tenant);
-    let Some(secret) = seen.get(ChildKind::Secret, &names.engine, &names.server_secret()) else { return true };
+    let Some(secret) = seen.get(ChildKind::Secret, &names.engine, &names.server_secret()) else {
+        return true;
+    };
     let renew = metadata(secret, "annotations", names::RENEW_AFTER).and_then(|t| t.parse::<i64>().ok());
-    let same = metadata(secret, "annotations", names::CERTIFICATE_FOR) == Some(&certificate_for(&names, platform));
+    let same =
+        metadata(secret, "annotations", names::CERTIFICATE_FOR) == Some(&certificate_for(&names, platform));
     let whole = ["tls.crt", "tls.key"].iter().all(|key| secret.pointer(&format!("/data/{key}")).is_some());
     !same || !whole || renew.is_none_or(|second| second <= now.as_second())
 }
@@ -107,7 +110,8 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
 
 /// What carries our label and is not planned, leaving alone whatever holds data or the only copy of a secret.
 fn surplus(seen: &Seen, planned: &BTreeSet<&Key>) -> Vec<Key> {
-    let prunable = |kind| matches!(kind, ChildKind::NetworkPolicy | ChildKind::Service | ChildKind::Deployment);
+    let prunable =
+        |kind| matches!(kind, ChildKind::NetworkPolicy | ChildKind::Service | ChildKind::Deployment);
     let ours = |object: &Value| metadata(object, "labels", names::MANAGED).is_some();
     let candidates = seen.children.iter().filter(|(key, object)| prunable(key.kind) && ours(object));
     candidates.map(|(key, _)| key).filter(|key| !planned.contains(key)).cloned().collect()

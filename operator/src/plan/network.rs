@@ -11,14 +11,17 @@ use serde_json::{Value, json};
 /// The policies of an order.
 pub fn plan(valid: &Valid, names: &Names, platform: &Platform) -> Vec<Planned> {
     let same_order = json!({"podSelector": {"matchLabels": {names::ORDER_UID: valid.order.uid}}});
-    let engine = json!({"from": [namespaces(&[platform.engine_namespace.as_str()])], "ports": [tcp(5432), tcp(8000)]});
+    let engine =
+        json!({"from": [namespaces(&[platform.engine_namespace.as_str()])], "ports": [tcp(5432), tcp(8000)]});
     let parts = json!({"from": [same_order], "ports": [tcp(5432), tcp(8000)]});
     let database_of = |clients: Value| {
         let pods = json!({"matchLabels": {"cnpg.io/cluster": names.cluster}});
         policy(valid, names, names.network_policy(), pods, json!([clients, parts, engine]))
     };
     match valid.order.at.kind {
-        Kind::Postgres => vec![database_of(json!({"from": [clients(valid, platform)], "ports": [tcp(5432)]}))],
+        Kind::Postgres => {
+            vec![database_of(json!({"from": [clients(valid, platform)], "ports": [tcp(5432)]}))]
+        }
         Kind::Documents => {
             let probe = json!({"from": [namespaces(&[platform.namespace.as_str()])], "ports": [tcp(5432)]});
             let gateway = json!([{"from": [clients(valid, platform)], "ports": [tcp(27017)]}]);

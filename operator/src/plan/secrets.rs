@@ -14,14 +14,22 @@ use std::collections::BTreeMap;
 pub fn plan(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Vec<Planned> {
     let engine = names.engine.as_str();
     let login = seen.get(ChildKind::Secret, engine, &names.login_secret());
-    let password = login.and_then(|s| secret_value(s, "password")).unwrap_or_else(|| fresh.login_password.clone());
+    let password =
+        login.and_then(|s| secret_value(s, "password")).unwrap_or_else(|| fresh.login_password.clone());
     let owner = basic(valid, engine, &names.owner_secret(), names::OWNER_ROLE, &fresh.owner_password);
     let source = basic(valid, engine, &names.login_secret(), names::LOGIN_ROLE, &password);
-    vec![owner, source, authority(valid, names, platform), server(valid, names, seen, fresh, platform), binding(valid, names, &password, platform)]
+    vec![
+        owner,
+        source,
+        authority(valid, names, platform),
+        server(valid, names, seen, fresh, platform),
+        binding(valid, names, &password, platform),
+    ]
 }
 
 fn secret(valid: &Valid, namespace: &str, name: &str, type_: &str, data: &[(&str, &str)]) -> Value {
-    let data: BTreeMap<&str, ByteString> = data.iter().map(|(k, v)| (*k, ByteString(v.as_bytes().to_vec()))).collect();
+    let data: BTreeMap<&str, ByteString> =
+        data.iter().map(|(k, v)| (*k, ByteString(v.as_bytes().to_vec()))).collect();
     json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -57,7 +65,8 @@ fn server(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &P
             renew_after_second: renew,
         })
     });
-    let none = || Certificate { certificate_pem: String::new(), key_pem: String::new(), renew_after_second: 0 };
+    let none =
+        || Certificate { certificate_pem: String::new(), key_pem: String::new(), renew_after_second: 0 };
     let certificate = fresh.certificate.clone().or(there).unwrap_or_else(none);
     let data = [("tls.crt", certificate.certificate_pem.as_str()), ("tls.key", certificate.key_pem.as_str())];
     let mut body = secret(valid, &names.engine, &name, "kubernetes.io/tls", &data);
@@ -82,7 +91,8 @@ fn binding(valid: &Valid, names: &Names, password: &str, platform: &Platform) ->
         }
         Kind::Documents => {
             let host = names.host(&names.gateway());
-            let uri = format!("mongodb://{user}:{password}@{host}:27017/{database}?authMechanism=PLAIN&tls=true");
+            let uri =
+                format!("mongodb://{user}:{password}@{host}:27017/{database}?authMechanism=PLAIN&tls=true");
             (host, uri)
         }
     };

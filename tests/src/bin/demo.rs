@@ -13,13 +13,22 @@ const HOME: &str = "interior-apps";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow::anyhow!("two TLS providers"))?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("two TLS providers"))?;
     let started = Instant::now();
-    let step = |number: u8, what: &str| println!("\n[{number}/8] {what}  ({} s)", started.elapsed().as_secs());
-    step(1, "Installing the charts siyada-crds and siyada with Helm; the ledger's database starts (about 30 s)");
+    let step =
+        |number: u8, what: &str| println!("\n[{number}/8] {what}  ({} s)", started.elapsed().as_secs());
+    step(
+        1,
+        "Installing the charts siyada-crds and siyada with Helm; the ledger's database starts (about 30 s)",
+    );
     platform::install().await?;
     platform::wait_until_it_works().await?;
-    step(2, "The platform applies examples/platform: a site, a catalogue, prices, two ministries and an agency");
+    step(
+        2,
+        "The platform applies examples/platform: a site, a catalogue, prices, two ministries and an agency",
+    );
     platform::set_up().await?;
     println!("{}", Kubectl::admin().run(&["get", "tenants,serviceofferings,pricelists"]).await?);
     let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
@@ -36,7 +45,10 @@ async fn main() -> Result<()> {
     use_postgres(&ministry).await?;
     use_documents(&ministry).await?;
     step(6, "An order beyond the ministry's means: kubectl apply -f examples/ministry/too-large.yaml");
-    println!("{}", ministry.refused(&file("examples/ministry/too-large.yaml")?, &["asked", "free"]).await?.trim());
+    println!(
+        "{}",
+        ministry.refused(&file("examples/ministry/too-large.yaml")?, &["asked", "free"]).await?.trim()
+    );
     step(7, "What the ministry holds and what it used so far, from the api");
     let api = Api::service_account(HOME, "ministry-it").await?;
     show_quota(&api.read("/v1/tenants/interior/quota").await?);
@@ -52,17 +64,21 @@ async fn main() -> Result<()> {
 
 async fn wait_ready(ministry: &Kubectl, kind: &str, name: &str) -> Result<()> {
     let told = std::cell::RefCell::new(String::new());
-    eventually(seconds(300), &format!("{kind} {name} to be Ready (kubectl -n {HOME} describe {kind} {name})"), || async {
-        let order = ministry.get(kind, HOME, name).await?.context("no order")?;
-        if let Some((status, reason, message)) = condition(&order, "Ready") {
-            let now = format!("  {name}: READY={status} {reason}: {message}");
-            if *told.borrow() != now {
-                println!("{now}");
-                told.replace(now);
+    eventually(
+        seconds(300),
+        &format!("{kind} {name} to be Ready (kubectl -n {HOME} describe {kind} {name})"),
+        || async {
+            let order = ministry.get(kind, HOME, name).await?.context("no order")?;
+            if let Some((status, reason, message)) = condition(&order, "Ready") {
+                let now = format!("  {name}: READY={status} {reason}: {message}");
+                if *told.borrow() != now {
+                    println!("{now}");
+                    told.replace(now);
+                }
             }
-        }
-        expect_condition(&order, "Ready", "True", None)
-    })
+            expect_condition(&order, "Ready", "True", None)
+        },
+    )
     .await
 }
 
@@ -70,13 +86,18 @@ async fn use_postgres(ministry: &Kubectl) -> Result<()> {
     let binding = Binding::read(ministry, HOME, "registry-postgresql").await?;
     let client = clients::postgres(&binding).await?;
     client.batch_execute("create table if not exists citizens (id int primary key, name text)").await?;
-    client.execute("insert into citizens values (1, 'أمينة'), (2, 'Youssef') on conflict do nothing", &[]).await?;
+    client
+        .execute("insert into citizens values (1, 'أمينة'), (2, 'Youssef') on conflict do nothing", &[])
+        .await?;
     let rows = client.query("select id, name from citizens order by id", &[]).await?;
     println!("  PostgreSQL {}: {} rows", binding.host, rows.len());
     for row in rows {
         println!("    {} {}", row.get::<_, i32>(0), row.get::<_, String>(1));
     }
-    let refused = clients::postgres(&binding.with_password("guess")).await.err().context("a wrong password was accepted")?;
+    let refused = clients::postgres(&binding.with_password("guess"))
+        .await
+        .err()
+        .context("a wrong password was accepted")?;
     println!("  with a wrong password: {}", refused.to_string().lines().next().unwrap_or_default());
     Ok(())
 }
@@ -97,7 +118,8 @@ async fn use_documents(ministry: &Kubectl) -> Result<()> {
 }
 
 fn money(value: &Value) -> String {
-    serde_json::from_value::<siyada_model::money::Money>(value.clone()).map_or("unlimited".to_owned(), |m| m.to_string())
+    serde_json::from_value::<siyada_model::money::Money>(value.clone())
+        .map_or("unlimited".to_owned(), |m| m.to_string())
 }
 
 fn show_quota(view: &Value) {
@@ -109,8 +131,18 @@ fn show_quota(view: &Value) {
     println!("  {:<12} {:>14} {:>14}", "instances", count(&held["instances"]), count(&limit["instances"]));
     println!("  {:<12} {:>14} {:>14}", "cpu", cpu(&held["cpuMilli"]), cpu(&limit["cpuMilli"]));
     println!("  {:<12} {:>14} {:>14}", "memory", bytes(&held["memoryBytes"]), bytes(&limit["memoryBytes"]));
-    println!("  {:<12} {:>14} {:>14}", "storage", bytes(&held["storageBytes"]), bytes(&limit["storageBytes"]));
-    println!("  {:<12} {:>14} {:>14}", "money/month", money(&view["held"]["monthlyCost"]), money(&limit["monthlyCost"]));
+    println!(
+        "  {:<12} {:>14} {:>14}",
+        "storage",
+        bytes(&held["storageBytes"]),
+        bytes(&limit["storageBytes"])
+    );
+    println!(
+        "  {:<12} {:>14} {:>14}",
+        "money/month",
+        money(&view["held"]["monthlyCost"]),
+        money(&limit["monthlyCost"])
+    );
 }
 
 fn show_usage(report: &Value) {

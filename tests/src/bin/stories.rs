@@ -28,9 +28,12 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    rustls::crypto::ring::default_provider().install_default().map_err(|_| anyhow::anyhow!("two TLS providers"))?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("two TLS providers"))?;
     let arguments = Arguments::parse();
-    let wanted = |story: &Story| arguments.only.as_ref().is_none_or(|text| story.name.contains(text.as_str()));
+    let wanted =
+        |story: &Story| arguments.only.as_ref().is_none_or(|text| story.name.contains(text.as_str()));
     let stories: Vec<Story> = all().into_iter().filter(wanted).collect();
     if arguments.list {
         stories.iter().for_each(|story| println!("{}", story.name));
@@ -47,7 +50,8 @@ async fn main() -> Result<()> {
     let mut passed = 0;
     let mut failed = 0;
     let mut count = |held: bool| if held { passed += 1 } else { failed += 1 };
-    let outcomes: Vec<bool> = futures::stream::iter(together).map(live).buffer_unordered(AT_ONCE).collect().await;
+    let outcomes: Vec<bool> =
+        futures::stream::iter(together).map(live).buffer_unordered(AT_ONCE).collect().await;
     outcomes.into_iter().for_each(&mut count);
     for story in alone {
         count(live(story).await);

@@ -16,12 +16,23 @@ pub async fn by_hand() -> Result<()> {
     ministry.apply(&postgres(HOME, "taken", DISPOSABLE)).await?;
     ministry.apply(&postgres(HOME, "handled", DISPOSABLE)).await?;
     wait_for(&ministry, "pgi", HOME, "taken", "Stalled", "True", Some("NameConflict"), 60).await?;
-    let secret = admin.get("secret", HOME, "taken-postgresql").await?.context("the foreign Secret is gone")?;
-    ensure!(secret["data"].get("password").is_none() && secret["data"].get("mine").is_some(), "it was adopted");
+    let secret =
+        admin.get("secret", HOME, "taken-postgresql").await?.context("the foreign Secret is gone")?;
+    ensure!(
+        secret["data"].get("password").is_none() && secret["data"].get("mine").is_some(),
+        "it was adopted"
+    );
 
     let order = ready(&ministry, "pgi", HOME, "handled", 240).await?;
     let (namespace, cluster) = engine(&order)?;
-    admin.patch("clusters.postgresql.cnpg.io", &namespace, &cluster, &json!({"spec": {"enableSuperuserAccess": true}})).await?;
+    admin
+        .patch(
+            "clusters.postgresql.cnpg.io",
+            &namespace,
+            &cluster,
+            &json!({"spec": {"enableSuperuserAccess": true}}),
+        )
+        .await?;
     eventually(seconds(30), "the change by hand to be reverted", || async {
         let object = admin.get("clusters.postgresql.cnpg.io", &namespace, &cluster).await?.context("gone")?;
         ensure!(object["spec"]["enableSuperuserAccess"] == false, "it is still there");
@@ -56,12 +67,23 @@ pub async fn operator_killed() -> Result<()> {
         engine(&order).map(|_| ())
     })
     .await?;
-    let pods = ["-n", SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/name=siyada-operator", "--grace-period=0", "--force"];
+    let pods = [
+        "-n",
+        SYSTEM,
+        "delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/name=siyada-operator",
+        "--grace-period=0",
+        "--force",
+    ];
     admin.run(&pods).await?;
     let order = ready(&ministry, "pgi", HOME, "survivor", 300).await?;
     let (namespace, _) = engine(&order)?;
     let uid = crate::platform::uid(&order)?;
-    let clusters = admin.list("clusters.postgresql.cnpg.io", &namespace, &format!("siyada.cloud/order-uid={uid}")).await?;
+    let clusters = admin
+        .list("clusters.postgresql.cnpg.io", &namespace, &format!("siyada.cloud/order-uid={uid}"))
+        .await?;
     ensure!(clusters.len() == 1, "{} engine objects for one order", clusters.len());
     let api = crate::platform::Api::service_account(HOME, "ministry-it").await?;
     let before = super::deletion::all_intervals(&api, &uid).await?;

@@ -16,10 +16,15 @@ pub async fn delete() -> Result<()> {
     let (namespace, cluster) = engine(&order)?;
     let uid = uid(&order)?;
     for who in [&ministry, &admin] {
-        let refused = who.run(&["-n", HOME, "delete", "pgi", "dying"]).await.err().context("a protected order was deleted")?;
+        let refused = who
+            .run(&["-n", HOME, "delete", "pgi", "dying"])
+            .await
+            .err()
+            .context("a protected order was deleted")?;
         ensure!(refused.to_string().contains("set spec.deletionProtection to false first"), "{refused}");
     }
-    let refused = admin.run(&["delete", "namespace", HOME]).await.err().context("its namespace was deleted")?;
+    let refused =
+        admin.run(&["delete", "namespace", HOME]).await.err().context("its namespace was deleted")?;
     ensure!(refused.to_string().contains("holds protected orders"), "{refused}");
     let free = json!({"spec": {"deletionProtection": false, "onDeletion": "Delete"}});
     ministry.patch("pgi", HOME, "dying", &free).await?;
@@ -62,14 +67,24 @@ async fn open_intervals(api: &Api, uid: &str) -> Result<usize> {
 }
 
 async fn retained_list() -> Result<String> {
-    let arguments = ["-n", SYSTEM, "exec", "deploy/siyada-operator", "--", "/usr/local/bin/siyada-operator", "retained", "list"];
+    let arguments = [
+        "-n",
+        SYSTEM,
+        "exec",
+        "deploy/siyada-operator",
+        "--",
+        "/usr/local/bin/siyada-operator",
+        "retained",
+        "list",
+    ];
     Kubectl::admin().run(&arguments).await
 }
 
 async fn remove_retained(uid: &str, name: &str) -> Result<()> {
     let operator = ["-n", SYSTEM, "exec", "deploy/siyada-operator", "--", "/usr/local/bin/siyada-operator"];
     let admin = Kubectl::admin();
-    let wrong = admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", "another"]].concat()).await;
+    let wrong =
+        admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", "another"]].concat()).await;
     ensure!(wrong.is_err(), "data was removed under a wrong name");
     admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", name]].concat()).await?;
     let api = Api::service_account(HOME, "ministry-it").await?;
@@ -111,18 +126,30 @@ async fn is_kept(uid: &str, (namespace, cluster): &(String, String)) -> Result<(
     let admin = Kubectl::admin();
     let api = Api::service_account(HOME, "ministry-it").await?;
     eventually(seconds(120), "the data to be kept", || async {
-        let object = admin.get("clusters.postgresql.cnpg.io", namespace, cluster).await?.context("the engine object is gone")?;
+        let object = admin
+            .get("clusters.postgresql.cnpg.io", namespace, cluster)
+            .await?
+            .context("the engine object is gone")?;
         let annotation = object.pointer("/metadata/annotations/cnpg.io~1hibernation").and_then(Value::as_str);
         ensure!(annotation == Some("on"), "compute is not stopped");
-        let pods = admin.list("pods", namespace, &format!("cnpg.io/cluster={cluster},cnpg.io/podRole=instance")).await?;
+        let pods = admin
+            .list("pods", namespace, &format!("cnpg.io/cluster={cluster},cnpg.io/podRole=instance"))
+            .await?;
         ensure!(pods.is_empty(), "{} pods run", pods.len());
         let volumes = admin.list("pvc", namespace, &format!("siyada.cloud/order-uid={uid}")).await?;
         ensure!(!volumes.is_empty(), "the volume is gone");
         ensure!(retained_list().await?.contains(uid), "it is not listed");
         let held = reservation(&api, uid).await?.context("nothing is held for it")?;
         let resources = &held["commitment"]["resources"];
-        ensure!(resources["instances"] == 0 && resources["storageBytes"].as_i64() > Some(0), "held: {resources}");
-        let open: Vec<Value> = all_intervals(&api, uid).await?.into_iter().filter(|i| i.get("end").is_none_or(Value::is_null)).collect();
+        ensure!(
+            resources["instances"] == 0 && resources["storageBytes"].as_i64() > Some(0),
+            "held: {resources}"
+        );
+        let open: Vec<Value> = all_intervals(&api, uid)
+            .await?
+            .into_iter()
+            .filter(|i| i.get("end").is_none_or(Value::is_null))
+            .collect();
         ensure!(open.len() == 1 && open[0]["meter"] == "storage", "open: {open:?}");
         Ok(())
     })

@@ -12,14 +12,25 @@ use mongodb::bson::{Document, doc};
 pub async fn postgres() -> Result<()> {
     let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
     let said = ministry.apply(&super::postgres(HOME, "login", DISPOSABLE)).await?;
-    ensure!(said.err.contains("Warning: at most") && said.err.contains("MAD/month"), "no price in the answer: {}", said.err);
+    ensure!(
+        said.err.contains("Warning: at most") && said.err.contains("MAD/month"),
+        "no price in the answer: {}",
+        said.err
+    );
     let order = ready(&ministry, "pgi", HOME, "login", 240).await?;
     let binding = Binding::read(&ministry, HOME, "login-postgresql").await?;
     let client = clients::postgres(&binding).await?;
     client.batch_execute("create table citizens (id int primary key, name text)").await?;
     client.execute("insert into citizens values (1, 'أمينة'), (2, 'Youssef')", &[]).await?;
-    let wrong = clients::postgres(&binding.with_password("wrong")).await.err().context("a wrong password was accepted")?;
-    ensure!(wrong.to_string().contains("28P01") || format!("{wrong:?}").contains("password authentication failed"), "{wrong:?}");
+    let wrong = clients::postgres(&binding.with_password("wrong"))
+        .await
+        .err()
+        .context("a wrong password was accepted")?;
+    ensure!(
+        wrong.to_string().contains("28P01")
+            || format!("{wrong:?}").contains("password authentication failed"),
+        "{wrong:?}"
+    );
     clients::postgres(&binding.with_password("")).await.err().context("no password was accepted")?;
     clients::postgres_in_the_clear(&binding).await.err().context("a connection without TLS was accepted")?;
     let superuser: String = client.query_one("select current_setting('is_superuser')", &[]).await?.get(0);
@@ -66,7 +77,10 @@ pub async fn documents() -> Result<()> {
     let mut options = mongodb::options::ClientOptions::parse(&plain.uri).await?;
     options.server_selection_timeout = Some(seconds(3));
     let clear = mongodb::Client::with_options(options)?;
-    ensure!(clear.database("app").list_collection_names().await.is_err(), "a connection without TLS was accepted");
+    ensure!(
+        clear.database("app").list_collection_names().await.is_err(),
+        "a connection without TLS was accepted"
+    );
     for client in [client, wrong, nobody, clear] {
         client.shutdown().immediate(true).await;
     }

@@ -30,17 +30,45 @@ macro_rules! story {
 /// Every story, in the order in which they begin.
 pub fn all() -> Vec<Story> {
     vec![
-        story!(false, "a ministry orders PostgreSQL and logs in with nothing but its secret", login::postgres),
-        story!(false, "a ministry orders documents and logs in with nothing but its secret", login::documents),
+        story!(
+            false,
+            "a ministry orders PostgreSQL and logs in with nothing but its secret",
+            login::postgres
+        ),
+        story!(
+            false,
+            "a ministry orders documents and logs in with nothing but its secret",
+            login::documents
+        ),
         story!(false, "a wrong order is refused at kubectl apply with a sentence", refusal::wrong_orders),
-        story!(false, "a tenant cannot forge who ordered nor touch the engine or another tenant", refusal::forgery),
-        story!(false, "a protected order and its namespace cannot be deleted, an unprotected one goes with its data", deletion::delete),
-        story!(false, "kept data is stopped, billed, listed and removed, and a new order inherits nothing", deletion::retain),
+        story!(
+            false,
+            "a tenant cannot forge who ordered nor touch the engine or another tenant",
+            refusal::forgery
+        ),
+        story!(
+            false,
+            "a protected order and its namespace cannot be deleted, an unprotected one goes with its data",
+            deletion::delete
+        ),
+        story!(
+            false,
+            "kept data is stopped, billed, listed and removed, and a new order inherits nothing",
+            deletion::retain
+        ),
         story!(false, "an order torn out by force leaves its data, which is found again", deletion::torn_out),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
-        story!(false, "the operator killed while a database is made ends in the same place", damage::operator_killed),
+        story!(
+            false,
+            "the operator killed while a database is made ends in the same place",
+            damage::operator_killed
+        ),
         story!(true, "without webhook the same refusals are conditions", outage::no_webhook),
-        story!(true, "without the api orders wait, what runs runs on, and no interval is lost", outage::no_api),
+        story!(
+            true,
+            "without the api orders wait, what runs runs on, and no interval is lost",
+            outage::no_api
+        ),
         story!(true, "a chart removed and installed again finds everything", outage::reinstall),
         story!(true, "at rest nothing is read and nothing is written", rest::at_rest),
     ]

@@ -4,6 +4,7 @@ use super::{DISPOSABLE, HOME, postgres};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
 use crate::platform::{self, Api, SYSTEM, engine, gone, ready, uid, wait_for};
+use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
@@ -11,11 +12,14 @@ use serde_json::Value;
 pub async fn no_webhook() -> Result<()> {
     let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
     admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
-    let large = postgres(HOME, "beyond", "storage: 5Gi").replace("plan: dev", "plan: large").replace("5Gi", "500Gi");
+    let large =
+        postgres(HOME, "beyond", "storage: 5Gi").replace("plan: dev", "plan: large").replace("5Gi", "500Gi");
     let told = async {
         ministry.apply(&large).await?;
         let order = wait_for(&ministry, "pgi", HOME, "beyond", "Admitted", "False", None, 60).await?;
-        ministry.apply(&postgres(HOME, "unknown", "deletionProtection: false").replace("plan: dev", "plan: huge")).await?;
+        ministry
+            .apply(&postgres(HOME, "unknown", "deletionProtection: false").replace("plan: dev", "plan: huge"))
+            .await?;
         wait_for(&ministry, "pgi", HOME, "unknown", "Admitted", "False", Some("PlanUnknown"), 60).await?;
         anyhow::Ok(order)
     }
@@ -25,7 +29,10 @@ pub async fn no_webhook() -> Result<()> {
     platform::wait_until_it_works().await?;
     let order = told?;
     let (_, reason, message) = crate::kubectl::condition(&order, "Admitted").context("no condition")?;
-    ensure!(reason == "QuotaExceeded" && message.contains("interior") && message.contains("asked"), "{reason}: {message}");
+    ensure!(
+        reason == "QuotaExceeded" && message.contains("interior") && message.contains("asked"),
+        "{reason}: {message}"
+    );
     ensure!(order.pointer("/status/engineRef").is_none(), "something was started");
     admin.patch("pgi", HOME, "beyond", &serde_json::json!({"spec": {"deletionProtection": false}})).await?;
     for name in ["beyond", "unknown"] {
@@ -43,10 +50,23 @@ pub async fn no_api() -> Result<()> {
     let api = Api::service_account(HOME, "ministry-it").await?;
     let before = super::deletion::all_intervals(&api, &uid(&steady)?).await?;
     admin.run(&["-n", SYSTEM, "scale", "deployment/siyada-api", "--replicas=0"]).await?;
-    admin.run(&["-n", SYSTEM, "wait", "--for=delete", "pod", "-l", "app.kubernetes.io/name=siyada-api", "--timeout=60s"]).await?;
+    admin
+        .run(&[
+            "-n",
+            SYSTEM,
+            "wait",
+            "--for=delete",
+            "pod",
+            "-l",
+            "app.kubernetes.io/name=siyada-api",
+            "--timeout=60s",
+        ])
+        .await?;
     let waited = async {
         ministry.apply(&postgres(HOME, "patient", DISPOSABLE)).await?;
-        let order = wait_for(&ministry, "pgi", HOME, "patient", "Admitted", "Unknown", Some("LedgerUnavailable"), 60).await?;
+        let order =
+            wait_for(&ministry, "pgi", HOME, "patient", "Admitted", "Unknown", Some("LedgerUnavailable"), 60)
+                .await?;
         ensure!(order.pointer("/status/engineRef").is_none(), "something was started without a reservation");
         let client = clients::postgres(&Binding::read(&ministry, HOME, "steady-postgresql").await?).await?;
         client.simple_query("select 1").await?;
@@ -71,7 +91,10 @@ pub async fn reinstall() -> Result<()> {
     let order = ready(&ministry, "pgi", HOME, "resident", 240).await?;
     let (namespace, cluster) = engine(&order)?;
     let binding = Binding::read(&ministry, HOME, "resident-postgresql").await?;
-    clients::postgres(&binding).await?.batch_execute("create table if not exists deeds (id int); insert into deeds values (1)").await?;
+    clients::postgres(&binding)
+        .await?
+        .batch_execute("create table if not exists deeds (id int); insert into deeds values (1)")
+        .await?;
     let pod = async || {
         let pod = admin.get("pod", &namespace, &format!("{cluster}-1")).await?.context("no pod")?;
         let restarts = pod.pointer("/status/containerStatuses/0/restartCount").cloned().unwrap_or_default();
@@ -80,13 +103,17 @@ pub async fn reinstall() -> Result<()> {
     let api = Api::service_account(HOME, "ministry-it").await?;
     let (pod_before, before) = (pod().await?, super::deletion::all_intervals(&api, &uid(&order)?).await?);
     platform::helm(&["-n", SYSTEM, "uninstall", "siyada", "--wait"]).await?;
-    let rows: i64 = clients::postgres(&binding).await?.query_one("select count(*) from deeds", &[]).await?.get(0);
+    let rows: i64 =
+        clients::postgres(&binding).await?.query_one("select count(*) from deeds", &[]).await?.get(0);
     ensure!(rows >= 1, "the rows are gone");
     platform::install().await?;
     platform::wait_until_it_works().await?;
     ready(&ministry, "pgi", HOME, "resident", 120).await?;
     let api = Api::service_account(HOME, "ministry-it").await?;
-    let after: Vec<Value> = super::deletion::all_intervals(&api, &uid(&order)?).await?;
+    // The Service has another address now; names are cached for some seconds.
+    let order_uid = uid(&order)?;
+    let read = || super::deletion::all_intervals(&api, &order_uid);
+    let after: Vec<Value> = eventually(seconds(90), "the api to answer", read).await?;
     ensure!(pod().await? == pod_before, "the database was restarted");
     ensure!(before == after && !after.is_empty(), "{before:?} became {after:?}");
     Ok(())

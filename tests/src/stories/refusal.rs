@@ -10,18 +10,35 @@ use serde_json::json;
 pub async fn wrong_orders() -> Result<()> {
     let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
     let order = |more: &str| {
-        format!("apiVersion: siyada.cloud/v1alpha1\nkind: PostgresInstance\nmetadata: {{name: wrong, namespace: {HOME}}}\nspec: {{{more}}}\n")
+        format!(
+            "apiVersion: siyada.cloud/v1alpha1\nkind: PostgresInstance\nmetadata: {{name: wrong, namespace: {HOME}}}\nspec: {{{more}}}\n"
+        )
     };
     let cases: [(&str, &[&str]); 11] = [
         ("plan: huge, version: '15', dataClassification: Internal", &["there is no plan \"huge\"", "dev"]),
-        ("plan: dev, version: '9.6', dataClassification: Internal", &["version \"9.6\" cannot be ordered", "15"]),
-        ("plan: small, version: '15', storage: 1Gi, dataClassification: Internal", &["outside of plan small", "5Gi"]),
+        (
+            "plan: dev, version: '9.6', dataClassification: Internal",
+            &["version \"9.6\" cannot be ordered", "15"],
+        ),
+        (
+            "plan: small, version: '15', storage: 1Gi, dataClassification: Internal",
+            &["outside of plan small", "5Gi"],
+        ),
         ("plan: dev, version: '15', storage: 0, dataClassification: Internal", &["storage"]),
-        ("plan: dev, version: '15', storage: 10GB, dataClassification: Internal", &["size greater than zero, like 10Gi"]),
+        (
+            "plan: dev, version: '15', storage: 10GB, dataClassification: Internal",
+            &["size greater than zero, like 10Gi"],
+        ),
         ("plan: dev, version: '15', dataClassification: Restricted", &["class Restricted", "Confidential"]),
         ("plan: dev, version: '15'", &["dataClassification"]),
-        ("plan: dev, version: '15', dataClassification: Internal, site: atlantis", &["no site \"atlantis\"", "rabat"]),
-        ("plan: dev, version: '15', dataClassification: Internal, highAvailability: true", &["has no standbys"]),
+        (
+            "plan: dev, version: '15', dataClassification: Internal, site: atlantis",
+            &["no site \"atlantis\"", "rabat"],
+        ),
+        (
+            "plan: dev, version: '15', dataClassification: Internal, highAvailability: true",
+            &["has no standbys"],
+        ),
         (
             "plan: dev, version: '15', dataClassification: Internal, parameters: [{name: shared_preload_libraries, value: x}]",
             &["cannot be set", "work_mem"],
@@ -47,7 +64,10 @@ pub async fn wrong_orders() -> Result<()> {
 pub async fn forgery() -> Result<()> {
     let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
     let yaml = postgres(HOME, "forged", "suspend: true, deletionProtection: false, onDeletion: Delete")
-        .replace("namespace: interior-apps", "namespace: interior-apps, annotations: {siyada.cloud/requester: the-minister}");
+        .replace(
+            "namespace: interior-apps",
+            "namespace: interior-apps, annotations: {siyada.cloud/requester: the-minister}",
+        );
     ministry.apply(&yaml).await?;
     let order = ministry.get("pgi", HOME, "forged").await?.unwrap_or_default();
     let requester = order.pointer("/metadata/annotations/siyada.cloud~1requester").and_then(|v| v.as_str());
@@ -73,11 +93,23 @@ pub async fn forgery() -> Result<()> {
         vec!["-n", "health-apps", "get", "pgi"],
         vec!["get", "tenants"],
     ] {
-        ensure!(ministry.run(&arguments).await.is_err(), "a ministry may not: kubectl {}", arguments.join(" "));
+        ensure!(
+            ministry.run(&arguments).await.is_err(),
+            "a ministry may not: kubectl {}",
+            arguments.join(" ")
+        );
     }
     // Somebody with full rights in the cluster's RBAC, yet not break-glass, is held by the policy.
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: evil, namespace: siyada-t-interior}\n";
-    admin.run(&["create", "clusterrolebinding", "story-forgery", "--clusterrole=cluster-admin", "--user=story-admin"]).await?;
+    admin
+        .run(&[
+            "create",
+            "clusterrolebinding",
+            "story-forgery",
+            "--clusterrole=cluster-admin",
+            "--user=story-admin",
+        ])
+        .await?;
     let printed = admin.try_with(&["--as=story-admin", "apply", "-f", "-"], secret).await;
     admin.run(&["delete", "clusterrolebinding", "story-forgery"]).await?;
     let printed = printed?;
@@ -88,7 +120,7 @@ pub async fn forgery() -> Result<()> {
     let (other, body) = api.get("/v1/tenants/health/quota").await?;
     let (absent, nothing) = api.get("/v1/tenants/nothing/quota").await?;
     ensure!(other == 404 && absent == 404, "another tenant answers {other}, absence {absent}");
-    ensure!(body.to_string() == nothing.to_string().replace("nothing", "health"), "{body} is not {nothing}");
+    ensure!(body == nothing, "{body} is not {nothing}");
     ministry.run(&["-n", HOME, "delete", "pgi", "forged", "--wait=false"]).await?;
     crate::platform::gone("pgi", HOME, "forged", 120).await
 }

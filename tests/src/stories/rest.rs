@@ -12,7 +12,8 @@ use std::path::PathBuf;
 const OPERATOR: &str = "system:serviceaccount:siyada-system:siyada-operator";
 
 fn audit_log() -> Result<PathBuf> {
-    let state = std::env::var_os("SIYADA_STATE").context("SIYADA_STATE is not set: run this through `harness exec`")?;
+    let state = std::env::var_os("SIYADA_STATE")
+        .context("SIYADA_STATE is not set: run this through `harness exec`")?;
     Ok(PathBuf::from(state).join("log/audit.log"))
 }
 
@@ -66,7 +67,10 @@ pub async fn at_rest() -> Result<()> {
     ministry.run(&["-n", HOME, "annotate", "pgi", "idle-one", "note=nothing"]).await?;
     eventually(seconds(30), "ten quiet seconds", || quiet(10)).await?;
     let counts = requests_since(from)?;
-    ensure!(counts.keys().all(|k| !k.contains("clusters") && !k.contains("secrets")), "a change without meaning did {counts:?}");
+    ensure!(
+        counts.keys().all(|k| !k.contains("clusters") && !k.contains("secrets")),
+        "a change without meaning did {counts:?}"
+    );
     ensure!(version().await? == before, "the engine object was written");
     for name in ["idle-one", "idle-two"] {
         ministry.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
