@@ -1,0 +1,214 @@
+//! The plan as a property and as text that a reviewer can read.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::Value;
+use siyada_crds::order::NetworkSpec;
+use siyada_operator::check::{Valid, check};
+use siyada_operator::names::{APPLIED, Names};
+use siyada_operator::object::{ChildKind, is_so};
+use siyada_operator::order::{Kind, Order};
+use siyada_operator::plan::{Certificate, Fresh, Plan, Platform, needs_certificate, plan};
+use siyada_operator::plan_command::{Input, show};
+use siyada_operator::seen::{Seen, metadata};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+fn now() -> Timestamp {
+    "2026-11-24T10:00:00Z".parse().unwrap()
+}
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn examples() -> Input {
+    let mut input = Input::default();
+    for folder in ["examples/platform", "examples/ministry"] {
+        let mut files: Vec<_> =
+            std::fs::read_dir(project().join(folder)).unwrap().map(|f| f.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            input.take(&std::fs::read_to_string(file).unwrap()).unwrap();
+        }
+    }
+    input
+}
+
+fn platform() -> Platform {
+    Platform {
+        namespace: "siyada-system".into(),
+        engine_namespace: "cnpg-system".into(),
+        authority_pem: "authority".into(),
+    }
+}
+
+fn fresh(seed: u32, valid: &Valid, seen: &Seen) -> Fresh {
+    let certificate = needs_certificate(valid, seen, &platform(), now()).then(|| Certificate {
+        certificate_pem: format!("certificate {seed}"),
+        key_pem: format!("key {seed}"),
+        renew_after_second: now().as_second() + 1_000,
+    });
+    Fresh { owner_password: format!("owner {seed}"), login_password: format!("login {seed}"), certificate }
+}
+
+/// The view after the first `count` objects of a plan were written.
+fn written(seen: &Seen, plan: &Plan, count: usize) -> Seen {
+    let mut seen = seen.clone();
+    for object in plan.objects.iter().take(count) {
+        seen.children.entry(object.key.clone()).or_insert_with(|| Arc::new(object.body.clone()));
+    }
+    seen
+}
+
+fn nothing_left_to_do(plan: &Plan, seen: &Seen) -> bool {
+    plan.surplus.is_empty()
+        && plan.objects.iter().all(|object| {
+            let Some(live) = seen.children.get(&object.key) else { return false };
+            let created_once = object.mode == siyada_operator::object::Mode::CreateOnly;
+            let same =
+                metadata(live, "annotations", APPLIED) == metadata(&object.body, "annotations", APPLIED);
+            created_once || same && is_so(&object.body, live)
+        })
+}
+
+fn orders() -> impl Strategy<Value = Order> {
+    let input = examples();
+    let base: Vec<Order> = input.orders.into_iter().filter(|o| o.at.name != "everything").collect();
+    let plans = prop_oneof![Just("dev"), Just("small"), Just("medium")];
+    (0..base.len(), plans, any::<bool>(), any::<bool>(), 0..3_usize, "[a-f0-9]{8}").prop_map(
+        move |(which, plan, suspend, available, neighbours, uid)| {
+            let mut order = base[which].clone();
+            order.uid = uid.parse().unwrap();
+            order.spec.plan = plan.to_owned();
+            order.spec.storage = None;
+            order.spec.suspend = suspend;
+            order.spec.high_availability = available && plan == "medium";
+            let allowed_namespaces = (0..neighbours).map(|n| format!("team-{n}")).collect();
+            order.spec.network = NetworkSpec { allowed_namespaces };
+            order
+        },
+    )
+}
+
+fn valid(order: &Order) -> Valid {
+    check(order, &examples().catalogue, now()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_plan_applied_to_its_own_result_is_empty(order in orders()) {
+        let valid = valid(&order);
+        let first = plan(&valid, &Seen::default(), &fresh(1, &valid, &Seen::default()), &platform());
+        let seen = written(&Seen::default(), &first, usize::MAX);
+        let again = plan(&valid, &seen, &fresh(2, &valid, &seen), &platform());
+        prop_assert!(nothing_left_to_do(&again, &seen));
+    }
+
+    #[test]
+    fn any_prefix_and_a_new_plan_end_in_one_place(order in orders(), cut in 0..12_usize) {
+        let valid = valid(&order);
+        let first = plan(&valid, &Seen::default(), &fresh(1, &valid, &Seen::default()), &platform());
+        let crashed = written(&Seen::default(), &first, cut.min(first.objects.len()));
+        let second = plan(&valid, &crashed, &fresh(2, &valid, &crashed), &platform());
+        prop_assert!(second.problem.is_none());
+        let seen = written(&crashed, &second, usize::MAX);
+        let third = plan(&valid, &seen, &fresh(3, &valid, &seen), &platform());
+        prop_assert!(nothing_left_to_do(&third, &seen));
+        let names = Names::of(&order, &valid.tenant);
+        let login = seen.get(ChildKind::Secret, &names.engine, &names.login_secret()).unwrap();
+        let binding = seen.get(ChildKind::Secret, &order.at.namespace, &siyada_operator::names::binding(&order.at)).unwrap();
+        prop_assert_eq!(&login["data"]["password"], &binding["data"]["password"], "one password, whenever the crash was");
+    }
+
+    #[test]
+    fn every_object_lies_in_the_engine_namespace_or_the_orders_own(order in orders()) {
+        let valid = valid(&order);
+        let planned = plan(&valid, &Seen::default(), &fresh(1, &valid, &Seen::default()), &platform());
+        for object in planned.objects {
+            let own = object.key.namespace == order.at.namespace && object.key.kind == ChildKind::Secret;
+            let engine = Names::of(&order, &valid.tenant).engine;
+            prop_assert!(own || object.key.namespace == engine);
+            prop_assert_eq!(object.body["metadata"]["labels"]["siyada.cloud/order-uid"].as_str(), Some(order.uid.as_str()));
+            let owned = object.body["metadata"].get("ownerReferences").is_some();
+            prop_assert!(!owned || own, "no owner in another namespace");
+        }
+    }
+
+    #[test]
+    fn a_stale_view_never_removes_what_holds_data(order in orders(), kept in proptest::collection::vec(any::<bool>(), 12)) {
+        let valid = valid(&order);
+        let first = plan(&valid, &Seen::default(), &fresh(1, &valid, &Seen::default()), &platform());
+        let mut stale = Seen::default();
+        for (object, keep) in first.objects.iter().zip(kept) {
+            if keep {
+                stale.children.insert(object.key.clone(), Arc::new(object.body.clone()));
+            }
+        }
+        let again = plan(&valid, &stale, &fresh(2, &valid, &stale), &platform());
+        prop_assert!(again.surplus.is_empty());
+        prop_assert!(again.objects.is_empty() == again.problem.is_some());
+    }
+}
+
+#[test]
+fn a_lost_password_is_an_error_and_not_a_new_password() {
+    let input = examples();
+    let order = input.orders.iter().find(|o| o.at.kind == Kind::Postgres).unwrap();
+    let valid = check(order, &input.catalogue, now()).unwrap();
+    let first = plan(&valid, &Seen::default(), &fresh(1, &valid, &Seen::default()), &platform());
+    let mut seen = written(&Seen::default(), &first, usize::MAX);
+    let names = Names::of(order, &valid.tenant);
+    seen.children.retain(|key, _| key.name != names.login_secret());
+    let again = plan(&valid, &seen, &fresh(2, &valid, &seen), &platform());
+    assert!(again.objects.is_empty());
+    assert_eq!(again.problem.unwrap().reason, "CredentialsLost");
+}
+
+#[test]
+fn the_plans_of_the_examples_are_as_reviewed() {
+    let input = examples();
+    for (name, expect) in [("registry", true), ("forms", true)] {
+        let order = input.orders.iter().find(|o| o.at.name == name).unwrap();
+        let text = show(order, &input.catalogue, now()).unwrap();
+        assert_eq!(text.contains("kind: Cluster"), expect);
+        let path = project().join(format!("operator/tests/plans/{name}.yaml"));
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let reviewed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            reviewed == text,
+            "{} changed: review it with UPDATE=1 cargo test -p siyada-operator",
+            path.display()
+        );
+        let secrets = text.split("---\n").filter(|d| d.contains("kind: Secret"));
+        for secret in secrets {
+            let document: Value = serde_saphyr::from_str(secret).unwrap();
+            assert!(document["data"].as_object().unwrap().values().all(|v| v == "(secret)"));
+        }
+    }
+}
+
+#[test]
+fn every_reason_is_in_the_reference() {
+    let mut text = String::from(
+        "# Reasons of conditions\n\nGenerated by `UPDATE=1 cargo test -p siyada-operator` from `operator/src/condition.rs`.\n\n| reason | meaning |\n|---|---|\n",
+    );
+    let mut all: Vec<_> = siyada_operator::condition::reason::ALL.to_vec();
+    all.sort_unstable();
+    for (reason, meaning) in all {
+        text.push_str(&format!("| `{reason}` | {meaning} |\n"));
+    }
+    let path = project().join("docs/reference/conditions.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        there == text,
+        "docs/reference/conditions.md is stale: run UPDATE=1 cargo test -p siyada-operator"
+    );
+}
