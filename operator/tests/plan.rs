@@ -1,4 +1,5 @@
 //! The plan as a property and as text that a reviewer can read.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Which crate may use which: the invariants of ARCHITECTURE.md, read from Cargo itself.
+#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -40,14 +40,14 @@ pub async fn delete() -> Result<()> {
         .await?;
     }
     let api = Api::service_account(HOME, "ministry-it").await?;
-    ensure!(reservation(&api, &uid).await?.is_none(), "the quota is still held");
-    ensure!(open_intervals(&api, &uid).await? == 0, "usage is still open");
+    ensure!(reservation(&api, "interior", &uid).await?.is_none(), "the quota is still held");
+    ensure!(open_intervals(&api, "interior", &uid).await? == 0, "usage is still open");
     ensure!(!all_intervals(&api, &uid).await?.is_empty(), "usage was never recorded");
     Ok(())
 }
 
-async fn reservation(api: &Api, uid: &str) -> Result<Option<Value>> {
-    let page = api.read("/v1/tenants/interior/reservations?pageSize=500").await?;
+async fn reservation(api: &Api, tenant: &str, uid: &str) -> Result<Option<Value>> {
+    let page = api.read(&format!("/v1/tenants/{tenant}/reservations?pageSize=500")).await?;
     let all = page["items"].as_array().cloned().unwrap_or_default();
     Ok(all.into_iter().find(|r| r["orderUid"] == uid))
 }
@@ -57,13 +57,21 @@ async fn reservation(api: &Api, uid: &str) -> Result<Option<Value>> {
 /// # Errors
 /// When the api does not answer.
 pub async fn all_intervals(api: &Api, uid: &str) -> Result<Vec<Value>> {
-    let page = api.read("/v1/tenants/interior/intervals?pageSize=500").await?;
+    intervals_of(api, "interior", uid).await
+}
+
+async fn intervals_of(api: &Api, tenant: &str, uid: &str) -> Result<Vec<Value>> {
+    let page = api.read(&format!("/v1/tenants/{tenant}/intervals?pageSize=500")).await?;
     let all = page["items"].as_array().cloned().unwrap_or_default();
     Ok(all.into_iter().filter(|i| i["orderUid"] == uid).collect())
 }
 
-async fn open_intervals(api: &Api, uid: &str) -> Result<usize> {
-    Ok(all_intervals(api, uid).await?.iter().filter(|i| i.get("end").is_none_or(Value::is_null)).count())
+async fn open_intervals(api: &Api, tenant: &str, uid: &str) -> Result<usize> {
+    Ok(intervals_of(api, tenant, uid)
+        .await?
+        .iter()
+        .filter(|i| i.get("end").is_none_or(Value::is_null))
+        .count())
 }
 
 async fn retained_list() -> Result<String> {
@@ -80,18 +88,27 @@ async fn retained_list() -> Result<String> {
     Kubectl::admin().run(&arguments).await
 }
 
-async fn remove_retained(uid: &str, name: &str) -> Result<()> {
+/// The service account that reads a tenant's figures.
+async fn api_of(tenant: &str) -> Result<Api> {
+    Api::service_account(&format!("{tenant}-apps"), "ministry-it").await
+}
+
+/// Removes kept data by its name, and waits until it is gone from the cluster and from the accounts.
+///
+/// # Errors
+/// Says what is left.
+pub async fn remove_retained(tenant: &str, uid: &str, name: &str) -> Result<()> {
     let operator = ["-n", SYSTEM, "exec", "deploy/siyada-operator", "--", "/usr/local/bin/siyada-operator"];
     let admin = Kubectl::admin();
     let wrong =
         admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", "another"]].concat()).await;
     ensure!(wrong.is_err(), "data was removed under a wrong name");
     admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", name]].concat()).await?;
-    let api = Api::service_account(HOME, "ministry-it").await?;
+    let api = api_of(tenant).await?;
     eventually(seconds(120), "the kept data to go", || async {
         ensure!(!retained_list().await?.contains(uid), "it is still listed");
-        ensure!(reservation(&api, uid).await?.is_none(), "its quota is still held");
-        ensure!(open_intervals(&api, uid).await? == 0, "its storage is still billed");
+        ensure!(reservation(&api, tenant, uid).await?.is_none(), "its quota is still held");
+        ensure!(open_intervals(&api, tenant, uid).await? == 0, "its storage is still billed");
         Ok(())
     })
     .await
@@ -108,7 +125,7 @@ pub async fn retain() -> Result<()> {
     drop(client);
     ministry.run(&["-n", HOME, "delete", "pgi", "kept", "--wait=false"]).await?;
     gone("pgi", HOME, "kept", 60).await?;
-    is_kept(&old, &engine(&order)?).await?;
+    is_kept("interior", &old, &engine(&order)?).await?;
 
     ministry.apply(&postgres(HOME, "kept", DISPOSABLE)).await?;
     let again = ready(&ministry, "pgi", HOME, "kept", 240).await?;
@@ -116,15 +133,18 @@ pub async fn retain() -> Result<()> {
     let client = clients::postgres(&Binding::read(&ministry, HOME, "kept-postgresql").await?).await?;
     ensure!(client.execute("select * from memory", &[]).await.is_err(), "the data was inherited");
     drop(client);
-    remove_retained(&old, "kept").await?;
+    remove_retained("interior", &old, "kept").await?;
     ministry.run(&["-n", HOME, "delete", "pgi", "kept", "--wait=false"]).await?;
     gone("pgi", HOME, "kept", 180).await
 }
 
 /// Kept data: stopped, listed, its storage held and billed, its compute closed.
-async fn is_kept(uid: &str, (namespace, cluster): &(String, String)) -> Result<()> {
+///
+/// # Errors
+/// Says what is not as it should be.
+pub async fn is_kept(tenant: &str, uid: &str, (namespace, cluster): &(String, String)) -> Result<()> {
     let admin = Kubectl::admin();
-    let api = Api::service_account(HOME, "ministry-it").await?;
+    let api = api_of(tenant).await?;
     eventually(seconds(120), "the data to be kept", || async {
         let object = admin
             .get("clusters.postgresql.cnpg.io", namespace, cluster)
@@ -139,13 +159,13 @@ async fn is_kept(uid: &str, (namespace, cluster): &(String, String)) -> Result<(
         let volumes = admin.list("pvc", namespace, &format!("siyada.cloud/order-uid={uid}")).await?;
         ensure!(!volumes.is_empty(), "the volume is gone");
         ensure!(retained_list().await?.contains(uid), "it is not listed");
-        let held = reservation(&api, uid).await?.context("nothing is held for it")?;
+        let held = reservation(&api, tenant, uid).await?.context("nothing is held for it")?;
         let resources = &held["commitment"]["resources"];
         ensure!(
             resources["instances"] == 0 && resources["storageBytes"].as_i64() > Some(0),
             "held: {resources}"
         );
-        let open: Vec<Value> = all_intervals(&api, uid)
+        let open: Vec<Value> = intervals_of(&api, tenant, uid)
             .await?
             .into_iter()
             .filter(|i| i.get("end").is_none_or(Value::is_null))
@@ -175,6 +195,6 @@ pub async fn torn_out() -> Result<()> {
         Ok(())
     })
     .await?;
-    is_kept(&name, &engine(&order)?).await?;
-    remove_retained(&name, "torn").await
+    is_kept("interior", &name, &engine(&order)?).await?;
+    remove_retained("interior", &name, "torn").await
 }

@@ -70,6 +70,12 @@ pub fn all() -> Vec<Story> {
             outage::no_api
         ),
         story!(true, "a chart removed and installed again finds everything", outage::reinstall),
+        story!(
+            true,
+            "a namespace removed by the platform while the operator is away loses no data",
+            outage::namespace_removed
+        ),
+        story!(true, "custom resources removed by mistake lose no data", outage::definitions_removed),
         story!(true, "at rest nothing is read and nothing is written", rest::at_rest),
     ]
 }

@@ -1,5 +1,6 @@
 //! Parts of the platform that are away.
 
+use super::deletion::{is_kept, remove_retained};
 use super::{DISPOSABLE, HOME, postgres};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
@@ -117,4 +118,68 @@ pub async fn reinstall() -> Result<()> {
     ensure!(pod().await? == pod_before, "the database was restarted");
     ensure!(before == after && !after.is_empty(), "{before:?} became {after:?}");
     Ok(())
+}
+
+/// A namespace is removed by force while the operator is away: its orders end like kept ones.
+pub async fn namespace_removed() -> Result<()> {
+    const NAMESPACE: &str = "health-apps";
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(NAMESPACE, "ministry-it").await?);
+    ministry.apply(&postgres(NAMESPACE, "stranded", "")).await?;
+    let order = ready(&ministry, "pgi", NAMESPACE, "stranded", 240).await?;
+    admin.run(&["-n", SYSTEM, "scale", "deployment/siyada-operator", "--replicas=0"]).await?;
+    let away = [
+        "-n",
+        SYSTEM,
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "app.kubernetes.io/name=siyada-operator",
+        "--timeout=60s",
+    ];
+    let removed = async {
+        admin.run(&away).await?;
+        // Break-glass takes the protection off the namespace; nobody else can.
+        admin.run(&["label", "namespace", NAMESPACE, "siyada.cloud/protected-orders-"]).await?;
+        admin.run(&["delete", "namespace", NAMESPACE, "--wait=false"]).await
+    }
+    .await;
+    admin.run(&["-n", SYSTEM, "scale", "deployment/siyada-operator", "--replicas=1"]).await?;
+    removed?;
+    platform::wait_until_it_works().await?;
+    gone("pgi", NAMESPACE, "stranded", 120).await?;
+    // The tenant still lists it: the operator makes it again.
+    let again = || async { admin.apply(&platform::file("examples/platform/40-access.yaml")?).await };
+    eventually(seconds(180), "the namespace to come back", again).await?;
+    is_kept("health", &uid(&order)?, &engine(&order)?).await?;
+    remove_retained("health", &uid(&order)?, "stranded").await
+}
+
+/// The definition of a kind is deleted, and with it every order: even one that says `Delete` is kept then.
+pub async fn definitions_removed() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    ministry.apply(&postgres(HOME, "erased", DISPOSABLE)).await?;
+    let order = ready(&ministry, "pgi", HOME, "erased", 240).await?;
+    let others = admin
+        .run(&[
+            "-n",
+            HOME,
+            "get",
+            "pgi",
+            "-o",
+            "jsonpath={range .items[*]}{.metadata.uid} {.metadata.name}{'\n'}{end}",
+        ])
+        .await?;
+    admin.run(&["delete", "crd", "postgresinstances.siyada.cloud", "--timeout=120s"]).await?;
+    is_kept("interior", &uid(&order)?, &engine(&order)?).await?;
+    platform::install().await?;
+    let fresh = || async { ministry.apply(&postgres(HOME, "afterwards", DISPOSABLE)).await };
+    eventually(seconds(60), "orders to be possible again", fresh).await?;
+    ready(&ministry, "pgi", HOME, "afterwards", 300).await?;
+    for line in others.lines() {
+        let (uid, name) = line.split_once(' ').context("no name")?;
+        remove_retained("interior", uid, name).await?;
+    }
+    ministry.run(&["-n", HOME, "delete", "pgi", "afterwards", "--wait=false"]).await?;
+    gone("pgi", HOME, "afterwards", 180).await
 }
