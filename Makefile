@@ -3,7 +3,7 @@
 HARNESS := target/debug/harness
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up down status logs
+.PHONY: help harness build check test demo up cluster down status logs
 
 # this list
 help:
@@ -31,11 +31,14 @@ test: check build
 	$(HARNESS) trial --name ci -- target/debug/stories
 
 # a running platform with the examples applied; says where to look, and stays
-demo: up
+demo: cluster
 	$(HARNESS) exec -- target/debug/demo
 
-# the cluster, with our programs loaded; again to repair it or after a change
-up: build
+# the cluster with the platform and no orders; again to repair it or after a change
+up: cluster
+	$(HARNESS) exec -- target/debug/demo --platform-only
+
+cluster: build
 	$(HARNESS) up
 	$(HARNESS) load
 

@@ -1,11 +1,12 @@
 //! The only file that writes to the cluster.
 
-use crate::names::{APPLIED, FIELD_MANAGER, FINALIZER, MANAGED, ORDER_UID, PROTECTED_ORDERS, RETAINED};
+use crate::names::{APPLIED, FIELD_MANAGER, FINALIZER, ORDER_UID, PROTECTED_ORDERS, RETAINED};
 use crate::object::{ChildKind, Key, Mode, Planned, is_so};
 use crate::order::{Order, OrderResource};
 use crate::seen::{Seen, metadata};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 use siyada_crds::OrderStatus;
@@ -325,5 +326,31 @@ pub async fn create_secret(
     }
 }
 
-/// Labels of everything that [`objects`] writes.
-pub const SELECTOR: &str = MANAGED;
+/// Tells people of a turn in an order's life, where `kubectl describe` shows it. A failure is logged and no more.
+pub async fn event<K: OrderResource>(
+    recorder: &Recorder,
+    order: &Order,
+    warning: bool,
+    reason: &str,
+    note: &str,
+) {
+    let about = ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        namespace: Some(order.at.namespace.clone()),
+        name: Some(order.at.name.clone()),
+        uid: Some(order.uid.to_string()),
+        ..ObjectReference::default()
+    };
+    // A note has at most 1 kB.
+    let event = Event {
+        type_: if warning { EventType::Warning } else { EventType::Normal },
+        reason: reason.to_owned(),
+        note: Some(note.chars().take(500).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = recorder.publish(&event, &about).await {
+        tracing::warn!(order.uid = %order.uid, error = %error, "no event for order {}", order.at.name);
+    }
+}

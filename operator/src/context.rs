@@ -143,6 +143,8 @@ pub struct Context {
     pub backoff: Backoff,
     /// Counters.
     pub metrics: Metrics,
+    /// Tells people of turns in an order's life. One for all: it counts repeats together.
+    pub recorder: kube::runtime::events::Recorder,
     /// Makes the sweep look for engine objects without an order.
     pub sweep: Notify,
     /// Makes a controller look again.

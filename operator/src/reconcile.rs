@@ -14,6 +14,7 @@ use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
 use crate::{deletion, metering};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
 use siyada_model::quota::Dimension;
 use siyada_model::usage::Meter;
@@ -117,7 +118,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, writing, metered };
     let told = status::status(&picture, now);
     if apply::status::<K>(&context.client, order, &told).await? {
-        log_turn(order, &told);
+        tell_turn::<K>(order, &told, context).await;
     }
     Ok(next)
 }
@@ -363,16 +364,28 @@ impl Context {
     }
 }
 
-fn log_turn(order: &Order, told: &siyada_crds::OrderStatus) {
-    let ready = told.conditions.iter().find(|c| c.type_ == kind::READY);
-    let before = order.status.conditions.iter().find(|c| c.type_ == kind::READY);
-    let Some(ready) =
-        ready.filter(|r| before.is_none_or(|b| (&b.status, &b.reason) != (&r.status, &r.reason)))
-    else {
-        return;
+/// Logs a turn in an order's life, and tells people of those that matter to them: it became ready, it stopped being so,
+/// or somebody must act.
+async fn tell_turn<K: OrderResource>(order: &Order, told: &siyada_crds::OrderStatus, context: &Context) {
+    let find = |all: &[Condition], k: &str| all.iter().find(|c| c.type_ == k).cloned();
+    let (before, now) = (&order.status.conditions, &told.conditions);
+    let (was, Some(ready)) = (find(before, kind::READY), find(now, kind::READY)) else { return };
+    if was.as_ref().is_none_or(|w| (&w.status, &w.reason) != (&ready.status, &ready.reason)) {
+        tracing::info!(
+            order.uid = %order.uid, order.namespace = order.at.namespace, reason = ready.reason,
+            "order {} is {}: {}", order.at.name, if ready.status == "True" { "ready" } else { "not ready" }, ready.message
+        );
+    }
+    let stalled =
+        find(now, kind::STALLED).filter(|s| find(before, kind::STALLED).is_none_or(|b| b.reason != s.reason));
+    let was_ready = was.is_some_and(|w| w.status == "True");
+    let turn = match (stalled, ready.status == "True") {
+        (Some(stalled), _) => Some((true, stalled)),
+        (None, true) if !was_ready => Some((false, ready)),
+        (None, false) if was_ready => Some((ready.reason != reason::SUSPENDED, ready)),
+        _ => None,
     };
-    tracing::info!(
-        order.uid = %order.uid, order.namespace = order.at.namespace, reason = ready.reason,
-        "order {} is {}: {}", order.at.name, if ready.status == "True" { "ready" } else { "not ready" }, ready.message
-    );
+    if let Some((warning, condition)) = turn {
+        apply::event::<K>(&context.recorder, order, warning, &condition.reason, &condition.message).await;
+    }
 }

@@ -19,10 +19,14 @@ use crate::{lease, price_list, retained, tenant};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::{MutatingAdmissionPolicy, ValidatingAdmissionPolicy};
+use k8s_openapi::api::admissionregistration::v1::{
+    MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
+    ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ListParams};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller, Error as ControllerError};
+use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
@@ -249,6 +253,8 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let everything = watcher::Config::default();
     let postgres = Controller::new(Api::<PostgresInstance>::all(client.clone()), everything.clone());
     let documents = Controller::new(Api::<DocumentStoreInstance>::all(client.clone()), everything.clone());
+    let reporter =
+        Reporter { controller: "siyada.cloud/operator".to_owned(), instance: Some(config.identity.clone()) };
     let context = Arc::new(Context {
         platform: Platform {
             namespace: config.namespace.clone(),
@@ -262,6 +268,7 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
         memory: Memory::default(),
         backoff: Backoff::default(),
         sweep: tokio::sync::Notify::new(),
+        recorder: Recorder::new(client.clone(), reporter),
         client: client.clone(),
         config,
         authority,
@@ -482,14 +489,15 @@ async fn wait_for_definitions(client: &Client, health: &Health) {
 
 /// What protects must be there before anything runs.
 async fn wait_for_policies(client: &Client, config: &Config, health: &Health) {
-    let validating: Api<ValidatingAdmissionPolicy> = Api::all(client.clone());
-    let mutating: Api<MutatingAdmissionPolicy> = Api::all(client.clone());
     loop {
         let mut missing = Vec::new();
         for name in config.required_policies.iter().filter(|n| !n.is_empty()) {
-            let found = matches!(validating.get_opt(name).await, Ok(Some(_)))
-                || matches!(mutating.get_opt(name).await, Ok(Some(_)));
-            if !found {
+            // A policy that is not bound holds nobody.
+            let validating = there::<ValidatingAdmissionPolicy>(client, name).await
+                && there::<ValidatingAdmissionPolicyBinding>(client, name).await;
+            let mutating = there::<MutatingAdmissionPolicy>(client, name).await
+                && there::<MutatingAdmissionPolicyBinding>(client, name).await;
+            if !validating && !mutating {
                 missing.push(name.as_str());
             }
         }
@@ -503,6 +511,16 @@ async fn wait_for_policies(client: &Client, config: &Config, health: &Health) {
         tokio::time::sleep(AGAIN).await;
     }
     health.done("the admission policies");
+}
+
+async fn there<K>(client: &Client, name: &str) -> bool
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    matches!(Api::<K>::all(client.clone()).get_opt(name).await, Ok(Some(_)))
 }
 
 fn keep_certificates(client: Client, config: Config, authority: CertificateAuthority) {

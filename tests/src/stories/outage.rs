@@ -31,7 +31,7 @@ pub async fn no_webhook() -> Result<()> {
     let order = told?;
     let (_, reason, message) = crate::kubectl::condition(&order, "Admitted").context("no condition")?;
     ensure!(
-        reason == "QuotaExceeded" && message.contains("interior") && message.contains("asked"),
+        reason == "BudgetExceeded" && message.contains("interior") && message.contains("asked"),
         "{reason}: {message}"
     );
     ensure!(order.pointer("/status/engineRef").is_none(), "something was started");

@@ -54,7 +54,7 @@ pub async fn wrong_orders() -> Result<()> {
     let long = postgres(HOME, &"a".repeat(31), "");
     ministry.refused(&long, &["at most 30 characters"]).await?;
     let large = crate::platform::file("examples/ministry/too-large.yaml")?;
-    ministry.refused(&large, &["storage of tenant interior", "asked", "free"]).await?;
+    ministry.refused(&large, &["monthlyCost of tenant interior", "asked", "free", "MAD/month"]).await?;
     let nobody = postgres("default", "stray", "");
     Kubectl::admin().refused(&nobody, &["namespace default belongs to no tenant"]).await?;
     Ok(())
