@@ -282,10 +282,7 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     tokio::spawn(forward(probe_news, triggers));
     start_watches(&context).await;
     let (tick_postgres, tick_documents, tick_tenants) = split(news);
-    tokio::spawn(Arc::clone(&context.prober).run());
-    tokio::spawn(retained::run(Arc::clone(&context)));
-    tokio::spawn(checkpoints(Arc::clone(&context)));
-    tokio::spawn(first_sweep(Arc::clone(&context)));
+    start_tasks(&context);
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), everything.clone())
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
@@ -405,6 +402,14 @@ fn split(
         }
     });
     (stream(from_a), stream(from_b), stream(from_c))
+}
+
+/// What runs beside the controllers, until the process ends.
+fn start_tasks(context: &Arc<Context>) {
+    tokio::spawn(Arc::clone(&context.prober).run());
+    tokio::spawn(retained::run(Arc::clone(context)));
+    tokio::spawn(checkpoints(Arc::clone(context)));
+    tokio::spawn(first_sweep(Arc::clone(context)));
 }
 
 async fn start_watches(context: &Arc<Context>) {
