@@ -3,7 +3,7 @@
 HARNESS := target/debug/harness
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up cluster down status logs
+.PHONY: help harness build check test demo up cluster down status logs bench
 
 # this list
 help:
@@ -53,3 +53,7 @@ status: harness
 # the end of every log
 logs: harness
 	$(HARNESS) logs
+
+# how close the operator comes to what the API server can do, as a table and JSON
+bench: build
+	$(HARNESS) trial --name bench -- target/debug/bench
