@@ -17,6 +17,15 @@ fn audit_log() -> Result<PathBuf> {
     Ok(PathBuf::from(state).join("log/audit.log"))
 }
 
+/// Whether the operator renewed its lease after a byte of the audit log: it lives, and the log shows it.
+fn renewed_since(from: usize) -> Result<bool> {
+    let text = std::fs::read(audit_log()?)?;
+    let text = String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned();
+    let renewed =
+        |event: &Value| event["user"]["username"] == OPERATOR && event["objectRef"]["resource"] == "leases";
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).any(|event| renewed(&event)))
+}
+
 /// The operator's requests after a byte of the audit log, leases and watches aside, by verb and resource.
 fn requests_since(from: usize) -> Result<BTreeMap<String, usize>> {
     let text = std::fs::read(audit_log()?)?;
@@ -55,7 +64,12 @@ pub async fn at_rest() -> Result<()> {
         anyhow::Ok(())
     };
     eventually(seconds(60), "ten quiet seconds", || quiet(10)).await?;
+    let from = log_length()?;
     quiet(window).await.context("at rest, in the measured window")?;
+    ensure!(
+        renewed_since(from)?,
+        "the operator did not even renew its lease: it is dead, or the log is not read"
+    );
 
     let order = admin.get("pgi", HOME, "idle-one").await?.context("no order")?;
     let (namespace, cluster) = engine(&order)?;
