@@ -9,7 +9,7 @@ use crate::context::{CatalogueStores, Context, Memory, OrderStores, Triggers};
 use crate::health::{self, Health};
 use crate::ledger::LedgerClient;
 use crate::metrics::Metrics;
-use crate::names::{MANAGED, ORDER_UID};
+use crate::names::{MANAGED, ORDER_UID, TENANT};
 use crate::object::ChildKind;
 use crate::order::{OrderRef, OrderResource};
 use crate::plan::Platform;
@@ -24,7 +24,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ListParams, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -33,7 +33,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -199,7 +199,7 @@ async fn work(
         tenants: reflect::<Tenant>(&client, changed.clone()),
         sites: reflect::<Site>(&client, changed.clone()),
         offerings: reflect::<ServiceOffering>(&client, changed.clone()),
-        price_lists: reflect::<PriceList>(&client, changed),
+        price_lists: reflect::<PriceList>(&client, changed.clone()),
     };
     catalogue.tenants.wait_until_ready().await?;
     catalogue.sites.wait_until_ready().await?;
@@ -218,7 +218,8 @@ async fn work(
     };
     tracing::info!(epoch = leadership.epoch, "this replica leads");
     metrics.leader.set(1);
-    let shared = Shared { client, config, authority, ledger, catalogue, metrics, epoch: leadership.epoch };
+    let shared =
+        Shared { client, config, authority, ledger, catalogue, metrics, epoch: leadership.epoch, changed };
     let ended = tokio::select! {
         outcome = operate(shared, news, stop.clone()) => outcome,
         () = leadership.lost() => Err(anyhow::anyhow!("the lease is lost: another replica leads; this process ends")),
@@ -235,11 +236,12 @@ struct Shared {
     catalogue: CatalogueStores,
     metrics: Metrics,
     epoch: i64,
+    changed: mpsc::UnboundedSender<()>,
 }
 
 /// What only the leader does.
 async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> Result<()> {
-    let Shared { client, config, authority, ledger, catalogue, metrics, epoch } = shared;
+    let Shared { client, config, authority, ledger, catalogue, metrics, epoch, changed } = shared;
     let collector = cluster_uid(&client).await?;
     let authority_file = config.work_dir.join("authority.pem");
     tokio::fs::write(&authority_file, authority.pem())
@@ -283,6 +285,7 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     start_watches(&context).await;
     let (tick_postgres, tick_documents, tick_tenants) = split(news);
     start_tasks(&context);
+    tokio::spawn(watch_namespaces(Arc::clone(&context), changed));
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), everything.clone())
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
@@ -402,6 +405,49 @@ fn split(
         }
     });
     (stream(from_a), stream(from_b), stream(from_c))
+}
+
+/// A namespace of a tenant that is gone is made again: what was set up in it is forgotten, and every tenant looked at.
+async fn watch_namespaces(context: Arc<Context>, changed: mpsc::UnboundedSender<()>) {
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
+    let mut events = watcher(api, watcher::Config::default().labels(TENANT)).default_backoff().boxed();
+    let (mut known, mut listed) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
+    while let Some(event) = events.next().await {
+        let mut gone = Vec::new();
+        match event {
+            Ok(Event::Apply(namespace)) => {
+                known.insert(namespace.name_any());
+            }
+            Ok(Event::Delete(namespace)) => {
+                known.remove(&namespace.name_any());
+                gone.push(namespace.name_any());
+            }
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(namespace)) => {
+                listed.insert(namespace.name_any());
+            }
+            Ok(Event::InitDone) => {
+                gone.extend(known.difference(&listed).cloned());
+                known = std::mem::take(&mut listed);
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "the watch of namespaces stumbled and is started again")
+            }
+        }
+        for namespace in &gone {
+            tracing::warn!(
+                "namespace {namespace} of a tenant is gone: it is made again while its Tenant lists it"
+            );
+            context
+                .watches
+                .stop(&context, &Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) });
+            let mut memory = context.memory.lock();
+            memory.protected.remove(namespace);
+            memory.tenants.retain(|key, _| key.contains('/'));
+            drop(memory);
+            let _ = changed.send(());
+        }
+    }
 }
 
 /// What runs beside the controllers, until the process ends.

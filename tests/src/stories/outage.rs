@@ -160,25 +160,16 @@ pub async fn definitions_removed() -> Result<()> {
     let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
     ministry.apply(&postgres(HOME, "erased", DISPOSABLE)).await?;
     let order = ready(&ministry, "pgi", HOME, "erased", 240).await?;
-    let others = admin
-        .run(&[
-            "-n",
-            HOME,
-            "get",
-            "pgi",
-            "-o",
-            "jsonpath={range .items[*]}{.metadata.uid} {.metadata.name}{'\n'}{end}",
-        ])
-        .await?;
+    let others = admin.list("pgi", HOME, "").await?;
     admin.run(&["delete", "crd", "postgresinstances.siyada.cloud", "--timeout=120s"]).await?;
     is_kept("interior", &uid(&order)?, &engine(&order)?).await?;
     platform::install().await?;
     let fresh = || async { ministry.apply(&postgres(HOME, "afterwards", DISPOSABLE)).await };
     eventually(seconds(60), "orders to be possible again", fresh).await?;
     ready(&ministry, "pgi", HOME, "afterwards", 300).await?;
-    for line in others.lines() {
-        let (uid, name) = line.split_once(' ').context("no name")?;
-        remove_retained("interior", uid, name).await?;
+    for other in others {
+        let name = other.pointer("/metadata/name").and_then(Value::as_str).context("no name")?;
+        remove_retained("interior", &uid(&other)?, name).await?;
     }
     ministry.run(&["-n", HOME, "delete", "pgi", "afterwards", "--wait=false"]).await?;
     gone("pgi", HOME, "afterwards", 180).await
