@@ -61,7 +61,7 @@ async fn main() -> Result<()> {
     show_usage(&api.read("/v1/tenants/interior/usage").await?);
     step(8, "It stays up. Look at it:");
     println!(
-        "  export KUBECONFIG=.siyada/kubeconfig\n  kubectl get tenants; kubectl get pgi,dsi -A -o wide\n  kubectl describe \
+        "  export KUBECONFIG=.siyada/kubeconfig        (no kubectl here? target/debug/harness kubectl ...)\n  kubectl get tenants; kubectl get pgi,dsi -A -o wide\n  kubectl describe \
          pgi -n {HOME} registry\n  kubectl -n {HOME} get secret registry-postgresql -o yaml\n  kubectl -n siyada-system \
          port-forward service/siyada-api 8443\n\nStop it, and remove all of it:  make down"
     );
