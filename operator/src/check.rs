@@ -67,26 +67,9 @@ pub struct Valid {
     _made_by_check: (),
 }
 
-impl Valid {
-    /// MiB of all volumes, the base unit of their price.
-    pub fn storage_mib(&self) -> i64 {
-        self.storage_bytes.saturating_mul(self.instances).div_ceil_mib()
-    }
-}
-
-trait DivCeilMib {
-    fn div_ceil_mib(self) -> i64;
-}
-
-impl DivCeilMib for i64 {
-    fn div_ceil_mib(self) -> i64 {
-        self.saturating_add(MIB - 1) / MIB
-    }
-}
-
 /// MiB that begin in `bytes`.
 pub fn mib(bytes: i64) -> i64 {
-    bytes.div_ceil_mib()
+    bytes.saturating_add(MIB - 1) / MIB
 }
 
 /// Why an order is not possible, and what would make it so.

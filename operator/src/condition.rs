@@ -33,7 +33,6 @@ pub mod reason {
         (APPLYING, "The parts are being written."),
         (BEING_DELETED, "The order is being deleted."),
         (BOUND, "The volumes are there in the size that was ordered."),
-        (CHECKING, "The order was not looked at yet."),
         (CLASSIFICATION_NOT_ALLOWED, "The data is more sensitive than the tenant or the site may hold."),
         (COST_ABOVE_MAXIMUM, "The price is above the order's own maxMonthlyCost."),
         (CREDENTIALS_LOST, "The source of the credentials is gone although the database exists."),
@@ -78,8 +77,6 @@ pub mod reason {
     pub const BOUND: &str = "Bound";
     /// Binding is there.
     pub const BINDING_READY: &str = "BindingReady";
-    /// Not looked at yet.
-    pub const CHECKING: &str = "Checking";
     /// Data too sensitive.
     pub const CLASSIFICATION_NOT_ALLOWED: &str = "ClassificationNotAllowed";
     /// Price above the order's own limit.

@@ -169,8 +169,10 @@ async fn protect_namespace(order: &Order, context: &Context) -> Result<(), Pass>
     let namespace = &order.at.namespace;
     let holds =
         |o: &Order| o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection;
-    let protected = holds(order) || context.orders.all().iter().any(holds);
-    if context.memory.lock().protected.get(namespace) == Some(&protected) {
+    let marked = context.memory.lock().protected.get(namespace).copied();
+    // The other orders matter only where a mark may have to go, or nothing is known of it.
+    let protected = holds(order) || marked != Some(false) && context.orders.all().iter().any(holds);
+    if marked == Some(protected) {
         return Ok(());
     }
     apply::protect_namespace(&context.client, namespace, protected).await?;

@@ -161,11 +161,9 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
 
 /// A cache may be behind: before anything is stopped, the server itself is asked, once.
 async fn is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, Pass> {
-    let already_kept = context.memory.lock().held.contains_key(uid)
-        && cluster_key(&context.seen(uid)).is_some_and(|key| {
-            let seen = context.seen(uid);
-            seen.children.get(&key).is_some_and(|o| metadata(o, "labels", RETAINED).is_some())
-        });
+    let marked = |object: &Arc<Value>| metadata(object, "labels", RETAINED).is_some();
+    let already_kept =
+        context.memory.lock().held.contains_key(uid) && context.seen(uid).children.values().any(marked);
     if already_kept {
         return Ok(false);
     }

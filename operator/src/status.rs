@@ -55,18 +55,6 @@ fn say(kind: &'static str, (status, reason, message): Verdict) -> Say {
     Say { kind, status, reason, message }
 }
 
-/// The status of the very first visit: nothing is known, and programs must not take the order for finished.
-pub fn first(order: &Order, now: Timestamp) -> OrderStatus {
-    let says = [kind::READY, kind::ADMITTED]
-        .map(|k| say(k, (None, reason::CHECKING, "the order is being looked at".to_owned())));
-    OrderStatus {
-        observed_generation: Some(order.generation),
-        phase: Some("Pending".to_owned()),
-        conditions: merge(&order.status.conditions, says.to_vec(), order.generation, now),
-        ..order.status.clone()
-    }
-}
-
 /// The status of an order that is not being deleted.
 pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     let order = picture.order;
