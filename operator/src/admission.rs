@@ -1,6 +1,7 @@
 //! The webhook: **advice only**. It refuses at once what cannot be, and warns with the price. When it is down nothing is
 //! lost: the reservation decides.
 
+use crate::apply;
 use crate::authority::CertificateAuthority;
 use crate::check::{Refusal, Valid, check};
 use crate::condition::reason;
@@ -13,9 +14,8 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
-use serde_json::json;
 use siyada_crds::{DocumentStoreInstance, PostgresInstance};
 use siyada_model::wire::{Quote, QuoteRequest};
 use std::net::SocketAddr;
@@ -218,7 +218,7 @@ pub async fn trust(
     client: &Client,
     configuration: &str,
     authority: &CertificateAuthority,
-) -> Result<(), kube::Error> {
+) -> anyhow::Result<()> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let Some(found) = api.get_opt(configuration).await? else {
         tracing::warn!(
@@ -231,14 +231,7 @@ pub async fn trust(
     if webhooks.iter().all(|w| w.client_config.ca_bundle.as_ref() == Some(&bundle)) {
         return Ok(());
     }
-    let operations: Vec<_> = (0..webhooks.len())
-        .map(
-            |i| json!({"op": "add", "path": format!("/webhooks/{i}/clientConfig/caBundle"), "value": bundle}),
-        )
-        .collect();
-    let patch: kube::core::params::Patch<()> =
-        Patch::Json(serde_json::from_value(json!(operations)).map_err(kube::Error::SerdeError)?);
-    api.patch(configuration, &PatchParams::default(), &patch).await?;
+    apply::trust_webhooks(client, configuration, webhooks.len(), &bundle).await?;
     tracing::info!("the API server trusts the webhook now");
     Ok(())
 }

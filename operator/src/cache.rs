@@ -1,8 +1,9 @@
 //! What the watches brought: children of orders, kept as compact text so that thousands stay small.
 
-use crate::names::{ORDER_KIND, ORDER_NAME, ORDER_NAMESPACE, ORDER_UID};
+use crate::names::{CREATING_MANAGER, ORDER_KIND, ORDER_NAME, ORDER_NAMESPACE, ORDER_UID};
 use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::DynamicObject;
 use kube::{ResourceExt, runtime::watcher::Event};
 use serde_json::Value;
@@ -129,7 +130,7 @@ impl Inner {
         let Some((order, uid)) = order_of(&object) else {
             return self.drop_key(&key);
         };
-        object.metadata.managed_fields = None;
+        object.metadata.managed_fields = creation(&object);
         if let (ChildKind::Cluster, Some(status)) = (kind, object.data.get_mut("status")) {
             *status = engine_status(status);
         }
@@ -169,6 +170,16 @@ impl Inner {
         self.synced.insert(source.clone());
         gone.iter().filter_map(|key| self.drop_key(key)).collect()
     }
+}
+
+/// Of who manages which field, only whether the fields are still those of the creation: the rest is large, and says
+/// nothing to us.
+fn creation(object: &DynamicObject) -> Option<Vec<ManagedFieldsEntry>> {
+    let entries = object.metadata.managed_fields.as_ref()?;
+    let created = entries.iter().any(|entry| entry.manager.as_deref() == Some(CREATING_MANAGER));
+    let stub =
+        ManagedFieldsEntry { manager: Some(CREATING_MANAGER.to_owned()), ..ManagedFieldsEntry::default() };
+    created.then(|| vec![stub])
 }
 
 /// The part of the engine's status that is read; the rest changes often and says nothing to us.

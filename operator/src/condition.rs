@@ -53,6 +53,7 @@ pub mod reason {
         (PROVISIONING, "The database is being made."),
         (QUOTA_EXCEEDED, "The quota of a tenant in the chain does not suffice."),
         (BUDGET_EXCEEDED, "The money of a tenant in the chain does not suffice."),
+        (RECEIVED, "The order was seen and is being checked."),
         (RESIZE_PENDING, "A volume has not reached the ordered size yet."),
         (RUNNING, "The engine reports a running database."),
         (SITE_UNKNOWN, "There is no such site."),
@@ -115,6 +116,8 @@ pub mod reason {
     pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
     /// Money exceeded.
     pub const BUDGET_EXCEEDED: &str = "BudgetExceeded";
+    /// Seen, nothing known yet.
+    pub const RECEIVED: &str = "Received";
     /// Volume still growing.
     pub const RESIZE_PENDING: &str = "ResizePending";
     /// Engine runs.

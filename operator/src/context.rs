@@ -9,7 +9,7 @@ use crate::ledger::LedgerClient;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::object::ChildKind;
-use crate::order::{Kind, Order, OrderRef};
+use crate::order::{Kind, Order, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::seen::Seen;
@@ -64,6 +64,19 @@ impl OrderStores {
         let documents = self.documents.state();
         let postgres = postgres.iter().filter_map(|o| Order::of(&**o).ok());
         postgres.chain(documents.iter().filter_map(|o| Order::of(&**o).ok())).collect()
+    }
+
+    /// Whether a namespace holds a protected order that is not being deleted.
+    pub fn protects(&self, namespace: &str) -> bool {
+        fn any<K: OrderResource>(store: &Store<K>, namespace: &str) -> bool {
+            let found = store.find(|order| {
+                order.meta().namespace.as_deref() == Some(namespace)
+                    && order.meta().deletion_timestamp.is_none()
+                    && order.order_spec().deletion_protection
+            });
+            found.is_some()
+        }
+        any(&self.postgres, namespace) || any(&self.documents, namespace)
     }
 }
 

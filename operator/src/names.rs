@@ -7,6 +7,8 @@ use siyada_model::id::{OrderUid, TenantName};
 
 /// The one field manager of every write.
 pub const FIELD_MANAGER: &str = "siyada-operator";
+/// Field manager of a creation, until the first apply takes its fields over.
+pub const CREATING_MANAGER: &str = "siyada-operator-create";
 /// Finalizer on orders: usage is closed and data kept or removed before an order goes.
 pub const FINALIZER: &str = "siyada.cloud/order";
 /// Finalizer on price lists and tenants that the ledger knows.

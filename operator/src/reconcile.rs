@@ -79,12 +79,16 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     if order.deletion.is_some() {
         return deletion::pass::<K>(order, context).await;
     }
+    let now = Timestamp::now();
     if !order.finalized {
         apply::finalizer::<K>(&context.client, order, true).await?;
-        // The write comes back as an event, with the version that later writes must name.
+        // Before anything that takes time: a tool that waits must never take a bare order for a finished one.
+        if order.status.conditions.is_empty() {
+            apply::status::<K>(&context.client, order, &status::received(order, now)).await?;
+        }
+        // The writes come back as events, with the version that later writes must name.
         return Ok(Action::requeue(SOON));
     }
-    let now = Timestamp::now();
     protect_namespace(order, context).await?;
     let valid = check(order, &context.catalogue.catalogue(), now);
     let names = names_of(order, valid.as_ref().ok(), context);
@@ -101,9 +105,8 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         Err(refusal) => (Admission::Refused(refusal.clone()), Action::await_change()),
     };
     let mut problem = None;
-    let mut writing = false;
     if let (Ok(valid), Admission::Held) = (&valid, &admission) {
-        (problem, writing) = build(valid, &seen, context, now, &mut next).await?;
+        problem = build(valid, &mut seen, context, now, &mut next).await?;
     }
     let metered = match &valid {
         Ok(valid) if admission == Admission::Held => meter(valid, &seen, context).await?,
@@ -115,7 +118,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     }
     let valid = valid.ok();
     let picture =
-        Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, writing, metered };
+        Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, metered };
     let told = status::status(&picture, now);
     if apply::status::<K>(&context.client, order, &told).await? {
         tell_turn::<K>(order, &told, context).await;
@@ -156,7 +159,6 @@ async fn wait_for_tenant<K: OrderResource>(
             seen: &seen,
             names: None,
             problem: None,
-            writing: false,
             metered: false,
         };
         apply::status::<K>(&context.client, order, &status::status(&picture, now)).await?;
@@ -167,11 +169,10 @@ async fn wait_for_tenant<K: OrderResource>(
 /// Marks the namespace while it holds a protected order; a policy then refuses to delete it.
 async fn protect_namespace(order: &Order, context: &Context) -> Result<(), Pass> {
     let namespace = &order.at.namespace;
-    let holds =
-        |o: &Order| o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection;
     let marked = context.memory.lock().protected.get(namespace).copied();
     // The other orders matter only where a mark may have to go, or nothing is known of it.
-    let protected = holds(order) || marked != Some(false) && context.orders.all().iter().any(holds);
+    let protected = order.deletion.is_none() && order.spec.deletion_protection
+        || marked != Some(false) && context.orders.protects(namespace);
     if marked == Some(protected) {
         return Ok(());
     }
@@ -264,14 +265,15 @@ fn refused_because(problem: &siyada_model::wire::Problem) -> &'static str {
     }
 }
 
-/// Plans and applies. Answers with what a person must mend, and whether anything was written.
+/// Plans and applies. Answers with what a person must mend. What was written counts as seen from then on: the status
+/// need not wait for the caches, and is written once instead of twice.
 async fn build(
     valid: &Valid,
-    seen: &Seen,
+    seen: &mut Seen,
     context: &Context,
     now: Timestamp,
     next: &mut Action,
-) -> Result<(Option<Refusal>, bool), Pass> {
+) -> Result<Option<Refusal>, Pass> {
     let names = Names::of(&valid.order, &valid.tenant);
     let certificate = if needs_certificate(valid, seen, &context.platform, now) {
         Some(context.authority.issue(&names.certificate_names(), now)?)
@@ -281,30 +283,31 @@ async fn build(
     let fresh = Fresh { owner_password: password(), login_password: password(), certificate };
     let plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
-        return Ok((Some(problem), false));
+        return Ok(Some(problem));
     }
-    match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
+    let refused = match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
         Applied::Done(writes) => {
             context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
-            Ok((None, writes > 0))
+            seen.add(plan.objects);
+            return Ok(None);
         }
         Applied::Behind => {
             *next = Action::requeue(SOON);
-            Ok((None, true))
+            return Ok(None);
         }
-        Applied::Foreign(key) => {
-            let message = format!(
+        Applied::Foreign(key) => Refusal {
+            reason: reason::NAME_CONFLICT,
+            message: format!(
                 "{key} exists and is not this order's: it is left alone; rename it or order under another name"
-            );
-            *next = Action::requeue(REFUSED_AGAIN);
-            Ok((Some(Refusal { reason: reason::NAME_CONFLICT, message }), false))
-        }
-        Applied::Refused(key, message) => {
-            let message = format!("the API server refuses {key}: {message}");
-            *next = Action::requeue(REFUSED_AGAIN);
-            Ok((Some(Refusal { reason: reason::WRITE_REFUSED, message }), false))
-        }
-    }
+            ),
+        },
+        Applied::Refused(key, message) => Refusal {
+            reason: reason::WRITE_REFUSED,
+            message: format!("the API server refuses {key}: {message}"),
+        },
+    };
+    *next = Action::requeue(REFUSED_AGAIN);
+    Ok(Some(refused))
 }
 
 /// 32 characters that need no escaping anywhere: 190 bits of the operating system's randomness.

@@ -11,11 +11,11 @@ use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
 use crate::reconcile::{Pass, fingerprint, report};
 use crate::seen::{Seen, metadata};
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use siyada_model::id::{OrderUid, Sku, TenantName};
 use siyada_model::price::Item;
 use siyada_model::resources::Resources;
@@ -156,7 +156,7 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
             .set(i64::try_from(ready).unwrap_or(0));
     }
     context.prober.keep_only(|uid| living.contains(uid));
-    unprotect(context, &orders).await
+    unprotect(context).await
 }
 
 /// A cache may be behind: before anything is stopped, the server itself is asked, once.
@@ -225,13 +225,11 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
 }
 
 /// Takes the mark off namespaces whose last protected order went.
-async fn unprotect(context: &Context, orders: &[crate::order::Order]) -> Result<(), Pass> {
+async fn unprotect(context: &Context) -> Result<(), Pass> {
     let tenants = context.catalogue.catalogue().tenants;
     for namespace in tenants.iter().flat_map(|t| &t.spec.namespaces).map(|n| &n.0) {
-        let holds = |o: &crate::order::Order| {
-            o.at.namespace == *namespace && o.deletion.is_none() && o.spec.deletion_protection
-        };
-        if orders.iter().any(holds) || context.memory.lock().protected.get(namespace) == Some(&false) {
+        let known = context.memory.lock().protected.get(namespace) == Some(&false);
+        if known || context.orders.protects(namespace) {
             continue;
         }
         apply::protect_namespace(&context.client, namespace, false).await?;
@@ -285,10 +283,7 @@ pub async fn remove(client: &Client, uid: &str, confirm: &str) -> anyhow::Result
         "the order was named {name:?}: give --confirm {name} to remove its data for ever"
     );
     let namespace = cluster.namespace().unwrap_or_default();
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(client.clone(), &namespace, &ChildKind::Cluster.api_resource());
-    let body = json!({"metadata": {"annotations": {REMOVE: uid}}});
-    api.patch(&cluster.name_any(), &PatchParams::default(), &Patch::Merge(&body)).await?;
+    apply::ask_removal(client, &Key::new(ChildKind::Cluster, &namespace, cluster.name_any()), uid).await?;
     println!("the operator removes the data of {name} ({uid}) now; its storage is billed until it is gone");
     Ok(())
 }

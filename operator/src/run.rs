@@ -44,6 +44,10 @@ use tokio_util::sync::CancellationToken;
 const CHECKPOINT: Duration = Duration::from_secs(300);
 /// Between two looks at our own certificates.
 const CERTIFICATES: Duration = Duration::from_secs(6 * 3600);
+/// Events of one order that come within this time are one pass: its children come in a burst.
+const BURST: Duration = Duration::from_millis(50);
+/// What kubectl remembers of an apply.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// While something that is needed at the start is missing.
 const AGAIN: Duration = Duration::from_secs(3);
 
@@ -251,10 +255,10 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let (documents_sender, documents_news) = mpsc::unbounded_channel();
     let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
     let (probe_sender, probe_news) = mpsc::unbounded_channel::<OrderRef>();
-    let settings = ControllerConfig::default().concurrency(config.concurrency);
+    let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(BURST);
     let everything = watcher::Config::default();
-    let postgres = Controller::new(Api::<PostgresInstance>::all(client.clone()), everything.clone());
-    let documents = Controller::new(Api::<DocumentStoreInstance>::all(client.clone()), everything.clone());
+    let (postgres, postgres_store) = controller::<PostgresInstance>(&client);
+    let (documents, documents_store) = controller::<DocumentStoreInstance>(&client);
     let reporter =
         Reporter { controller: "siyada.cloud/operator".to_owned(), instance: Some(config.identity.clone()) };
     let context = Arc::new(Context {
@@ -266,7 +270,7 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
         prober: Arc::new(Prober::new(probe_sender, authority_file)),
         cache: ChildCache::default(),
         watches: Watches::default(),
-        orders: OrderStores { postgres: postgres.store(), documents: documents.store() },
+        orders: OrderStores { postgres: postgres_store, documents: documents_store },
         memory: Memory::default(),
         backoff: Backoff::default(),
         sweep: tokio::sync::Notify::new(),
@@ -309,6 +313,20 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
     futures::future::join4(tenants, lists, postgres, documents).await;
     Ok(())
+}
+
+/// A controller of orders, and the store that it fills. What is large and read by nobody is not kept.
+fn controller<K: OrderResource>(client: &Client) -> (Controller<K>, Store<K>) {
+    let (reader, writer) = reflector::store();
+    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(|order| {
+            order.managed_fields_mut().clear();
+            order.annotations_mut().remove(LAST_APPLIED);
+        })
+        .reflect(writer)
+        .touched_objects();
+    (Controller::for_stream(events, reader.clone()), reader)
 }
 
 async fn orders<K: OrderResource>(

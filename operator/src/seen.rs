@@ -1,7 +1,7 @@
 //! What was seen of an order's children, from the caches.
 
 use crate::names::Names;
-use crate::object::{ChildKind, Key};
+use crate::object::{ChildKind, Key, Planned};
 use crate::probe::Outcome;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -33,6 +33,13 @@ impl Seen {
     /// One child.
     pub fn get(&self, kind: ChildKind, namespace: &str, name: &str) -> Option<&Value> {
         self.children.get(&Key::new(kind, namespace, name)).map(|v| &**v)
+    }
+
+    /// Adds objects that were just written and that no cache shows yet.
+    pub fn add(&mut self, written: Vec<Planned>) {
+        for object in written {
+            self.children.entry(object.key).or_insert_with(|| Arc::new(object.body));
+        }
     }
 
     /// The engine's cluster.

@@ -37,8 +37,6 @@ pub struct Picture<'a> {
     pub names: Option<Names>,
     /// Something a person must mend.
     pub problem: Option<Refusal>,
-    /// Whether this pass wrote parts: the caches do not show them yet.
-    pub writing: bool,
     /// Whether the ledger has acknowledged what is billed.
     pub metered: bool,
 }
@@ -89,6 +87,21 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         site: held.map(|v| v.site.clone()).or_else(|| old.site.clone()),
         cost: picture.valid.map(cost).or_else(|| old.cost.clone()),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
+    }
+}
+
+/// The very first status: the order was seen, and nothing is known of it yet.
+pub fn received(order: &Order, now: Timestamp) -> OrderStatus {
+    let message = "the order was received and is being checked";
+    let says = vec![
+        say(kind::READY, (None, reason::RECEIVED, message.to_owned())),
+        say(kind::RECONCILING, yes(reason::RECEIVED, message)),
+    ];
+    OrderStatus {
+        observed_generation: Some(order.generation),
+        phase: Some("Pending".to_owned()),
+        conditions: merge(&order.status.conditions, says, order.generation, now),
+        ..order.status.clone()
     }
 }
 
@@ -215,7 +228,7 @@ fn phase(ready: &Verdict, stalled: bool, picture: &Picture<'_>) -> &'static str 
         (Some(true), ..) => "Ready",
         (_, reason::SUSPENDED, _) => "Suspended",
         _ if stalled => "Failed",
-        _ if exists(picture) || picture.writing => "Provisioning",
+        _ if exists(picture) => "Provisioning",
         _ => "Pending",
     }
 }

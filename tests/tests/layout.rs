@@ -31,3 +31,26 @@ fn dependencies_point_one_way() {
     never("siyada-operator", &["sqlx", "siyada-api"]);
     never("siyada-api", &["kube", "siyada-crds", "siyada-operator"]);
 }
+
+#[test]
+fn only_one_file_of_the_operator_writes_to_the_cluster() {
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("operator/src");
+    let mut folders = vec![sources];
+    let mut read = 0;
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            read += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            // `LedgerClient::delete` speaks to the ledger.
+            let writes = ["Patch::", "PostParams", "DeleteParams", ".patch(", ".patch_status(", ".create("];
+            let found = writes.iter().find(|write| text.contains(**write));
+            let may = path.ends_with("apply.rs");
+            assert!(may || found.is_none(), "{} has {found:?}: writing is for apply.rs", path.display());
+        }
+    }
+    assert!(read > 20, "only {read} files were read");
+}
