@@ -356,8 +356,7 @@ pub async fn protect_namespace(client: &Client, namespace: &str, protected: bool
 /// [`Apply::Object`] when the API server does not do it.
 pub async fn mark_lease(leases: &Api<Lease>, read: &Lease, key: &str, value: &str) -> Result<bool, Apply> {
     let name = read.name_any();
-    let body =
-        json!({"metadata": {"resourceVersion": read.resource_version(), "annotations": {key: value}}});
+    let body = json!({"metadata": {"resourceVersion": read.resource_version(), "annotations": {key: value}}});
     match leases.patch(&name, &PatchParams::default(), &Patch::Merge(body)).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(s)) if s.is_conflict() => Ok(false),

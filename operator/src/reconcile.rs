@@ -117,8 +117,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         seen.login = None;
     }
     let valid = valid.ok();
-    let picture =
-        Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, metered };
+    let picture = Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, metered };
     let told = status::status(&picture, now);
     if apply::status::<K>(&context.client, order, &told).await? {
         tell_turn::<K>(order, &told, context).await;

@@ -85,6 +85,7 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         version: held.map(|v| v.order.spec.version.clone()).or_else(|| old.version.clone()),
         plan: held.map(|v| v.plan.clone()).or_else(|| old.plan.clone()),
         site: held.map(|v| v.site.clone()).or_else(|| old.site.clone()),
+        storage: held.map(|v| show_bytes(v.storage_bytes)).or_else(|| old.storage.clone()),
         cost: picture.valid.map(cost).or_else(|| old.cost.clone()),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
     }
