@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// First delay.
 const FIRST: Duration = Duration::from_secs(1);
-/// Longest delay.
-const LONGEST: Duration = Duration::from_secs(300);
+/// Longest delay: what was away is noticed within a minute of its return.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Counts failures in a row by object.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Counts a failure; answers with how long to wait: 1 s doubling up to 5 min, plus up to a quarter of chance.
+    /// Counts a failure; answers with how long to wait: 1 s doubling up to a minute, plus up to a quarter of chance.
     pub fn failed(&self, key: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key.to_owned()).or_insert(0);

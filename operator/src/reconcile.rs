@@ -104,12 +104,20 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         Ok(valid) => reserve(valid, context).await,
         Err(refusal) => (Admission::Refused(refusal.clone()), Action::await_change()),
     };
-    let mut problem = None;
+    let (mut problem, mut fault) = (None, None);
     if let (Ok(valid), Admission::Held) = (&valid, &admission) {
-        problem = build(valid, &mut seen, context, now, &mut next).await?;
+        match build(valid, &mut seen, context, now, &mut next).await {
+            Ok(found) => problem = found,
+            // Told first, then tried again: else the order would go on saying what was so before.
+            Err(Pass::Write(error)) => {
+                problem = Some(not_written(&error));
+                fault = Some(error);
+            }
+            Err(other) => return Err(other),
+        }
     }
     let metered = match &valid {
-        Ok(valid) if admission == Admission::Held => meter(valid, &seen, context).await?,
+        Ok(valid) if admission == Admission::Held && fault.is_none() => meter(valid, &seen, context).await?,
         _ => is_true(&order.status.conditions, kind::METERING_ACTIVE),
     };
     if order.spec.suspend {
@@ -122,7 +130,20 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     if apply::status::<K>(&context.client, order, &told).await? {
         tell_turn::<K>(order, &told, context).await;
     }
-    Ok(next)
+    match fault {
+        Some(error) => Err(error.into()),
+        None => Ok(next),
+    }
+}
+
+/// What an order is told of a write that failed and is tried again. The cause is the platform's to read, in the log.
+fn not_written(error: &apply::Apply) -> Refusal {
+    Refusal {
+        reason: reason::WRITE_FAILED,
+        message: format!(
+            "{error}: the cluster or the engine does not take it now; it is tried again by itself"
+        ),
+    }
 }
 
 /// The names of an order's children: from its tenant now, or from where they were made when it is refused.

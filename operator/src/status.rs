@@ -67,10 +67,12 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     ];
     let stalled = match &picture.admission {
         Admission::Refused(refusal) => Some(refusal),
-        _ => picture.problem.as_ref(),
+        _ => picture.problem.as_ref().filter(|problem| problem.reason != reason::WRITE_FAILED),
     };
     if let Some(refusal) = stalled {
         says.push(say(kind::STALLED, yes(refusal.reason, refusal.message.clone())));
+    } else if let Some(fault) = &picture.problem {
+        says.push(say(kind::RECONCILING, yes(fault.reason, fault.message.clone())));
     } else if ready.0 != Some(true) && ready.1 != reason::SUSPENDED {
         says.push(say(kind::RECONCILING, yes(ready.1, ready.2.clone())));
     }
