@@ -26,6 +26,13 @@ impl Backoff {
         delay + Duration::from_millis(rand::random_range(0..=spread))
     }
 
+    /// Forgets every object that is not wanted any more. A key may have a word and a slash before the object's uid.
+    pub fn keep_only(&self, wanted: impl Fn(&str) -> bool) {
+        let uid = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|key, _| wanted(&uid(key)));
+    }
+
     /// Forgets the failures of an object that went well, or is gone.
     pub fn clear(&self, key: &str) {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
@@ -48,5 +55,10 @@ mod tests {
         backoff.clear("a");
         assert!(backoff.failed("a") <= FIRST * 5 / 4);
         assert!(backoff.failed("b") <= FIRST * 5 / 4);
+        backoff.failed("ledger/b");
+        backoff.failed("ledger/c");
+        backoff.keep_only(|uid| uid == "b");
+        let left: Vec<String> = backoff.failures.lock().unwrap().keys().cloned().collect();
+        assert_eq!(left, ["b", "ledger/b"]);
     }
 }

@@ -250,6 +250,7 @@ async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
     match context.ledger.hold(uid, &request).await {
         Ok(_) => {
             context.memory.lock().held.insert(uid.to_string(), hash);
+            context.backoff.clear(&format!("ledger/{uid}"));
             (Admission::Held, Action::requeue(DAILY))
         }
         Err(Ledger::Refused(problem)) => {
@@ -342,13 +343,16 @@ async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pa
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
     let facts = metering::facts(valid, seen, open(Meter::Compute));
     match report(context, facts).await {
-        Ok(()) => Ok(open(Meter::Compute)
-            || open(Meter::Storage)
-            || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE)),
+        Ok(()) => {
+            context.backoff.clear(&format!("usage/{uid}"));
+            Ok(open(Meter::Compute)
+                || open(Meter::Storage)
+                || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
+        }
         // Proven state continues: it is reported when the ledger is back.
         Err(Ledger::Unavailable(error)) => {
             tracing::warn!(order.uid = %uid, error, "the ledger does not answer; usage of order {} waits", valid.order.at.name);
-            context.triggers_later(&valid.order.at);
+            context.triggers_later(&valid.order);
             Ok(is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
         }
         Err(error) => Err(error.into()),
@@ -379,12 +383,12 @@ pub async fn report(context: &Context, facts: Vec<UsageFact>) -> Result<(), Ledg
 
 impl Context {
     /// Looks at an order again after a while, without holding a slot.
-    pub fn triggers_later(&self, order: &crate::order::OrderRef) {
-        let (triggers, order) = (self.triggers.clone(), order.clone());
-        let wait = self.backoff.failed(&format!("usage/{}/{}", order.namespace, order.name));
+    pub fn triggers_later(&self, order: &Order) {
+        let (triggers, at) = (self.triggers.clone(), order.at.clone());
+        let wait = self.backoff.failed(&format!("usage/{}", order.uid));
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            triggers.look_at(order);
+            triggers.look_at(at);
         });
     }
 }

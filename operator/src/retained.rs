@@ -156,6 +156,8 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
             .set(i64::try_from(ready).unwrap_or(0));
     }
     context.prober.keep_only(|uid| living.contains(uid));
+    let catalogue = context.catalogue_uids();
+    context.backoff.keep_only(|uid| living.contains(uid) || catalogue.contains(uid));
     unprotect(context).await
 }
 
