@@ -6,5 +6,6 @@
 pub mod clients;
 pub mod kubectl;
 pub mod platform;
+pub mod soak;
 pub mod stories;
 pub mod wait;

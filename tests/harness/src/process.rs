@@ -43,6 +43,14 @@ impl Identity {
         self.boot == boot() && started_ticks(self.pid) == Some(self.started_ticks)
     }
 
+    /// Ends it without asking, as a crash would. Says whether it is gone.
+    pub fn kill(&self) -> bool {
+        if self.alive() {
+            signal(self.pid, Signal::KILL);
+        }
+        wait_until(10, || !self.alive())
+    }
+
     /// Asks it to end, and after `grace_seconds` makes it. Says whether it is gone.
     pub fn stop(&self, grace_seconds: u64) -> bool {
         if !self.alive() {
@@ -146,6 +154,14 @@ mod tests {
         assert!(me.alive());
         assert!(!Identity { started_ticks: me.started_ticks + 1, ..me.clone() }.alive());
         assert!(!Identity { boot: "another".into(), ..me }.alive());
+    }
+
+    #[test]
+    fn a_killed_process_is_gone_and_may_be_killed_again() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let identity = Identity::of(child.id(), "c").unwrap();
+        assert!(identity.kill() && !identity.alive() && identity.kill());
+        child.wait().unwrap();
     }
 
     #[test]
