@@ -1,4 +1,4 @@
-//! Soaks the platform: `soak --seconds 900` is the sample of `make test`, `soak --full` everything.
+//! Soaks the platform: `soak` is the sample of `make test`, `soak --full` everything.
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
@@ -12,10 +12,14 @@ use siyada_tests::wait::seconds;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// How long a sample takes.
+const SAMPLE: u64 = 900;
 /// Walks of the full soak, and the steps of each.
 const WALKS: usize = 8;
-/// Steps of a walk.
+/// Steps of a walk of the full soak.
 const STEPS: usize = 25;
+/// Steps of a walk that time ends.
+const MOST_STEPS: usize = 500;
 /// What ends a walk: everything goes, with its data.
 const END: Duration = seconds(75);
 /// A life of the matrix, usually.
@@ -24,7 +28,7 @@ const LIFE: Duration = seconds(100);
 /// Soaks the platform.
 #[derive(Parser)]
 struct Arguments {
-    /// Stop after so many seconds.
+    /// Begin nothing more after so many seconds; by default 900, and no limit with --full or --only.
     #[arg(long, env = "SIYADA_SOAK_SECONDS")]
     seconds: Option<u64>,
     /// What everything is drawn from; by default the commit.
@@ -36,6 +40,9 @@ struct Arguments {
     /// Only parts whose name has this text.
     #[arg(long)]
     only: Option<String>,
+    /// Steps of a walk.
+    #[arg(long)]
+    steps: Option<usize>,
     /// Say what would be done, and stop.
     #[arg(long)]
     list: bool,
@@ -77,7 +84,8 @@ struct Soak {
 
 impl Soak {
     fn new(arguments: Arguments) -> Result<Self> {
-        let until = arguments.seconds.map(|count| Instant::now() + seconds(count));
+        let sample = (!arguments.full && arguments.only.is_none()).then_some(SAMPLE);
+        let until = arguments.seconds.or(sample).map(|count| Instant::now() + seconds(count));
         let commit = commit(&folder())?;
         let seed = arguments.seed.unwrap_or_else(|| seed_of(&commit));
         let file = folder().join("target/soak.json");
@@ -119,12 +127,16 @@ impl Soak {
             Part::Walk(_) => {
                 let until = self.walk_until();
                 let more = || until.is_none_or(|until| Instant::now() < until);
-                let steps = if self.arguments.full { STEPS } else { 500 };
+                let steps =
+                    self.arguments.steps.unwrap_or(if self.arguments.full { STEPS } else { MOST_STEPS });
                 let walked = walk::walk(runner, seed, &part.name(), steps, more).await?;
                 Ok(u64::try_from(walked)?)
             }
             Part::Life(life) => runner.live(life, seed).await.map(|()| life.cells()),
-            Part::Rest => rest::rest(&runner.server).await.map(|()| 1),
+            Part::Rest => {
+                let api = runner.api().await?;
+                rest::rest(&runner.server, &api).await.map(|()| 1)
+            }
         }
     }
 
@@ -149,7 +161,9 @@ impl Soak {
             }
             match &outcome {
                 Ok(cases) => println!("ok      {name} ({took} s, {cases} cases)"),
-                Err(error) => println!("FAILED  {name} ({took} s): {error:#}\n{}", self.repeat(&name)),
+                Err(error) => {
+                    println!("FAILED  {name} ({took} s): {error:#}\n{}", self.repeat(part, &runner))
+                }
             }
             let failure = outcome.as_ref().err().map(|error| format!("{error:#}"));
             let cases = outcome.as_ref().map_or(0, |cases| *cases);
@@ -163,11 +177,17 @@ impl Soak {
         Ok(())
     }
 
-    fn repeat(&self, name: &str) -> String {
-        let full = if self.arguments.full { " --full" } else { "" };
+    fn repeat(&self, part: &Part, runner: &Runner) -> String {
+        let steps = match part {
+            Part::Walk(_) => format!(" --steps {}", runner.walked + 1),
+            _ => String::new(),
+        };
         format!(
-            "repeat it: git checkout {} && target/debug/harness trial --name soak -- target/debug/soak{full} --seed {} --only {name:?}",
-            self.progress.commit, self.progress.seed
+            "repeat it: git checkout {} && make build && target/debug/harness trial --name soak -- target/debug/soak --seed {} \
+             --only {:?}{steps}",
+            self.progress.commit.trim_end_matches('+'),
+            self.progress.seed,
+            part.name()
         )
     }
 

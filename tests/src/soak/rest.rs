@@ -2,8 +2,9 @@
 
 use super::server::{Answer, Server, path};
 use super::world::{Kind, Spec};
-use super::{ENGINE, NOWHERE};
+use super::{ABOVE, ENGINE, NOWHERE, TENANT};
 use crate::kubectl::{Kubectl, condition};
+use crate::platform::Api;
 use crate::stories::rest::{log_length, renewed_since, requests_since};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, bail, ensure};
@@ -80,12 +81,29 @@ async fn quiet(length: u64) -> Result<()> {
     Ok(())
 }
 
+/// So many orders are beyond what the walks may have.
+async fn without_limits(server: &Server, api: &Api) -> Result<()> {
+    for tenant in [ABOVE, TENANT] {
+        let path = format!("/apis/siyada.cloud/v1alpha1/tenants/{tenant}");
+        let answer = server.merge(&path, &json!({"spec": {"quota": null}})).await?;
+        ensure!(matches!(answer, Answer::Done(_)), "{answer:?}");
+        eventually(seconds(60), &format!("tenant {tenant} to have no limit"), || async {
+            let view = api.read(&format!("/v1/tenants/{tenant}/quota")).await?;
+            ensure!(view["limit"].as_object().is_some_and(serde_json::Map::is_empty), "{}", view["limit"]);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
 /// Lives it. Afterwards the engine sleeps: nothing else can be lived in this cluster.
 ///
 /// # Errors
 /// Says what was done at rest.
-pub async fn rest(server: &Server) -> Result<()> {
+pub async fn rest(server: &Server, api: &Api) -> Result<()> {
     Kubectl::admin().apply(&offerings()).await?;
+    without_limits(server, api).await?;
     let real: Vec<(String, Kind)> = (0..REAL)
         .map(|index| (format!("rest-{index}"), if index < 2 { Kind::Documents } else { Kind::Postgres }))
         .collect();

@@ -59,6 +59,8 @@ pub struct Runner {
     pub memory: Memory,
     /// What was done and what struck, by words.
     pub counts: BTreeMap<String, u64>,
+    /// Steps of the walk under way that held.
+    pub walked: usize,
     api: Option<(Instant, Api)>,
     rows: BTreeMap<String, Rows>,
     secrets: BTreeSet<String>,
@@ -76,6 +78,7 @@ impl Runner {
             world: World::default(),
             memory: Memory::default(),
             counts: BTreeMap::new(),
+            walked: 0,
             api: None,
             rows: BTreeMap::new(),
             secrets: BTreeSet::new(),

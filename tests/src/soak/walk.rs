@@ -59,7 +59,7 @@ pub async fn walk(
     count: usize,
     more: impl Fn() -> bool,
 ) -> Result<usize> {
-    let mut walked = 0;
+    runner.walked = 0;
     for (index, step) in step::walk(seed, part, count).into_iter().enumerate() {
         if !more() {
             break;
@@ -70,10 +70,10 @@ pub async fn walk(
         println!("{part} step {index} took {:.1} s", started.elapsed().as_secs_f64());
         outcome.with_context(|| format!("{part} step {index}"))?;
         runner.count("steps of the walk", 1);
-        walked += 1;
+        runner.walked += 1;
     }
     runner.end().await.with_context(|| format!("{part}, the end"))?;
-    Ok(walked)
+    Ok(runner.walked)
 }
 
 #[cfg(test)]
