@@ -43,12 +43,12 @@ impl Identity {
         self.boot == boot() && started_ticks(self.pid) == Some(self.started_ticks)
     }
 
-    /// Ends it without asking, as a crash would. Says whether it is gone.
+    /// Ends it without asking, as a crash would. Says whether it is gone, with every thread: until then it holds its ports.
     pub fn kill(&self) -> bool {
         if self.alive() {
             signal(self.pid, Signal::KILL);
         }
-        wait_until(10, || !self.alive())
+        wait_until(10, || !self.alive() && threads(self.pid) <= 1)
     }
 
     /// Asks it to end, and after `grace_seconds` makes it. Says whether it is gone.
@@ -92,6 +92,11 @@ pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = pid {
         let _gone = kill_process(pid, signal);
     }
+}
+
+/// How many threads a process has left; a zombie has one, what is gone none.
+fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
 /// All process ids there are.

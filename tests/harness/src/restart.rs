@@ -1,18 +1,23 @@
 //! `harness restart`: a component dies without warning and is started again, as after a crash.
 
-use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::binaries;
 use crate::cache;
+use crate::command::wait_until;
 use crate::component::{Setting, named};
 use crate::place::Place;
 use crate::say::say;
 use crate::up::host_port;
 
-/// Kills it and starts it with the same command line. Whoever needs it waits until it answers: what waits for the API
-/// server is also told by it, and it may be asked from inside the network namespace or from outside.
+/// One that could not start ends within this: its port was still taken, for example.
+const STAYS: Duration = Duration::from_millis(700);
+
+/// Kills it and starts it with the same command line. Whoever needs it waits until it answers: it may be asked from inside
+/// the network namespace or from outside.
 pub fn restart(place: &Place, name: &str) -> Result<()> {
     let component = named(name)?;
     let Some(running) = component.running(place) else {
@@ -24,8 +29,18 @@ pub fn restart(place: &Place, name: &str) -> Result<()> {
     if !running.kill() {
         bail!("failed to kill {name}, pid {}", running.pid);
     }
-    let _gone = fs::remove_file(component.process_file(place));
-    component.ensure(&setting).with_context(|| format!("failed to start {name} again"))?;
+    let mut failure = None;
+    let stays = || {
+        failure = component.ensure(&setting).err();
+        sleep(STAYS);
+        component.running(place).is_some()
+    };
+    if !wait_until(30, stays) {
+        match failure {
+            Some(error) => return Err(error.context(format!("failed to start {name} again"))),
+            None => bail!("{}", component.explain(place, &format!("{name} did not stay up"))),
+        }
+    }
     say(format!("{name} was killed and started again"));
     Ok(())
 }
