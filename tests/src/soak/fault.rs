@@ -172,9 +172,11 @@ pub async fn end_back_off(server: &Server) -> Result<()> {
     for namespace in [SYSTEM, ENGINE_SYSTEM, ENGINE] {
         for pod in server.list(&path::pods(namespace)).await? {
             let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
+            // The engine's operator also ends itself when it lost the API server. Ours is helped only when it was killed.
+            let ended = |code: Option<i64>| code == Some(137) || namespace == ENGINE_SYSTEM;
             let waits = |status: &Value| {
                 status.pointer("/state/waiting/reason").and_then(Value::as_str) == Some("CrashLoopBackOff")
-                    && status.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64) == Some(137)
+                    && ended(status.pointer("/lastState/terminated/exitCode").and_then(Value::as_i64))
             };
             if statuses.is_some_and(|all| all.iter().any(waits)) {
                 let (name, uid) = (&pod["metadata"]["name"], pod["metadata"]["uid"].as_str());

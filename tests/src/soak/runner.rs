@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// A request is made again so long, while the API server may be away.
 const INSIST: Duration = seconds(180);
 /// So long everything may take to be as it should be: far more than ever seen, so that a failure means a defect.
-pub const CONVERGE: Duration = seconds(420);
+pub const CONVERGE: Duration = seconds(600);
 /// A client of the api is made anew after so long.
 const TOKEN: Duration = seconds(1_800);
 /// What is waited for is told so often.
