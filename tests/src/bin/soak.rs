@@ -94,18 +94,20 @@ impl Soak {
         Ok(Self { arguments, progress, file, until })
     }
 
-    /// All parts, in the order in which they are done. The sample walks first, then lives drawn by the seed.
+    /// All parts, in the order in which they are done: walks, and lives drawn by the seed between them.
     fn parts(&self) -> Vec<Part> {
         let mut drawn = lives();
         Dice::for_part(self.progress.seed, "matrix").shuffle(&mut drawn);
-        let walks = (1..=if self.arguments.full { WALKS } else { 1 }).map(Part::Walk);
-        let mut parts: Vec<Part> = walks.chain(drawn.into_iter().map(Part::Life)).collect();
+        let walks = if self.arguments.full { WALKS } else { 1 };
+        let mut parts = Vec::new();
+        for (number, lives) in (1..).zip(drawn.chunks(drawn.len().div_ceil(walks))) {
+            parts.push(Part::Walk(number));
+            parts.extend(lives.iter().cloned().map(Part::Life));
+        }
         if self.arguments.full {
             parts.push(Part::Rest);
         }
-        parts.retain(|part| {
-            self.arguments.only.as_ref().is_none_or(|text| part.name().contains(text.as_str()))
-        });
+        parts.retain(|part| self.arguments.only.as_ref().is_none_or(|text| part.name().contains(text.as_str())));
         parts
     }
 
