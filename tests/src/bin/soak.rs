@@ -107,7 +107,9 @@ impl Soak {
         if self.arguments.full {
             parts.push(Part::Rest);
         }
-        parts.retain(|part| self.arguments.only.as_ref().is_none_or(|text| part.name().contains(text.as_str())));
+        parts.retain(|part| {
+            self.arguments.only.as_ref().is_none_or(|text| part.name().contains(text.as_str()))
+        });
         parts
     }
 
