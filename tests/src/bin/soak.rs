@@ -22,6 +22,10 @@ const STEPS: usize = 25;
 const MOST_STEPS: usize = 500;
 /// What ends a walk: everything goes, with its data.
 const END: Duration = seconds(75);
+/// A walk of the full soak, usually; it is never cut short.
+const WALK: Duration = seconds(750);
+/// The rest, usually.
+const REST: Duration = seconds(720);
 /// A life of the matrix, usually.
 const LIFE: Duration = seconds(100);
 
@@ -65,11 +69,12 @@ impl Part {
     }
 
     /// Less time than this is not worth a beginning.
-    fn least(&self) -> Duration {
+    fn least(&self, full: bool) -> Duration {
         match self {
+            Self::Walk(_) if full => WALK,
             Self::Walk(_) => END * 2,
             Self::Life(_) => LIFE,
-            Self::Rest => seconds(0),
+            Self::Rest => REST,
         }
     }
 }
@@ -117,12 +122,11 @@ impl Soak {
         self.until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()))
     }
 
-    /// The walk of a sample takes half of the time.
+    /// The walk of a sample takes half of the time; one of the full soak is never cut short.
     fn walk_until(&self) -> Option<Instant> {
         let left = self.left();
-        let whole = self.arguments.full || self.arguments.only.is_some();
-        let walk = if whole { left } else { left / 2 };
-        self.until.map(|_| Instant::now() + walk.saturating_sub(END))
+        let walk = if self.arguments.only.is_some() { left } else { left / 2 };
+        self.until.filter(|_| !self.arguments.full).map(|_| Instant::now() + walk.saturating_sub(END))
     }
 
     async fn part(&self, part: &Part, runner: &mut Runner) -> Result<u64> {
@@ -154,8 +158,8 @@ impl Soak {
             if self.progress.parts.contains_key(&name) {
                 continue;
             }
-            if self.left() < part.least() {
-                break;
+            if self.left() < part.least(self.arguments.full) {
+                continue;
             }
             let started = Instant::now();
             let outcome = self.part(part, &mut runner).await;
