@@ -27,6 +27,8 @@ fn status_and_title(of: &str) -> (StatusCode, &'static str) {
         code::INVALID => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid request"),
         code::QUOTA_EXCEEDED => (StatusCode::CONFLICT, "Quota exceeded"),
         code::TENANT_SUSPENDED => (StatusCode::CONFLICT, "Tenant suspended"),
+        code::APPROVAL_PENDING => (StatusCode::CONFLICT, "Approval pending"),
+        code::APPROVAL_REJECTED => (StatusCode::CONFLICT, "Approval rejected"),
         code::TENANT_UNKNOWN => (StatusCode::CONFLICT, "Tenant unknown"),
         code::PRICE_UNKNOWN => (StatusCode::CONFLICT, "Price unknown"),
         code::STALE => (StatusCode::CONFLICT, "A newer generation is on record"),
@@ -48,6 +50,7 @@ fn problem(of: &str, detail: String, shortfall: Option<Shortfall>) -> Box<Proble
         code: of.to_owned(),
         detail,
         shortfall,
+        approval: None,
     })
 }
 
@@ -229,6 +232,8 @@ mod tests {
         for of in [
             code::QUOTA_EXCEEDED,
             code::TENANT_SUSPENDED,
+            code::APPROVAL_PENDING,
+            code::APPROVAL_REJECTED,
             code::TENANT_UNKNOWN,
             code::PRICE_UNKNOWN,
             code::STALE,

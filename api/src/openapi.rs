@@ -47,7 +47,7 @@ pub mod examples {
             "uid": "a3a1f0a2-0c7b-4f43-9a3c-1f6f0b7f1c55",
             "generation": 3,
             "parent": "kingdom",
-            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية", "en": "Ministry of the Interior"},
+            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية", "en": "Ministry of the Interior", "zgh": "ⵜⴰⵎⴰⵡⴰⵙⵜ ⵏ ⵓⴳⵏⵙⵓ"},
             "namespaces": ["interior-apps"],
             "access": [{"role": "requester", "groups": ["system:serviceaccounts:interior-apps"]}],
             "quota": {
@@ -56,7 +56,10 @@ pub mod examples {
             },
             "suspended": false,
             "billing": {"account": "1.2.10", "costCentre": "DSI", "budgetLine": "2026-30-10"},
-            "dataClassification": "Confidential"
+            "dataClassification": "Confidential",
+            "softLimitPercent": 80,
+            "approvalAbove": {"minor": 1_000_000, "currency": "MAD"},
+            "alerts": {"percent": [70, 85, 95, 100], "targets": ["treasury"]}
         })
     }
 
@@ -83,13 +86,31 @@ pub mod examples {
         json!([{"sku": "postgres-small", "quantity": 1}, {"sku": "block-storage", "quantity": 10_240}])
     }
 
+    /// An order and what it holds.
+    fn held_order() -> Value {
+        json!({
+            "orderUid": ORDER, "tenant": "interior", "kind": "PostgresInstance", "namespace": "interior-apps",
+            "name": "registry",
+            "commitment": {"resources": resources(), "monthlyCost": {"minor": 94_690, "currency": "MAD"}}
+        })
+    }
+
     /// A quota and what is held of it.
     pub fn quota() -> Value {
         json!({
             "tenant": "interior",
             "limit": {"instances": 20, "monthlyCost": {"minor": 5_000_000, "currency": "MAD"}},
             "held": {"resources": resources(), "monthlyCost": {"minor": 94_690, "currency": "MAD"}},
-            "reservations": 1
+            "reservations": 1,
+            "dimensions": [
+                {"dimension": "instances", "limit": 20, "held": 1, "free": 19, "over": 0},
+                {"dimension": "cpu", "held": 1_000, "over": 0},
+                {"dimension": "memory", "held": 2_147_483_648_i64, "over": 0},
+                {"dimension": "storage", "held": 10_737_418_240_i64, "over": 0},
+                {"dimension": "monthlyCost", "limit": 5_000_000, "held": 94_690, "free": 4_905_310, "over": 0}
+            ],
+            "largest": [held_order()],
+            "pending": {"count": 1, "monthlyCost": {"minor": 1_240_000, "currency": "MAD"}}
         })
     }
 
@@ -130,8 +151,11 @@ pub mod examples {
         json!({
             "type": "urn:siyada:problem:quota-exceeded", "title": "Quota exceeded", "status": 409,
             "code": "quota-exceeded",
-            "detail": "instances of tenant interior: asked 1, free 0 of 20; ask for less, free something, or have the limit raised",
-            "shortfall": {"tenant": "interior", "dimension": "instances", "asked": 1, "free": 0, "limit": 20}
+            "detail": "instances of tenant interior: asked 1, free 0 of 20; ask for less, free something, or have the limit raised; the largest that could be freed: PostgresInstance interior-apps/registry (1)",
+            "shortfall": {
+                "tenant": "interior", "dimension": "instances", "asked": 1, "free": 0, "limit": 20,
+                "freeable": [{"kind": "PostgresInstance", "namespace": "interior-apps", "name": "registry", "amount": 1}]
+            }
         })
     }
 

@@ -50,6 +50,8 @@ pub async fn quote(
         committed_after: committed.add(added)?,
         limit: tenant.record.quota.monthly_cost,
         shortfall: shortfall(&tenant.path, &rows, &difference)?,
+        soft_limits: Vec::new(),
+        approval_needed: None,
     }))
 }
 

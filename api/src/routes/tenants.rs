@@ -14,6 +14,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use siyada_model::id::TenantName;
 use siyada_model::money::Currency;
+use siyada_model::quota::view;
 use siyada_model::wire::{Page, Problem, QuotaView, Reservation, TenantRecord};
 
 /// A tenant as the cluster knows it.
@@ -77,11 +78,15 @@ pub async fn quota(
     let tenant = visible(&app, &caller, &name).await?;
     let (held, reservations) = tenants::quota_of(&app.pool, &tenant).await?;
     let currency = currency(&app, &tenant).await?;
+    let held = held.in_currency(currency);
     Ok(Json(QuotaView {
         tenant: name,
+        dimensions: view(&tenant.record.quota, &held),
         limit: tenant.record.quota,
-        held: held.in_currency(currency),
+        held,
         reservations,
+        largest: Vec::new(),
+        pending: None,
     }))
 }
 
