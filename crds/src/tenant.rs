@@ -1,10 +1,5 @@
 //! `Tenant`: an administration, in a tree.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "each printer column says type_ = \"string\", which the lint takes for a repetition"
-)]
-
 use crate::shared::{Amount, DataClassification, DisplayName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};

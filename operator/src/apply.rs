@@ -1,4 +1,6 @@
-//! The only file that writes to the cluster.
+//! The only file that writes to the cluster, with its part for tenants in `apply/tenants.rs`.
+
+pub mod tenants;
 
 use crate::names::{
     APPLIED, CREATING_MANAGER, FIELD_MANAGER, FINALIZER, ORDER_UID, PROTECTED_ORDERS, RETAINED,
@@ -315,7 +317,7 @@ where
     }
 }
 
-/// Applies a whole object that belongs to a tenant rather than to an order (a namespace, a RoleBinding).
+/// Applies a whole object of the platform itself.
 ///
 /// # Errors
 /// [`Apply::Object`] when the API server does not do it.
@@ -356,8 +358,7 @@ pub async fn protect_namespace(client: &Client, namespace: &str, protected: bool
 /// [`Apply::Object`] when the API server does not do it.
 pub async fn mark_lease(leases: &Api<Lease>, read: &Lease, key: &str, value: &str) -> Result<bool, Apply> {
     let name = read.name_any();
-    let body =
-        json!({"metadata": {"resourceVersion": read.resource_version(), "annotations": {key: value}}});
+    let body = json!({"metadata": {"resourceVersion": read.resource_version(), "annotations": {key: value}}});
     match leases.patch(&name, &PatchParams::default(), &Patch::Merge(body)).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(s)) if s.is_conflict() => Ok(false),

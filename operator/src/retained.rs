@@ -103,6 +103,7 @@ async fn hold_storage(context: &Context, record: &Record, seen: &Seen) -> Result
         return Ok(());
     }
     context.ledger.hold(&record.uid, &request).await?;
+    context.figures.touch(record.tenant.as_str());
     context.memory.lock().held.insert(record.uid.to_string(), hash);
     Ok(())
 }
@@ -215,6 +216,7 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
     report(context, meters.iter().map(|m| stopped(&order_uid, &tenant, *m, None, "Removed")).collect())
         .await?;
     context.ledger.release(&order_uid).await?;
+    context.figures.touch(tenant.as_str());
     for (key, object) in &seen.children {
         apply::remove(&context.client, key, object.pointer("/metadata/uid").and_then(Value::as_str)).await?;
     }
@@ -226,8 +228,8 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
 
 /// Takes the mark off namespaces whose last protected order went.
 async fn unprotect(context: &Context) -> Result<(), Pass> {
-    let tenants = context.catalogue.catalogue().tenants;
-    for namespace in tenants.iter().flat_map(|t| &t.spec.namespaces).map(|n| &n.0) {
+    let bound = context.catalogue.namespaces.bound();
+    for (namespace, _) in bound.iter().filter(|(_, b)| !b.engine) {
         let known = context.memory.lock().protected.get(namespace) == Some(&false);
         if known || context.orders.protects(namespace) {
             continue;

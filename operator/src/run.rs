@@ -9,13 +9,14 @@ use crate::context::{CatalogueStores, Context, Memory, OrderStores, Triggers};
 use crate::health::{self, Health};
 use crate::ledger::LedgerClient;
 use crate::metrics::Metrics;
-use crate::names::{MANAGED, ORDER_UID, TENANT};
+use crate::names::{MANAGED, ORDER_UID};
+use crate::namespaces::{self, NamespaceBook, News};
 use crate::object::ChildKind;
 use crate::order::{OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{lease, price_list, retained, tenant};
+use crate::{lease, price_list, retained, sweeper, tenant};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -24,7 +25,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ListParams, PartialObjectMeta};
+use kube::api::{Api, ListParams};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -33,7 +34,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -204,7 +205,11 @@ async fn work(
         sites: reflect::<Site>(&client, changed.clone()),
         offerings: reflect::<ServiceOffering>(&client, changed.clone()),
         price_lists: reflect::<PriceList>(&client, changed.clone()),
+        namespaces: NamespaceBook::default(),
     };
+    let (namespace_sender, namespace_news) = mpsc::unbounded_channel();
+    tokio::spawn(namespaces::keep(client.clone(), catalogue.namespaces.clone(), namespace_sender));
+    catalogue.namespaces.wait_until_ready().await;
     catalogue.tenants.wait_until_ready().await?;
     catalogue.sites.wait_until_ready().await?;
     catalogue.offerings.wait_until_ready().await?;
@@ -225,7 +230,7 @@ async fn work(
     let shared =
         Shared { client, config, authority, ledger, catalogue, metrics, epoch: leadership.epoch, changed };
     let ended = tokio::select! {
-        outcome = operate(shared, news, stop.clone()) => outcome,
+        outcome = operate(shared, news, namespace_news, stop.clone()) => outcome,
         () = leadership.lost() => Err(anyhow::anyhow!("the lease is lost: another replica leads; this process ends")),
     };
     leadership.release().await;
@@ -244,7 +249,12 @@ struct Shared {
 }
 
 /// What only the leader does.
-async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> Result<()> {
+async fn operate(
+    shared: Shared,
+    news: mpsc::UnboundedReceiver<()>,
+    namespace_news: mpsc::UnboundedReceiver<News>,
+    stop: CancellationToken,
+) -> Result<()> {
     let Shared { client, config, authority, ledger, catalogue, metrics, epoch, changed } = shared;
     let collector = cluster_uid(&client).await?;
     let authority_file = config.work_dir.join("authority.pem");
@@ -259,8 +269,6 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let everything = watcher::Config::default();
     let (postgres, postgres_store) = controller::<PostgresInstance>(&client);
     let (documents, documents_store) = controller::<DocumentStoreInstance>(&client);
-    let reporter =
-        Reporter { controller: "siyada.cloud/operator".to_owned(), instance: Some(config.identity.clone()) };
     let context = Arc::new(Context {
         platform: Platform {
             namespace: config.namespace.clone(),
@@ -274,7 +282,7 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
         memory: Memory::default(),
         backoff: Backoff::default(),
         sweep: tokio::sync::Notify::new(),
-        recorder: Recorder::new(client.clone(), reporter),
+        recorder: recorder(&client, &config),
         client: client.clone(),
         config,
         authority,
@@ -282,6 +290,8 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
         catalogue,
         metrics,
         triggers: triggers.clone(),
+        figures: tenant::figures::Figures::default(),
+        delegation: tenant::delegation::Delegation::default(),
         collector,
         epoch,
     });
@@ -289,7 +299,7 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     start_watches(&context).await;
     let (tick_postgres, tick_documents, tick_tenants) = split(news);
     start_tasks(&context);
-    tokio::spawn(watch_namespaces(Arc::clone(&context), changed));
+    tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed));
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), everything.clone())
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
@@ -313,6 +323,11 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
     futures::future::join4(tenants, lists, postgres, documents).await;
     Ok(())
+}
+
+fn recorder(client: &Client, config: &Config) -> Recorder {
+    let controller = "siyada.cloud/operator".to_owned();
+    Recorder::new(client.clone(), Reporter { controller, instance: Some(config.identity.clone()) })
 }
 
 /// A controller of orders, and the store that it fills. What is large and read by nobody is not kept.
@@ -426,45 +441,33 @@ fn split(
 }
 
 /// A namespace of a tenant that is gone is made again: what was set up in it is forgotten, and every tenant looked at.
-async fn watch_namespaces(context: Arc<Context>, changed: mpsc::UnboundedSender<()>) {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
-    let mut events = watcher(api, watcher::Config::default().labels(TENANT)).default_backoff().boxed();
-    let (mut known, mut listed) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
-    while let Some(event) = events.next().await {
-        let mut gone = Vec::new();
-        match event {
-            Ok(Event::Apply(namespace)) => {
-                known.insert(namespace.name_any());
+/// Where one is bound, the orders in it are looked at.
+async fn follow_namespaces(
+    context: Arc<Context>,
+    mut news: mpsc::UnboundedReceiver<News>,
+    changed: mpsc::UnboundedSender<()>,
+) {
+    while let Some(item) = news.recv().await {
+        let namespace = match item {
+            News::Bound(namespace) => {
+                let orders = context.orders.all();
+                let inside = orders.into_iter().filter(|order| order.at.namespace == namespace);
+                inside.for_each(|order| context.triggers.look_at(order.at));
+                continue;
             }
-            Ok(Event::Delete(namespace)) => {
-                known.remove(&namespace.name_any());
-                gone.push(namespace.name_any());
-            }
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(namespace)) => {
-                listed.insert(namespace.name_any());
-            }
-            Ok(Event::InitDone) => {
-                gone.extend(known.difference(&listed).cloned());
-                known = std::mem::take(&mut listed);
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "the watch of namespaces stumbled and is started again")
-            }
-        }
-        for namespace in &gone {
-            tracing::warn!(
-                "namespace {namespace} of a tenant is gone: it is made again while its Tenant lists it"
-            );
-            context
-                .watches
-                .stop(&context, &Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) });
-            let mut memory = context.memory.lock();
-            memory.protected.remove(namespace);
-            memory.tenants.retain(|key, _| key.contains('/'));
-            drop(memory);
-            let _ = changed.send(());
-        }
+            News::Gone(namespace) => namespace,
+        };
+        tracing::warn!(
+            "namespace {namespace} of a tenant is gone: it is made again while its Tenant lists it"
+        );
+        context
+            .watches
+            .stop(&context, &Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) });
+        let mut memory = context.memory.lock();
+        memory.protected.remove(&namespace);
+        memory.tenants.retain(|key, _| key.contains('/'));
+        drop(memory);
+        let _ = changed.send(());
     }
 }
 
@@ -474,6 +477,9 @@ fn start_tasks(context: &Arc<Context>) {
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
     tokio::spawn(first_sweep(Arc::clone(context)));
+    tokio::spawn(tenant::figures::run(Arc::clone(context)));
+    tokio::spawn(tenant::delegation::run(Arc::clone(context)));
+    tokio::spawn(sweeper::run(Arc::clone(context)));
 }
 
 async fn start_watches(context: &Arc<Context>) {
@@ -512,6 +518,7 @@ async fn checkpoints(context: Arc<Context>) {
         };
         let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
+        context.figures.look();
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
             let checkpoint = Checkpoint {
