@@ -34,7 +34,7 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -49,6 +49,8 @@ const CERTIFICATES: Duration = Duration::from_secs(6 * 3600);
 const BURST: Duration = Duration::from_millis(50);
 /// What kubectl remembers of an apply.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// News of namespaces taken at once.
+const MOST_NEWS: usize = 1024;
 /// While something that is needed at the start is missing.
 const AGAIN: Duration = Duration::from_secs(3);
 
@@ -447,27 +449,30 @@ async fn follow_namespaces(
     mut news: mpsc::UnboundedReceiver<News>,
     changed: mpsc::UnboundedSender<()>,
 ) {
-    while let Some(item) = news.recv().await {
-        let namespace = match item {
-            News::Bound(namespace) => {
-                let orders = context.orders.all();
-                let inside = orders.into_iter().filter(|order| order.at.namespace == namespace);
-                inside.for_each(|order| context.triggers.look_at(order.at));
-                continue;
-            }
-            News::Gone(namespace) => namespace,
-        };
-        tracing::warn!(
-            "namespace {namespace} of a tenant is gone: it is made again while its Tenant lists it"
-        );
-        context
-            .watches
-            .stop(&context, &Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) });
-        let mut memory = context.memory.lock();
-        memory.protected.remove(&namespace);
-        memory.tenants.retain(|key, _| key.contains('/'));
-        drop(memory);
-        let _ = changed.send(());
+    let mut items = Vec::new();
+    while news.recv_many(&mut items, MOST_NEWS).await > 0 {
+        let (mut bound, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        for item in items.drain(..) {
+            match item {
+                News::Bound(namespace) => bound.insert(namespace),
+                News::Gone(namespace) => gone.insert(namespace),
+            };
+        }
+        let orders = context.orders.all();
+        let inside = orders.into_iter().filter(|order| bound.contains(&order.at.namespace));
+        inside.for_each(|order| context.triggers.look_at(order.at));
+        for namespace in &gone {
+            tracing::warn!(
+                "namespace {namespace} of a tenant is gone: it is made again while its Tenant lists it"
+            );
+            let source = Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) };
+            context.watches.stop(&context, &source);
+            context.memory.lock().protected.remove(namespace);
+        }
+        if !gone.is_empty() {
+            context.memory.lock().tenants.retain(|key, _| key.contains('/'));
+            let _ = changed.send(());
+        }
     }
 }
 
