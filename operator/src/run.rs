@@ -462,8 +462,8 @@ async fn follow_namespaces(
         let inside = orders.into_iter().filter(|order| bound.contains(&order.at.namespace));
         inside.for_each(|order| context.triggers.look_at(order.at));
         for namespace in &gone {
-            tracing::warn!(
-                "namespace {namespace} of a tenant is gone: it is made again while its Tenant lists it"
+            tracing::info!(
+                "namespace {namespace} is gone or no longer bound: it is made again while a Tenant lists it"
             );
             let source = Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) };
             context.watches.stop(&context, &source);

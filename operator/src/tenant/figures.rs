@@ -16,7 +16,7 @@ use siyada_crds::tenant::{DimensionStatus, LargeCommitment, QuotaStatus};
 use siyada_model::money::{Currency, Money};
 use siyada_model::quantity::{show_bytes, show_cpu};
 use siyada_model::quota::{Dimension, DimensionView};
-use siyada_model::wire::{Alert, QuotaView};
+use siyada_model::wire::{Alert, QuotaView, code};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -260,7 +260,11 @@ fn within(view: &QuotaView, currency: Currency) -> (bool, &'static str, String) 
 async fn alerts(context: &Context) -> Result<(), Ledger> {
     let mut after = context.figures.lock().read.unwrap_or_else(|| last_told(context));
     loop {
-        let page = context.ledger.alerts(after).await?;
+        let page = match context.ledger.alerts(after).await {
+            // An api of the version before knows none.
+            Err(error) if error.code() == Some(code::NOT_FOUND) => return Ok(()),
+            page => page?,
+        };
         for alert in &page.items {
             tell(context, alert).await;
             after = after.max(alert.id);

