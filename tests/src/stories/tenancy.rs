@@ -399,3 +399,45 @@ pub async fn bad_input() -> Result<()> {
     made("story-bad", None, named).await?;
     cleared(&[], &["story-orphan", "story-bad"]).await
 }
+
+/// What does not fit between orders and ledger is mended when the operator starts: both ways.
+pub async fn swept() -> Result<()> {
+    let (admin, namespace) = (Kubectl::admin(), "story-sweep-apps");
+    made("story-sweep", None, "quota: {instances: 3}").await?;
+    admin.apply(&asleep(namespace, "real")).await?;
+    let uid = platform::uid(&admitted(namespace, "real").await?)?;
+    let operator = Api::service_account(SYSTEM, "siyada-operator").await?;
+    let page = operator.read("/v1/tenants/story-sweep/reservations?pageSize=500").await?;
+    let mut request = page.pointer("/items/0/request").cloned().context("nothing is held")?;
+    request["name"] = json!("ghost");
+    let ghost = "/v1/reservations/00000000-0000-4000-8000-00000000dead";
+    let (status, body) = operator.send(reqwest::Method::PUT, ghost, &request).await?;
+    ensure!(status < 300, "{status} {body}");
+    let real = format!("/v1/reservations/{uid}");
+    let (status, body) = operator.send(reqwest::Method::DELETE, &real, &json!({})).await?;
+    ensure!(status < 300, "{status} {body}");
+    admin.run(&["-n", SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/name=siyada-operator"]).await?;
+    platform::wait_until_it_works().await?;
+    eventually(seconds(120), "the ledger to hold what there is, and no more", || async {
+        let held = reservations(namespace).await?;
+        ensure!(held == [uid.clone()], "it holds {held:?}");
+        Ok(())
+    })
+    .await?;
+    says("story-sweep", "/status/quota/instances/summary", &json!("1/3")).await?;
+    cleared(&[(namespace, "real")], &["story-sweep"]).await
+}
+
+/// A price list never changes, none begins with another, and one in use stays; each says so.
+pub async fn price_lists() -> Result<()> {
+    let admin = Kubectl::admin();
+    let now = platform::file("examples/platform/20-prices.yaml")?;
+    admin.refused(&now.replace("\"0.20\"", "\"0.10\""), &["a price list never changes"]).await?;
+    let second = now.replace("name: tarif-2026-07", "name: story-tarif");
+    admin.apply(&second).await?;
+    let told = wait_for(&admin, "pricelist", "default", "story-tarif", "Ready", "False", None, 30).await?;
+    let (_, reason, message) = condition(&told, "Ready").context("no condition")?;
+    ensure!(reason == "Overlaps" && message.contains("tarif-2026-07"), "{reason}: {message}");
+    admin.run(&["delete", "pricelist", "story-tarif", "--wait=false"]).await?;
+    gone("pricelist", "default", "story-tarif", 60).await
+}
