@@ -3,7 +3,7 @@
 HARNESS := target/debug/harness
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up cluster down status logs bench
+.PHONY: help harness build check test demo up cluster down status logs bench soak
 
 # this list
 help:
@@ -26,9 +26,10 @@ check: harness
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
 
-# everything CI runs: `check`, then the stories on a real cluster of their own, which is deleted afterwards
+# everything CI runs: `check`, then the stories and 15 minutes of the soak, each on a real cluster that is deleted afterwards
 test: check build
 	$(HARNESS) trial --name ci -- target/debug/stories
+	$(HARNESS) trial --name ci -- target/debug/soak
 
 # a running platform with the examples applied; says where to look, and stays
 demo: cluster
@@ -57,3 +58,7 @@ logs: harness
 # how close the operator comes to what the API server can do, as a table and JSON
 bench: build
 	$(HARNESS) trial --name bench -- target/debug/bench
+
+# every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
+soak: build
+	$(HARNESS) trial --name soak -- target/debug/soak --full

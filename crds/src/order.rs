@@ -148,6 +148,9 @@ pub struct OrderStatus {
     /// Site it runs on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub site: Option<String>,
+    /// Size of each volume. It only ever grows, whatever the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<String>,
     /// What it costs at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,

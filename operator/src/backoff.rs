@@ -6,8 +6,8 @@ use std::time::Duration;
 
 /// First delay.
 const FIRST: Duration = Duration::from_secs(1);
-/// Longest delay.
-const LONGEST: Duration = Duration::from_secs(300);
+/// Longest delay: what was away is noticed within a minute of its return.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Counts failures in a row by object.
 #[derive(Debug, Default)]
@@ -16,7 +16,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Counts a failure; answers with how long to wait: 1 s doubling up to 5 min, plus up to a quarter of chance.
+    /// Counts a failure; answers with how long to wait: 1 s doubling up to a minute, plus up to a quarter of chance.
     pub fn failed(&self, key: &str) -> Duration {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key.to_owned()).or_insert(0);
@@ -24,6 +24,13 @@ impl Backoff {
         *count = count.saturating_add(1);
         let spread = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX) / 4;
         delay + Duration::from_millis(rand::random_range(0..=spread))
+    }
+
+    /// Forgets every object that is not wanted any more. A key may have a word and a slash before the object's uid.
+    pub fn keep_only(&self, wanted: impl Fn(&str) -> bool) {
+        let uid = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|key, _| wanted(&uid(key)));
     }
 
     /// Forgets the failures of an object that went well, or is gone.
@@ -48,5 +55,10 @@ mod tests {
         backoff.clear("a");
         assert!(backoff.failed("a") <= FIRST * 5 / 4);
         assert!(backoff.failed("b") <= FIRST * 5 / 4);
+        backoff.failed("ledger/b");
+        backoff.failed("ledger/c");
+        backoff.keep_only(|uid| uid == "b");
+        let left: Vec<String> = backoff.failures.lock().unwrap().keys().cloned().collect();
+        assert_eq!(left, ["b", "ledger/b"]);
     }
 }

@@ -218,21 +218,31 @@ fn find_plan<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a Pla
     })
 }
 
+/// The size of the volume: what is asked, else the plan's, and never less than what is there.
 fn storage(order: &Order, plan: &Plan) -> Result<i64, Refusal> {
     let least = bytes(&plan.storage).map_err(|e| unreadable("plan storage", e))?;
     let most = bytes(&plan.maximum_storage).map_err(|e| unreadable("plan maximumStorage", e))?;
-    let Some(text) = order.spec.storage.as_deref() else { return Ok(least) };
-    let wanted = bytes(text).map_err(|e| unreadable("storage", e))?;
+    let held = order.status.storage.as_deref().and_then(|text| bytes(text).ok()).unwrap_or(0);
+    let out_of_range = |message| Refusal { reason: reason::STORAGE_OUT_OF_RANGE, message };
+    let wanted = match order.spec.storage.as_deref() {
+        Some(text) => bytes(text).map_err(|e| unreadable("storage", e))?,
+        None => least.max(held),
+    };
+    if wanted < held {
+        return Err(out_of_range(format!(
+            "storage can grow but never shrink: it has {0}, so ask for {0} or more, or order a smaller instance and move \
+             the data",
+            show_bytes(held)
+        )));
+    }
     if wanted < least || wanted > most {
-        return refuse(
-            reason::STORAGE_OUT_OF_RANGE,
-            format!(
-                "storage {text} is outside of plan {}, which has {} to {}: choose a size in between or another plan",
-                plan.name,
-                show_bytes(least),
-                show_bytes(most)
-            ),
-        );
+        return Err(out_of_range(format!(
+            "storage {} is outside of plan {}, which has {} to {}: choose a size in between or another plan",
+            show_bytes(wanted),
+            plan.name,
+            show_bytes(least),
+            show_bytes(most)
+        )));
     }
     Ok(wanted)
 }

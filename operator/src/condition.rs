@@ -70,6 +70,7 @@ pub mod reason {
         (VERSION_UNKNOWN, "The offering has no such version."),
         (VOLUME_PENDING, "The volumes do not exist yet."),
         (WAITING_FOR_ENGINE, "The engine has not removed its objects yet."),
+        (WRITE_FAILED, "A part could not be written; it is tried again by itself."),
         (WRITE_REFUSED, "The API server refused a part."),
         (INVALID, "A value cannot be read."),
     ];
@@ -149,6 +150,8 @@ pub mod reason {
     pub const VOLUME_PENDING: &str = "VolumePending";
     /// Engine still removing.
     pub const WAITING_FOR_ENGINE: &str = "WaitingForEngine";
+    /// Part not written, tried again.
+    pub const WRITE_FAILED: &str = "WriteFailed";
     /// Part refused by the API server.
     pub const WRITE_REFUSED: &str = "WriteRefused";
     /// Unreadable value.

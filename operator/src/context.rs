@@ -16,12 +16,12 @@ use crate::probe::Prober;
 use crate::seen::Seen;
 use crate::tenant::delegation::Delegation;
 use crate::tenant::figures::Figures;
-use kube::Client;
 use kube::runtime::reflector::Store;
+use kube::{Client, ResourceExt};
 use siyada_crds::tenant::ExistingNamespace;
 use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
 use siyada_model::usage::{Level, Meter};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
@@ -177,7 +177,7 @@ pub struct Context {
     /// Tells people of turns in an order's life. One for all: it counts repeats together.
     pub recorder: kube::runtime::events::Recorder,
     /// Makes the sweep look for engine objects without an order.
-    pub sweep: Notify,
+    pub sweep: Arc<Notify>,
     /// Makes a controller look again.
     pub triggers: Triggers,
     /// Brings the tenants' figures up to date.
@@ -197,6 +197,13 @@ impl Context {
             self.cache.is_synced(&Source { kind: ChildKind::Secret, namespace: Some(namespace.to_owned()) })
         };
         (watched(&names.engine) && watched(&order.at.namespace)).then(|| self.seen(order.uid.as_str()))
+    }
+
+    /// The uids of what else has passes of its own: tenants and price lists.
+    pub fn catalogue_uids(&self) -> BTreeSet<String> {
+        let tenants = self.catalogue.tenants.state();
+        let lists = self.catalogue.price_lists.state();
+        tenants.iter().filter_map(|t| t.uid()).chain(lists.iter().filter_map(|l| l.uid())).collect()
     }
 
     /// What the caches hold of an order, without asking whether they are complete.

@@ -106,12 +106,20 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         Ok(valid) => reserve(valid, context).await,
         Err(refusal) => (Admission::Refused(refusal.clone()), Action::await_change()),
     };
-    let mut problem = None;
+    let (mut problem, mut fault) = (None, None);
     if let (Ok(valid), Admission::Held) = (&valid, &admission) {
-        problem = build(valid, &mut seen, context, now, &mut next).await?;
+        match build(valid, &mut seen, context, now, &mut next).await {
+            Ok(found) => problem = found,
+            // Told first, then tried again: else the order would go on saying what was so before.
+            Err(Pass::Write(error)) => {
+                problem = Some(not_written(&error));
+                fault = Some(error);
+            }
+            Err(other) => return Err(other),
+        }
     }
     let metered = match &valid {
-        Ok(valid) if admission == Admission::Held => meter(valid, &seen, context).await?,
+        Ok(valid) if admission == Admission::Held && fault.is_none() => meter(valid, &seen, context).await?,
         _ => is_true(&order.status.conditions, kind::METERING_ACTIVE),
     };
     if order.spec.suspend {
@@ -124,7 +132,20 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     if apply::status::<K>(&context.client, order, &told).await? {
         tell_turn::<K>(order, &told, context).await;
     }
-    Ok(next)
+    match fault {
+        Some(error) => Err(error.into()),
+        None => Ok(next),
+    }
+}
+
+/// What an order is told of a write that failed and is tried again. The cause is the platform's to read, in the log.
+fn not_written(error: &apply::Apply) -> Refusal {
+    Refusal {
+        reason: reason::WRITE_FAILED,
+        message: format!(
+            "{error}: the cluster or the engine does not take it now; it is tried again by itself"
+        ),
+    }
 }
 
 /// The names of an order's children: from its tenant now, or from where they were made when it is refused.
@@ -232,6 +253,7 @@ async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
         Ok(_) => {
             context.memory.lock().held.insert(uid.to_string(), hash);
             context.figures.touch(valid.tenant.as_str());
+            context.backoff.clear(&format!("ledger/{uid}"));
             (Admission::Held, Action::requeue(DAILY))
         }
         Err(Ledger::Refused(problem)) if problem.code == code::APPROVAL_PENDING => {
@@ -349,13 +371,16 @@ async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pa
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
     let facts = metering::facts(valid, seen, open(Meter::Compute));
     match report(context, facts).await {
-        Ok(()) => Ok(open(Meter::Compute)
-            || open(Meter::Storage)
-            || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE)),
+        Ok(()) => {
+            context.backoff.clear(&format!("usage/{uid}"));
+            Ok(open(Meter::Compute)
+                || open(Meter::Storage)
+                || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
+        }
         // Proven state continues: it is reported when the ledger is back.
         Err(Ledger::Unavailable(error)) => {
             tracing::warn!(order.uid = %uid, error, "the ledger does not answer; usage of order {} waits", valid.order.at.name);
-            context.triggers_later(&valid.order.at);
+            context.triggers_later(&valid.order);
             Ok(is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
         }
         Err(error) => Err(error.into()),
@@ -386,12 +411,12 @@ pub async fn report(context: &Context, facts: Vec<UsageFact>) -> Result<(), Ledg
 
 impl Context {
     /// Looks at an order again after a while, without holding a slot.
-    pub fn triggers_later(&self, order: &crate::order::OrderRef) {
-        let (triggers, order) = (self.triggers.clone(), order.clone());
-        let wait = self.backoff.failed(&format!("usage/{}/{}", order.namespace, order.name));
+    pub fn triggers_later(&self, order: &Order) {
+        let (triggers, at) = (self.triggers.clone(), order.at.clone());
+        let wait = self.backoff.failed(&format!("usage/{}", order.uid));
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
-            triggers.look_at(order);
+            triggers.look_at(at);
         });
     }
 }

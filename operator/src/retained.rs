@@ -128,16 +128,17 @@ pub async fn run(context: Arc<Context>) {
 async fn sweep(context: &Context) -> Result<(), Pass> {
     let orders = context.orders.all();
     let living: BTreeSet<String> = orders.iter().map(|o| o.uid.to_string()).collect();
-    let mut retained: u32 = 0;
+    let mut kept = BTreeSet::new();
     for (uid, at) in context.cache.orders() {
         if living.contains(&uid) || is_there(context, &at, &uid).await? {
             continue;
         }
         if leftover(context, &uid).await? {
-            retained += 1;
+            kept.insert(uid);
         }
     }
-    context.metrics.retained.set(i64::from(retained));
+    context.metrics.retained.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
+    context.cache.set_leftovers(kept);
     context.metrics.cached.set(i64::try_from(context.cache.len()).unwrap_or(i64::MAX));
     for kind in Kind::ALL {
         let of_kind = orders.iter().filter(|o| o.at.kind == kind);
@@ -157,6 +158,8 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
             .set(i64::try_from(ready).unwrap_or(0));
     }
     context.prober.keep_only(|uid| living.contains(uid));
+    let catalogue = context.catalogue_uids();
+    context.backoff.keep_only(|uid| living.contains(uid) || catalogue.contains(uid));
     unprotect(context).await
 }
 

@@ -37,7 +37,7 @@ use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,7 @@ impl Watches {
             source.clone(),
             context.cache.clone(),
             context.triggers.clone(),
+            Arc::clone(&context.sweep),
         ));
         tasks.insert(source, task);
     }
@@ -85,7 +86,13 @@ impl Watches {
     }
 }
 
-async fn watch_children(client: Client, source: Source, cache: ChildCache, triggers: Triggers) {
+async fn watch_children(
+    client: Client,
+    source: Source,
+    cache: ChildCache,
+    triggers: Triggers,
+    sweep: Arc<Notify>,
+) {
     let resource = source.kind.api_resource();
     let api = match &source.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -96,7 +103,13 @@ async fn watch_children(client: Client, source: Source, cache: ChildCache, trigg
     let mut events = watcher(api, watcher::Config::default().labels(label)).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => cache.take(&source, event).into_iter().for_each(|order| triggers.look_at(order)),
+            Ok(event) => {
+                // Where the name was ordered again, no order's pass would look at what the old one left.
+                if cache.is_of_leftover(&event) {
+                    sweep.notify_one();
+                }
+                cache.take(&source, event).into_iter().for_each(|order| triggers.look_at(order));
+            }
             Err(error) => {
                 tracing::warn!(error = %error, "the watch of {} stumbled and is started again", source.kind)
             }
@@ -283,7 +296,7 @@ async fn operate(
         orders: OrderStores { postgres: postgres_store, documents: documents_store },
         memory: Memory::default(),
         backoff: Backoff::default(),
-        sweep: tokio::sync::Notify::new(),
+        sweep: Arc::default(),
         recorder: recorder(&client, &config),
         client: client.clone(),
         config,

@@ -69,10 +69,12 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     ];
     let stalled = match &picture.admission {
         Admission::Refused(refusal) => Some(refusal),
-        _ => picture.problem.as_ref(),
+        _ => picture.problem.as_ref().filter(|problem| problem.reason != reason::WRITE_FAILED),
     };
     if let Some(refusal) = stalled {
         says.push(say(kind::STALLED, yes(refusal.reason, refusal.message.clone())));
+    } else if let Some(fault) = &picture.problem {
+        says.push(say(kind::RECONCILING, yes(fault.reason, fault.message.clone())));
     } else if ready.0 != Some(true) && ready.1 != reason::SUSPENDED {
         says.push(say(kind::RECONCILING, yes(ready.1, ready.2.clone())));
     }
@@ -87,6 +89,7 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         version: held.map(|v| v.order.spec.version.clone()).or_else(|| old.version.clone()),
         plan: held.map(|v| v.plan.clone()).or_else(|| old.plan.clone()),
         site: held.map(|v| v.site.clone()).or_else(|| old.site.clone()),
+        storage: held.map(|v| show_bytes(v.storage_bytes)).or_else(|| old.storage.clone()),
         cost: picture.valid.map(cost).or_else(|| old.cost.clone()),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
     }

@@ -213,3 +213,20 @@ fn every_reason_is_in_the_reference() {
         "docs/reference/conditions.md is stale: run UPDATE=1 cargo test -p siyada-operator"
     );
 }
+
+#[test]
+fn a_smaller_plan_keeps_the_size_of_the_volume() {
+    let input = examples();
+    let mut order = input.orders.iter().find(|o| o.at.kind == Kind::Postgres).unwrap().clone();
+    let mut with = |plan: &str, storage: Option<&str>, held: &str| {
+        order.spec.plan = plan.to_owned();
+        order.spec.storage = storage.map(str::to_owned);
+        order.status.storage = Some(held.to_owned());
+        check(&order, &input.catalogue, now()).map(|v| v.storage_bytes >> 30).map_err(|r| r.message)
+    };
+    assert_eq!(with("dev", None, "5Gi"), Ok(5));
+    assert_eq!(with("small", None, "1Gi"), Ok(5));
+    assert_eq!(with("dev", Some("8Gi"), "5Gi"), Ok(8));
+    assert!(with("dev", Some("2Gi"), "5Gi").unwrap_err().contains("it has 5Gi, so ask for 5Gi or more"));
+    assert!(with("dev", None, "50Gi").unwrap_err().contains("50Gi is outside of plan dev"));
+}

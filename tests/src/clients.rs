@@ -30,8 +30,15 @@ impl Binding {
     /// # Errors
     /// When it is not there or not whole.
     pub async fn read(who: &Kubectl, namespace: &str, name: &str) -> Result<Self> {
-        let secret: Value = who.get("secret", namespace, name).await?.context("there is no such Secret")?;
-        let value = |key: &str| secret_value(&secret, key);
+        Self::of(&who.get("secret", namespace, name).await?.context("there is no such Secret")?)
+    }
+
+    /// The binding that a Secret holds.
+    ///
+    /// # Errors
+    /// When it is not whole.
+    pub fn of(secret: &Value) -> Result<Self> {
+        let value = |key: &str| secret_value(secret, key);
         Ok(Self {
             host: value("host")?,
             username: value("username")?,

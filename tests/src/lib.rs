@@ -6,5 +6,7 @@
 pub mod clients;
 pub mod kubectl;
 pub mod platform;
+pub mod processes;
+pub mod soak;
 pub mod stories;
 pub mod wait;

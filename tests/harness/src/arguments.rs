@@ -16,6 +16,7 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
   harness kubectl|helm ARGUMENTS...    the cached kubectl or helm, on this cluster
   harness status                       every component, its process and its log
   harness logs [COMPONENT] [-f]        the end of the logs
+  harness restart COMPONENT            kill one component without warning, and start it again
   harness down [--purge]               stop everything; --purge also deletes the databases
 
 All but the first three take --name NAME (default demo) before anything else they take.
@@ -52,6 +53,11 @@ pub enum Verb {
         component: Option<String>,
         /// Keep following.
         follow: bool,
+    },
+    /// Kill a component and start it again.
+    Restart {
+        /// Its name.
+        component: String,
     },
     /// Run a command inside the network namespace.
     Exec {
@@ -105,6 +111,10 @@ impl Arguments {
                 let follow = take_flag(&mut words, "-f");
                 Verb::Logs { component: words.pop(), follow }
             }
+            "restart" => match words.pop() {
+                Some(component) => Verb::Restart { component },
+                None => bail!("restart needs a component, for example `harness restart kube-apiserver`"),
+            },
             "exec" => Verb::Exec { command: take_command(&mut words)? },
             "trial" => Verb::Trial { command: take_command(&mut words)? },
             "kubectl" | "helm" => Verb::Tool { tool: verb, arguments: std::mem::take(&mut words) },
@@ -166,6 +176,7 @@ mod tests {
                 "a",
                 Verb::Exec { command: vec!["env".into(), "--name".into(), "b".into()] },
             ),
+            ("restart --name a etcd", "a", Verb::Restart { component: "etcd".into() }),
             ("logs etcd -f", "demo", Verb::Logs { component: Some("etcd".into()), follow: true }),
             (
                 "kubectl get pods",
@@ -180,9 +191,14 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_refused_by_name() {
-        for (line, word) in
-            [("fly", "fly"), ("up --fast", "--fast"), ("up --name", "--name"), ("exec --", "nothing to run")]
-        {
+        for (line, word) in [
+            ("fly", "fly"),
+            ("up --fast", "--fast"),
+            ("up --name", "--name"),
+            ("exec --", "nothing to run"),
+            ("restart", "needs a component"),
+            ("restart a b", "\"a\""),
+        ] {
             assert!(parse(line).unwrap_err().to_string().contains(word), "{line}");
         }
     }

@@ -28,7 +28,11 @@ pub fn resolving(place: &Place, binaries: &Binaries, words: &[String]) -> Comman
     let path = std::env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{}:{path}", binaries.directory().display()));
     command.env("KUBECONFIG", place.inner_kubeconfig());
-    command.env("SIYADA_CLUSTER", &place.name).env("SIYADA_STATE", &place.state);
+    command.env("SIYADA_CLUSTER", &place.name).env("SIYADA_STATE", &place.state).env("SIYADA_ID", &place.id);
+    // For what restarts a component of the cluster it is run in.
+    if let Ok(harness) = std::env::current_exe() {
+        command.env("SIYADA_HARNESS", harness);
+    }
     for proxy in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
         command.env_remove(proxy);
     }

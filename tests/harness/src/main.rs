@@ -25,6 +25,7 @@ mod place;
 mod process;
 mod provisioner;
 mod quantity;
+mod restart;
 mod say;
 mod status;
 mod trial;
@@ -59,6 +60,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Down { purge } => down::down(&place()?, purge)?,
         Verb::Status => return status::status(&place()?),
         Verb::Logs { ref component, follow } => return status::logs(&place()?, component.as_deref(), follow),
+        Verb::Restart { ref component } => restart::restart(&place()?, component)?,
         Verb::Exec { ref command } => return exec::inside(&place()?, command),
         Verb::Trial { ref command } => return trial::trial(&place()?, command),
         Verb::Tool { ref tool, ref arguments } => return exec::tool(&place()?, tool, arguments),

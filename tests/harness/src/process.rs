@@ -43,6 +43,14 @@ impl Identity {
         self.boot == boot() && started_ticks(self.pid) == Some(self.started_ticks)
     }
 
+    /// Ends it without asking, as a crash would. Says whether it is gone, with every thread: until then it holds its ports.
+    pub fn kill(&self) -> bool {
+        if self.alive() {
+            signal(self.pid, Signal::KILL);
+        }
+        wait_until(10, || !self.alive() && threads(self.pid) <= 1)
+    }
+
     /// Asks it to end, and after `grace_seconds` makes it. Says whether it is gone.
     pub fn stop(&self, grace_seconds: u64) -> bool {
         if !self.alive() {
@@ -84,6 +92,11 @@ pub fn signal(pid: u32, signal: Signal) {
     if let Some(pid) = pid {
         let _gone = kill_process(pid, signal);
     }
+}
+
+/// How many threads a process has left; a zombie has one, what is gone none.
+fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
 /// All process ids there are.
@@ -146,6 +159,14 @@ mod tests {
         assert!(me.alive());
         assert!(!Identity { started_ticks: me.started_ticks + 1, ..me.clone() }.alive());
         assert!(!Identity { boot: "another".into(), ..me }.alive());
+    }
+
+    #[test]
+    fn a_killed_process_is_gone_and_may_be_killed_again() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let identity = Identity::of(child.id(), "c").unwrap();
+        assert!(identity.kill() && !identity.alive() && identity.kill());
+        child.wait().unwrap();
     }
 
     #[test]

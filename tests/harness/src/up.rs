@@ -139,7 +139,7 @@ fn apply(setting: &Setting<'_>, object: &str) -> Result<String> {
 }
 
 /// The port used last time, if it is still ours or free; else the first choice; else any.
-fn host_port(place: &Place) -> Result<u16> {
+pub fn host_port(place: &Place) -> Result<u16> {
     let file = place.state("port");
     let last: Option<u16> = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok());
     let free =

@@ -6,8 +6,9 @@ use futures::StreamExt as _;
 use reqwest::Method;
 use serde_json::{Value, json};
 use siyada_tests::kubectl::Kubectl;
-use siyada_tests::platform;
 use siyada_tests::wait::{eventually, seconds};
+use siyada_tests::{platform, processes};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -61,9 +62,20 @@ impl Bare {
         Ok(value)
     }
 
-    async fn count(&self, path: &str, fits: impl Fn(&Value) -> bool) -> Result<usize> {
+    /// Count of objects in a list, without reading them: what waits must not load what is measured.
+    async fn count(&self, path: &str) -> Result<usize> {
+        let page =
+            self.send(Method::GET, &format!("{path}?limit=1"), "application/json", &Value::Null).await?;
+        let rest = page.pointer("/metadata/remainingItemCount").and_then(Value::as_u64).unwrap_or(0);
+        let first = page["items"].as_array().map_or(0, Vec::len);
+        Ok(usize::try_from(rest)? + first)
+    }
+
+    /// Count of orders that were told where their engine object is.
+    async fn told(&self, path: &str) -> Result<usize> {
         let list = self.send(Method::GET, path, "application/json", &Value::Null).await?;
-        Ok(list["items"].as_array().map_or(0, |items| items.iter().filter(|i| fits(i)).count()))
+        let told = |order: &&Value| order.pointer("/status/engineRef").is_some();
+        Ok(list["items"].as_array().map_or(0, |items| items.iter().filter(told).count()))
     }
 
     /// Server-side applies per second of plain ConfigMaps.
@@ -97,9 +109,9 @@ impl Bare {
         let orders = format!("/apis/siyada.cloud/v1alpha1/namespaces/{NAMESPACE}/postgresinstances");
         let clusters = "/apis/postgresql.cnpg.io/v1/namespaces/siyada-t-bench/clusters";
         eventually(seconds(600), &format!("{count} orders to be planned"), || async {
-            let made = self.count(clusters, |_| true).await?;
+            let made = self.count(clusters).await?;
             ensure!(made == count, "{made} engine objects");
-            let told = self.count(&orders, |o| o.pointer("/status/engineRef").is_some()).await?;
+            let told = self.told(&orders).await?;
             ensure!(told == count, "{told} orders were told");
             Ok(())
         })
@@ -124,29 +136,27 @@ fn audit_log() -> Result<PathBuf> {
     Ok(PathBuf::from(state).join("log/audit.log"))
 }
 
-/// Writes of the operator after a byte of the audit log, leases aside.
-fn writes_since(from: u64) -> Result<usize> {
+/// Writes of the operator after a byte of the audit log, leases aside, by verb and resource.
+fn writes_since(from: u64) -> Result<BTreeMap<String, u32>> {
     let text = std::fs::read(audit_log()?)?;
     let text = String::from_utf8_lossy(text.get(usize::try_from(from)?..).unwrap_or_default()).into_owned();
-    let written = |event: &Value| {
+    let mut writes = BTreeMap::new();
+    for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let field = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let reads = ["get", "list", "watch"].contains(&field("/verb"));
-        field("/user/username") == OPERATOR && !reads && field("/objectRef/resource") != "leases"
-    };
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).filter(written).count())
+        let (verb, resource, part) =
+            (field("/verb"), field("/objectRef/resource"), field("/objectRef/subresource"));
+        let reads = ["get", "list", "watch"].contains(&verb);
+        if field("/user/username") == OPERATOR && !reads && resource != "leases" {
+            let slash = if part.is_empty() { "" } else { "/" };
+            *writes.entry(format!("{verb} {resource}{slash}{part}")).or_insert(0) += 1;
+        }
+    }
+    Ok(writes)
 }
 
 /// Resident memory of the operator's process, in MiB.
 fn operator_mib() -> Result<u64> {
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let status = std::fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        if status.lines().next().is_some_and(|l| l.ends_with("siyada-operator")) {
-            let line = status.lines().find(|l| l.starts_with("VmRSS")).context("no VmRSS")?;
-            let kib: u64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;
-            return Ok(kib / 1024);
-        }
-    }
-    anyhow::bail!("the operator's process was not found")
+    processes::one("siyada-operator")?.resident_mib()
 }
 
 async fn prepare() -> Result<()> {
@@ -181,10 +191,11 @@ async fn main() -> Result<()> {
     let idle_mib = operator_mib()?;
     let before = bare.raw_rate().await?;
     let log = std::fs::metadata(audit_log()?)?.len();
-    let started = Instant::now();
+    let (started, ticks) = (Instant::now(), processes::cpu_ticks()?);
     bare.order(0, 500).await?;
     bare.settled(500).await?;
     let (orders_rate, took) = (rate(500, started), started.elapsed().as_secs_f64());
+    let used = processes::used(&ticks, &processes::cpu_ticks()?);
     let writes = writes_since(log)?;
     let mib_500 = operator_mib()?;
     let after = bare.raw_rate().await?;
@@ -192,7 +203,7 @@ async fn main() -> Result<()> {
     bare.settled(2_000).await?;
     let mib_2000 = operator_mib()?;
     let raw = f64::midpoint(before, after);
-    let per_order = f64::from(u32::try_from(writes)?) / 500.0;
+    let per_order = f64::from(writes.values().sum::<u32>()) / 500.0;
     let ceiling = raw / per_order;
     let ratio = orders_rate / ceiling;
     println!("| measured | |\n|---|---|");
@@ -204,6 +215,10 @@ async fn main() -> Result<()> {
     println!(
         "| operator memory, MiB, at 0 / 500 / 2,000 orders; goal 25 + 15 per 1,000 | {idle_mib} / {mib_500} / {mib_2000} |"
     );
+    let used: Vec<String> = used.iter().take(8).map(|(name, seconds)| format!("{name} {seconds}")).collect();
+    let writes: Vec<String> = writes.iter().map(|(what, count)| format!("{what} {count}")).collect();
+    println!("| writes of the operator in the burst | {} |", writes.join(", "));
+    println!("| seconds of a processor in the burst, by process | {} |", used.join(", "));
     let json = json!({
         "rawPerSecond": [before, after], "ordersPerSecond": orders_rate, "writesPerOrder": per_order,
         "ratio": ratio, "operatorMib": [idle_mib, mib_500, mib_2000],

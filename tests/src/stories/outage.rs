@@ -15,14 +15,37 @@ pub async fn no_webhook() -> Result<()> {
     admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
     let large =
         postgres(HOME, "beyond", "storage: 5Gi").replace("plan: dev", "plan: large").replace("5Gi", "500Gi");
+    // What is wrong with each, and the reason that its condition must have.
+    let wrong = [
+        ("plan: huge, version: '15', dataClassification: Internal", "PlanUnknown"),
+        ("plan: dev, version: '9.6', dataClassification: Internal", "VersionUnknown"),
+        ("plan: small, version: '15', storage: 1Gi, dataClassification: Internal", "StorageOutOfRange"),
+        ("plan: dev, version: '15', dataClassification: Restricted", "ClassificationNotAllowed"),
+        ("plan: dev, version: '15', dataClassification: Internal, site: atlantis", "SiteUnknown"),
+        (
+            "plan: dev, version: '15', dataClassification: Internal, highAvailability: true",
+            "HighAvailabilityNotOffered",
+        ),
+        (
+            "plan: dev, version: '15', dataClassification: Internal, parameters: [{name: fsync, value: 'off'}]",
+            "ParameterNotAllowed",
+        ),
+        (
+            "plan: dev, version: '15', dataClassification: Internal, maxMonthlyCost: {amount: '10', currency: MAD}",
+            "CostAboveMaximum",
+        ),
+    ];
+    let name = |index: usize| format!("wrong-{index}");
     let told = async {
         ministry.apply(&large).await?;
-        let order = wait_for(&ministry, "pgi", HOME, "beyond", "Admitted", "False", None, 60).await?;
-        ministry
-            .apply(&postgres(HOME, "unknown", "deletionProtection: false").replace("plan: dev", "plan: huge"))
-            .await?;
-        wait_for(&ministry, "pgi", HOME, "unknown", "Admitted", "False", Some("PlanUnknown"), 60).await?;
-        anyhow::Ok(order)
+        for (index, (spec, _)) in wrong.iter().enumerate() {
+            ministry.apply(&unprotected(&name(index), spec)).await?;
+        }
+        for (index, (_, reason)) in wrong.iter().enumerate() {
+            wait_for(&ministry, "pgi", HOME, &name(index), "Admitted", "False", Some(reason), 60).await?;
+            wait_for(&ministry, "pgi", HOME, &name(index), "Stalled", "True", Some(reason), 10).await?;
+        }
+        wait_for(&ministry, "pgi", HOME, "beyond", "Admitted", "False", None, 60).await
     }
     .await;
     platform::helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
@@ -36,11 +59,18 @@ pub async fn no_webhook() -> Result<()> {
     );
     ensure!(order.pointer("/status/engineRef").is_none(), "something was started");
     admin.patch("pgi", HOME, "beyond", &serde_json::json!({"spec": {"deletionProtection": false}})).await?;
-    for name in ["beyond", "unknown"] {
-        admin.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
-        gone("pgi", HOME, name, 60).await?;
+    for name in (0..wrong.len()).map(name).chain(["beyond".to_owned()]) {
+        admin.run(&["-n", HOME, "delete", "pgi", &name, "--wait=false"]).await?;
+        gone("pgi", HOME, &name, 60).await?;
     }
     Ok(())
+}
+
+fn unprotected(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: siyada.cloud/v1alpha1\nkind: PostgresInstance\nmetadata: {{name: {name}, namespace: {HOME}}}\nspec: \
+         {{deletionProtection: false, {spec}}}\n"
+    )
 }
 
 /// Without the api orders wait with a sentence.

@@ -1,8 +1,9 @@
 //! What is refused, and how.
 
-use super::{HOME, postgres};
+use super::{DISPOSABLE, HOME, postgres};
 use crate::kubectl::Kubectl;
 use crate::platform::Api;
+use crate::wait::{eventually, seconds};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
@@ -55,9 +56,58 @@ pub async fn wrong_orders() -> Result<()> {
     ministry.refused(&long, &["at most 30 characters"]).await?;
     let large = crate::platform::file("examples/ministry/too-large.yaml")?;
     ministry.refused(&large, &["monthlyCost of tenant interior", "asked", "free", "MAD/month"]).await?;
+    let admin = Kubectl::admin();
     let nobody = postgres("default", "stray", "");
-    Kubectl::admin().refused(&nobody, &["namespace default belongs to no tenant"]).await?;
-    Ok(())
+    admin.refused(&nobody, &["namespace default belongs to no tenant"]).await?;
+    admin.apply(POORER).await?;
+    let open = order("plan: dev, version: '15', dataClassification: Internal, site: open-data");
+    let free = order("offering: unpriced, plan: free, version: '15', dataClassification: Internal");
+    // The operator hears of both within a moment.
+    eventually(seconds(30), "what the site and the prices lack to be told", || async {
+        ministry.refused(&open, &["may not be held by site open-data", "choose another site"]).await?;
+        ministry.refused(&free, &["no price for nowhere", "publish a price list"]).await
+    })
+    .await?;
+    admin.run(&["delete", "site/open-data", "serviceoffering/unpriced"]).await?;
+    smaller(&ministry).await
+}
+
+/// A site for public data only, and a plan without a price.
+const POORER: &str = "apiVersion: siyada.cloud/v1alpha1
+kind: Site
+metadata: {name: open-data}
+spec: {country: MA, operatingBody: Agence, qualification: aucune, dataClassification: Public, storageClass: siyada-local}
+---
+apiVersion: siyada.cloud/v1alpha1
+kind: ServiceOffering
+metadata: {name: unpriced}
+spec:
+  engine: PostgreSQL
+  versions: [{version: '15', image: 'localhost/postgresql:15'}]
+  plans: [{name: free, cpu: 200m, memory: 384Mi, storage: 1Gi, maximumStorage: 2Gi, computeSku: nowhere, storageSku: volume}]
+";
+
+/// Storage never shrinks: not by its own field, nor by a smaller plan, which keeps the size.
+async fn smaller(ministry: &Kubectl) -> Result<()> {
+    let with = |plan: &str, storage: &str| {
+        postgres(HOME, "shrinking", &format!("suspend: true, {storage}{DISPOSABLE}"))
+            .replace("plan: dev", &format!("plan: {plan}"))
+    };
+    ministry.apply(&with("small", "")).await?;
+    let held = |size: &'static str| async move {
+        let order = ministry.get("pgi", HOME, "shrinking").await?.unwrap_or_default();
+        let told = order.pointer("/status/storage").and_then(|v| v.as_str()).map(str::to_owned);
+        ensure!(told.as_deref() == Some(size), "{told:?}");
+        Ok(())
+    };
+    eventually(seconds(60), "5Gi to be held", || held("5Gi")).await?;
+    ministry.refused(&with("dev", "storage: 2Gi, "), &["never shrink: it has 5Gi"]).await?;
+    ministry.apply(&with("dev", "storage: 6Gi, ")).await?;
+    eventually(seconds(60), "6Gi to be held", || held("6Gi")).await?;
+    ministry.refused(&with("dev", "storage: 5Gi, "), &["storage can grow but never shrink"]).await?;
+    ministry.refused(&with("dev", ""), &["storage cannot be removed"]).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "shrinking", "--wait=false"]).await?;
+    crate::platform::gone("pgi", HOME, "shrinking", 120).await
 }
 
 /// Who ordered is stamped; engine namespaces and other tenants are out of reach.
@@ -78,7 +128,7 @@ pub async fn forgery() -> Result<()> {
         json!({"metadata": {"labels": {"siyada.cloud/tenant": "health"}}}),
     ];
     let admin = Kubectl::admin();
-    crate::wait::eventually(crate::wait::seconds(30), "the finalizer", || async {
+    eventually(seconds(30), "the finalizer", || async {
         let order = admin.get("pgi", HOME, "forged").await?.unwrap_or_default();
         ensure!(order.pointer("/metadata/finalizers/0").is_some(), "not there yet");
         Ok(())

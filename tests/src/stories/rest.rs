@@ -7,6 +7,7 @@ use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 const OPERATOR: &str = "system:serviceaccount:siyada-system:siyada-operator";
@@ -17,19 +18,32 @@ fn audit_log() -> Result<PathBuf> {
     Ok(PathBuf::from(state).join("log/audit.log"))
 }
 
+/// The audit log after a byte of it.
+fn log_since(from: u64) -> Result<String> {
+    let mut log = std::fs::File::open(audit_log()?)?;
+    log.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    log.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// Whether the operator renewed its lease after a byte of the audit log: it lives, and the log shows it.
-fn renewed_since(from: usize) -> Result<bool> {
-    let text = std::fs::read(audit_log()?)?;
-    let text = String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned();
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn renewed_since(from: u64) -> Result<bool> {
+    let text = log_since(from)?;
     let renewed =
         |event: &Value| event["user"]["username"] == OPERATOR && event["objectRef"]["resource"] == "leases";
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).any(|event| renewed(&event)))
 }
 
 /// The operator's requests after a byte of the audit log, leases and watches aside, by verb and resource.
-fn requests_since(from: usize) -> Result<BTreeMap<String, usize>> {
-    let text = std::fs::read(audit_log()?)?;
-    let text = String::from_utf8_lossy(text.get(from..).unwrap_or_default()).into_owned();
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn requests_since(from: u64) -> Result<BTreeMap<String, usize>> {
+    let text = log_since(from)?;
     let mut counts = BTreeMap::new();
     for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         let field = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -41,8 +55,12 @@ fn requests_since(from: usize) -> Result<BTreeMap<String, usize>> {
     Ok(counts)
 }
 
-fn log_length() -> Result<usize> {
-    Ok(usize::try_from(std::fs::metadata(audit_log()?)?.len())?)
+/// How many bytes the audit log has.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn log_length() -> Result<u64> {
+    Ok(std::fs::metadata(audit_log()?)?.len())
 }
 
 /// Nothing is read and nothing written while nothing changes; a change without meaning writes to no child.
