@@ -114,6 +114,80 @@ pub mod examples {
         })
     }
 
+    /// A tenant in a list.
+    pub fn tenant_summary() -> Value {
+        json!({
+            "tenant": "interior", "parent": "kingdom", "suspended": false,
+            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية"}
+        })
+    }
+
+    fn commitment() -> Value {
+        json!({"resources": resources(), "monthlyCost": {"minor": 1_240_000, "currency": "MAD"}})
+    }
+
+    fn needed() -> Value {
+        json!({
+            "tenant": "kingdom", "above": {"minor": 1_000_000, "currency": "MAD"},
+            "asked": {"minor": 1_240_000, "currency": "MAD"}
+        })
+    }
+
+    /// What an approver says.
+    pub fn approve_request() -> Value {
+        json!({"upTo": {"minor": 1_300_000, "currency": "MAD"}, "comment": "Budget 2026, chapter 30"})
+    }
+
+    /// A decision.
+    pub fn decision() -> Value {
+        json!({
+            "id": 12, "orderUid": ORDER, "approved": true, "by": "oidc:brahim", "at": "2026-11-02T10:00:00Z",
+            "upTo": {"resources": resources(), "monthlyCost": {"minor": 1_300_000, "currency": "MAD"}},
+            "comment": "Budget 2026, chapter 30"
+        })
+    }
+
+    /// An order that was approved.
+    pub fn approval() -> Value {
+        json!({
+            "orderUid": ORDER, "tenant": "interior", "kind": "PostgresInstance", "namespace": "interior-apps",
+            "name": "registry", "plan": "large", "requester": "oidc:amina", "state": "approved",
+            "asked": commitment(), "askedAt": "2026-11-02T09:00:00.125Z", "needed": needed(), "decision": decision()
+        })
+    }
+
+    /// A crossing.
+    pub fn alert() -> Value {
+        json!({
+            "id": 7, "at": "2026-11-02T09:00:00.125Z", "tenant": "interior", "dimension": "monthlyCost",
+            "percent": 85, "held": 4_300_000, "limit": 5_000_000, "currency": "MAD"
+        })
+    }
+
+    /// Commitments and where they lead.
+    pub fn commitments() -> Value {
+        let mut row = held_order();
+        for (key, value) in [
+            ("plan", json!("small")),
+            ("requester", json!("oidc:amina")),
+            ("priceList", json!("tarif-2026")),
+            ("billing", json!({"costCentre": "DSI", "budgetLine": "2026-30-10"})),
+            ("retained", json!(false)),
+            ("heldSince", json!("2026-11-02T09:00:00.125Z")),
+        ] {
+            row[key] = value;
+        }
+        let money = |minor: i64| json!({"minor": minor, "currency": "MAD"});
+        json!({
+            "tenant": "interior", "items": [row], "reservations": 1,
+            "total": {"resources": resources(), "monthlyCost": money(94_690)},
+            "forecast": {
+                "month": {"from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z", "used": money(1_250), "total": money(87_210)},
+                "fiscalYear": {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "used": money(1_250), "total": money(181_840)}
+            }
+        })
+    }
+
     /// A question for a price.
     pub fn quote_request() -> Value {
         json!({"tenant": "interior", "resources": resources(), "items": items()})
@@ -124,7 +198,14 @@ pub mod examples {
         json!({
             "monthlyMaximum": {"minor": 94_690, "currency": "MAD"}, "priceList": "tarif-2026",
             "committed": {"minor": 0, "currency": "MAD"}, "committedAfter": {"minor": 94_690, "currency": "MAD"},
-            "limit": {"minor": 5_000_000, "currency": "MAD"}
+            "limit": {"minor": 5_000_000, "currency": "MAD"},
+            "softLimits": [{
+                "tenant": "interior", "dimension": "instances", "percent": 80, "held": 17, "limit": 20
+            }],
+            "approvalNeeded": {
+                "tenant": "kingdom", "above": {"minor": 50_000, "currency": "MAD"},
+                "asked": {"minor": 94_690, "currency": "MAD"}
+            }
         })
     }
 
