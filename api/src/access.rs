@@ -19,6 +19,9 @@ pub enum Right {
     SignedIn,
     /// Any role in the tenant that the request names, or a role on the platform; else the tenant is not found.
     InTenant,
+    /// To see the tenant as for [`Right::InTenant`], and to be an approver of the tenant whose threshold an order
+    /// passes, or above it, and not the one who ordered; else it is forbidden. A role on the platform does not do.
+    Approve,
     /// A role on the platform.
     Oversee,
     /// To be the operator.
@@ -49,11 +52,18 @@ pub const TABLE: &[Rule] = &[
     rule(Method::GET, "/v1/price-lists", Right::SignedIn),
     rule(Method::PUT, "/v1/price-lists/{name}", Right::Operate),
     rule(Method::DELETE, "/v1/price-lists/{name}", Right::Operate),
+    rule(Method::GET, "/v1/tenants", Right::SignedIn),
     rule(Method::GET, "/v1/tenants/{tenant}", Right::InTenant),
     rule(Method::PUT, "/v1/tenants/{tenant}", Right::Operate),
     rule(Method::DELETE, "/v1/tenants/{tenant}", Right::Operate),
     rule(Method::GET, "/v1/tenants/{tenant}/quota", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/reservations", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/commitments", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/approvals", Right::InTenant),
+    rule(Method::POST, "/v1/tenants/{tenant}/approvals/{uid}", Right::Approve),
+    rule(Method::DELETE, "/v1/tenants/{tenant}/approvals/{uid}", Right::Approve),
+    rule(Method::GET, "/v1/approvals", Right::Oversee),
+    rule(Method::GET, "/v1/alerts", Right::Oversee),
     rule(Method::GET, "/v1/tenants/{tenant}/usage", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/intervals", Right::InTenant),
     rule(Method::POST, "/v1/quotes", Right::InTenant),
@@ -122,7 +132,7 @@ impl Platform {
 /// Forbidden, for routes of the platform.
 pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Error> {
     let admitted = match right {
-        Right::Open | Right::SignedIn | Right::InTenant => true,
+        Right::Open | Right::SignedIn | Right::InTenant | Right::Approve => true,
         Right::Oversee => !platform.is_empty(),
         Right::Operate => platform.contains(&PlatformRole::Operator),
     };
@@ -135,6 +145,32 @@ pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Erro
 /// The roles that `caller` has in a tenant by the access lists of its chain: a role above holds below.
 pub fn roles_in(caller: &Caller, chain: &[Vec<Access>]) -> BTreeSet<Role> {
     chain.iter().flatten().filter(|a| is_among(caller, &a.groups)).map(|a| a.role).collect()
+}
+
+/// The subject of a caller and its groups.
+pub fn names_of(caller: &Caller) -> Vec<String> {
+    caller.groups.iter().cloned().chain([caller.subject.clone()]).collect()
+}
+
+/// Whether `caller` may decide about an order, given the access lists of the tenant whose threshold it passes and of
+/// those above, and who ordered.
+///
+/// # Errors
+/// Forbidden, with what is missing.
+pub fn may_approve(caller: &Caller, chain: &[Vec<Access>], requester: Option<&str>) -> Result<(), Error> {
+    if requester == Some(caller.subject.as_str()) {
+        return Err(Error::refuse(
+            code::FORBIDDEN,
+            "whoever ordered does not decide about the order; ask another approver",
+        ));
+    }
+    if roles_in(caller, chain).contains(&Role::Approver) {
+        return Ok(());
+    }
+    Err(Error::refuse(
+        code::FORBIDDEN,
+        "only an approver of the tenant whose threshold it is, or of one above it, decides about this order",
+    ))
 }
 
 /// Whether `caller` may see a tenant, given the access lists of its chain.
@@ -176,6 +212,19 @@ mod tests {
         check(caller("system:serviceaccount:siyada-system:siyada-operator", &[]), &[PlatformRole::Operator]);
         check(caller("amina", &["auditors"]), &[PlatformRole::Auditor]);
         check(caller("amina", &["auditor"]), &[]);
+    }
+
+    #[test]
+    fn only_an_approver_who_did_not_order_decides() {
+        let chain = [access(Role::Approver, "chiefs"), access(Role::Finance, "treasury")];
+        let check = |caller: Caller, requester: Option<&str>, expect: bool| {
+            assert_eq!(may_approve(&caller, &chain, requester).is_ok(), expect, "{caller:?}");
+        };
+        check(caller("amina", &["chiefs"]), Some("brahim"), true);
+        check(caller("amina", &["chiefs"]), None, true);
+        check(caller("amina", &["chiefs"]), Some("amina"), false);
+        check(caller("amina", &["treasury"]), Some("brahim"), false);
+        check(caller("amina", &[]), Some("brahim"), false);
     }
 
     #[test]

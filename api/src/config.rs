@@ -73,6 +73,15 @@ pub struct Serve {
     /// Who has a role on the platform.
     #[command(flatten)]
     pub platform: PlatformArgs,
+    /// The month in which the issuer's fiscal year begins.
+    #[arg(long, env = "SIYADA_FISCAL_YEAR_START_MONTH", default_value_t = 1, value_parser = clap::value_parser!(i8).range(1..=12))]
+    pub fiscal_year_start_month: i8,
+    /// File with the webhooks that tenants may name in their alerts: JSON, [{"name", "url", "secret"}].
+    #[arg(long, env = "SIYADA_WEBHOOKS")]
+    pub webhooks: Option<PathBuf>,
+    /// Networks, as CIDR, in which a webhook may lie although they are loopback, link-local, private or the cluster's.
+    #[arg(long, env = "SIYADA_WEBHOOK_ALLOW", value_delimiter = ',')]
+    pub webhook_allow: Vec<String>,
 }
 
 /// Whose tokens are accepted.

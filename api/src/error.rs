@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use siyada_model::money::InvalidMoney;
 use siyada_model::price::PriceError;
 use siyada_model::quota::Shortfall;
-use siyada_model::wire::{Problem, code};
+use siyada_model::wire::{ApprovalNeeded, Problem, code};
 
 /// Why a request is not granted.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ fn status_and_title(of: &str) -> (StatusCode, &'static str) {
         code::INVALID => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid request"),
         code::QUOTA_EXCEEDED => (StatusCode::CONFLICT, "Quota exceeded"),
         code::TENANT_SUSPENDED => (StatusCode::CONFLICT, "Tenant suspended"),
+        code::APPROVAL_PENDING => (StatusCode::CONFLICT, "Approval pending"),
+        code::APPROVAL_REJECTED => (StatusCode::CONFLICT, "Approval rejected"),
         code::TENANT_UNKNOWN => (StatusCode::CONFLICT, "Tenant unknown"),
         code::PRICE_UNKNOWN => (StatusCode::CONFLICT, "Price unknown"),
         code::STALE => (StatusCode::CONFLICT, "A newer generation is on record"),
@@ -48,6 +50,7 @@ fn problem(of: &str, detail: String, shortfall: Option<Shortfall>) -> Box<Proble
         code: of.to_owned(),
         detail,
         shortfall,
+        approval: None,
     })
 }
 
@@ -87,8 +90,17 @@ impl Error {
 
     /// The quota of a tenant does not suffice.
     pub fn quota_exceeded(shortfall: Shortfall) -> Self {
-        let detail = format!("{shortfall}; ask for less, free something, or have the limit raised");
+        let mut detail = format!("{shortfall}; ask for less, free something, or have the limit raised");
+        if let Some(words) = shortfall.freeable_words() {
+            detail.push_str("; ");
+            detail.push_str(&words);
+        }
         Self::Refused(problem(code::QUOTA_EXCEEDED, detail, Some(shortfall)))
+    }
+
+    /// An approver must decide first, or decided that it may not be.
+    pub fn approval(of: &str, detail: String, needed: ApprovalNeeded) -> Self {
+        Self::Refused(Box::new(Problem { approval: Some(needed), ..*problem(of, detail, None) }))
     }
 
     /// The refusal, if it is one.
@@ -128,6 +140,9 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
         }
         "price_list_pkey" => {
             (code::CONFLICT, "a price list of that name was written at the same time; try again")
+        }
+        "approval_decision_by_another" => {
+            (code::FORBIDDEN, "whoever ordered does not decide about the order; ask another approver")
         }
         "reservation_price_list" => (code::IN_USE, "reservations were priced with this list; it stays"),
         "reservation_amounts" | "usage_change_quantity" => (code::INVALID, "an amount cannot be negative"),
@@ -229,6 +244,8 @@ mod tests {
         for of in [
             code::QUOTA_EXCEEDED,
             code::TENANT_SUSPENDED,
+            code::APPROVAL_PENDING,
+            code::APPROVAL_REJECTED,
             code::TENANT_UNKNOWN,
             code::PRICE_UNKNOWN,
             code::STALE,

@@ -39,6 +39,21 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
+/// The two parameters of the path. What cannot be the name of anything is not found.
+pub struct Keys<A, B>(pub A, pub B);
+
+impl<A: FromStr, B: FromStr, S: Send + Sync> FromRequestParts<S> for Keys<A, B> {
+    type Rejection = Error;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((first, second))) = texts else { return Err(Error::not_found()) };
+        match (first.parse(), second.parse()) {
+            (Ok(first), Ok(second)) => Ok(Self(first, second)),
+            _ => Err(Error::not_found()),
+        }
+    }
+}
+
 /// The one parameter of the path. What cannot be the name of anything is not found.
 pub struct Key<T>(pub T);
 

@@ -8,6 +8,8 @@ pub mod config;
 pub mod embedded;
 pub mod error;
 pub mod extract;
+pub mod fail;
+pub mod group;
 pub mod limits;
 pub mod metrics;
 pub mod openapi;
@@ -16,6 +18,8 @@ pub mod routes;
 pub mod serve;
 pub mod state;
 pub mod store;
+pub mod tasks;
+pub mod webhook;
 
 pub use routes::app;
 pub use state::App;

@@ -5,7 +5,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -45,6 +45,7 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram, fn() -> Histogram>,
     reservations: Family<ReservationLabels, Counter>,
     facts: Family<OutcomeLabels, Counter>,
+    deliveries: Family<OutcomeLabels, Counter>,
 }
 
 /// From 1 ms to 16 s.
@@ -69,7 +70,14 @@ impl Metrics {
         );
         registry.register("usage_facts", "Usage facts accepted, new or known already", facts.clone());
         registry.register_collector(Box::new(PoolCollector(pool)));
-        Self { registry, requests, durations, reservations, facts }
+        registry.register_collector(Box::new(AlertCollector));
+        let deliveries = Family::default();
+        registry.register(
+            "alert_deliveries",
+            "Alerts sent to webhooks, by what came of it",
+            deliveries.clone(),
+        );
+        Self { registry, requests, durations, reservations, facts, deliveries }
     }
 
     /// Counts a decision about a reservation.
@@ -88,6 +96,11 @@ impl Metrics {
     pub fn usage(&self, accepted: &UsageAccepted) {
         self.facts.get_or_create(&OutcomeLabels { outcome: "recorded" }).inc_by(accepted.recorded);
         self.facts.get_or_create(&OutcomeLabels { outcome: "known" }).inc_by(accepted.known);
+    }
+
+    /// Counts a try to deliver an alert: `delivered`, `again`, `gaveUp`.
+    pub fn delivery(&self, outcome: &'static str) {
+        self.deliveries.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// Everything in the text format.
@@ -121,6 +134,27 @@ impl Collector for PoolCollector {
         for (name, help, value) in values {
             let gauge = ConstGauge::<i64>::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
+}
+
+/// How many alerts were written, by dimension.
+#[derive(Debug)]
+struct AlertCollector;
+
+impl Collector for AlertCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
+        let help = "Crossings of a threshold of a quota, as written by this process";
+        let mut family = encoder.encode_descriptor(
+            "alerts",
+            help,
+            None,
+            prometheus_client::metrics::MetricType::Counter,
+        )?;
+        for (dimension, count) in crate::store::alerts::recorded() {
+            let labels = [("dimension", dimension.as_str())];
+            ConstCounter::<u64>::new(count).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub mod examples {
             "uid": "a3a1f0a2-0c7b-4f43-9a3c-1f6f0b7f1c55",
             "generation": 3,
             "parent": "kingdom",
-            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية", "en": "Ministry of the Interior"},
+            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية", "en": "Ministry of the Interior", "zgh": "ⵜⴰⵎⴰⵡⴰⵙⵜ ⵏ ⵓⴳⵏⵙⵓ"},
             "namespaces": ["interior-apps"],
             "access": [{"role": "requester", "groups": ["system:serviceaccounts:interior-apps"]}],
             "quota": {
@@ -56,7 +56,10 @@ pub mod examples {
             },
             "suspended": false,
             "billing": {"account": "1.2.10", "costCentre": "DSI", "budgetLine": "2026-30-10"},
-            "dataClassification": "Confidential"
+            "dataClassification": "Confidential",
+            "softLimitPercent": 80,
+            "approvalAbove": {"minor": 1_000_000, "currency": "MAD"},
+            "alerts": {"percent": [70, 85, 95, 100], "targets": ["treasury"]}
         })
     }
 
@@ -83,13 +86,105 @@ pub mod examples {
         json!([{"sku": "postgres-small", "quantity": 1}, {"sku": "block-storage", "quantity": 10_240}])
     }
 
+    /// An order and what it holds.
+    fn held_order() -> Value {
+        json!({
+            "orderUid": ORDER, "tenant": "interior", "kind": "PostgresInstance", "namespace": "interior-apps",
+            "name": "registry",
+            "commitment": {"resources": resources(), "monthlyCost": {"minor": 94_690, "currency": "MAD"}}
+        })
+    }
+
     /// A quota and what is held of it.
     pub fn quota() -> Value {
         json!({
             "tenant": "interior",
             "limit": {"instances": 20, "monthlyCost": {"minor": 5_000_000, "currency": "MAD"}},
             "held": {"resources": resources(), "monthlyCost": {"minor": 94_690, "currency": "MAD"}},
-            "reservations": 1
+            "reservations": 1,
+            "dimensions": [
+                {"dimension": "instances", "limit": 20, "held": 1, "free": 19, "over": 0},
+                {"dimension": "cpu", "held": 1_000, "over": 0},
+                {"dimension": "memory", "held": 2_147_483_648_i64, "over": 0},
+                {"dimension": "storage", "held": 10_737_418_240_i64, "over": 0},
+                {"dimension": "monthlyCost", "limit": 5_000_000, "held": 94_690, "free": 4_905_310, "over": 0}
+            ],
+            "largest": [held_order()],
+            "pending": {"count": 1, "monthlyCost": {"minor": 1_240_000, "currency": "MAD"}}
+        })
+    }
+
+    /// A tenant in a list.
+    pub fn tenant_summary() -> Value {
+        json!({
+            "tenant": "interior", "parent": "kingdom", "suspended": false,
+            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية"}
+        })
+    }
+
+    fn commitment() -> Value {
+        json!({"resources": resources(), "monthlyCost": {"minor": 1_240_000, "currency": "MAD"}})
+    }
+
+    fn needed() -> Value {
+        json!({
+            "tenant": "kingdom", "above": {"minor": 1_000_000, "currency": "MAD"},
+            "asked": {"minor": 1_240_000, "currency": "MAD"}
+        })
+    }
+
+    /// What an approver says.
+    pub fn approve_request() -> Value {
+        json!({"upTo": {"minor": 1_300_000, "currency": "MAD"}, "comment": "Budget 2026, chapter 30"})
+    }
+
+    /// A decision.
+    pub fn decision() -> Value {
+        json!({
+            "id": 12, "orderUid": ORDER, "approved": true, "by": "oidc:brahim", "at": "2026-11-02T10:00:00Z",
+            "upTo": {"resources": resources(), "monthlyCost": {"minor": 1_300_000, "currency": "MAD"}},
+            "comment": "Budget 2026, chapter 30"
+        })
+    }
+
+    /// An order that was approved.
+    pub fn approval() -> Value {
+        json!({
+            "orderUid": ORDER, "tenant": "interior", "kind": "PostgresInstance", "namespace": "interior-apps",
+            "name": "registry", "plan": "large", "requester": "oidc:amina", "state": "approved",
+            "asked": commitment(), "askedAt": "2026-11-02T09:00:00.125Z", "needed": needed(), "decision": decision()
+        })
+    }
+
+    /// A crossing.
+    pub fn alert() -> Value {
+        json!({
+            "id": 7, "at": "2026-11-02T09:00:00.125Z", "tenant": "interior", "dimension": "monthlyCost",
+            "percent": 85, "held": 4_300_000, "limit": 5_000_000, "currency": "MAD"
+        })
+    }
+
+    /// Commitments and where they lead.
+    pub fn commitments() -> Value {
+        let mut row = held_order();
+        for (key, value) in [
+            ("plan", json!("small")),
+            ("requester", json!("oidc:amina")),
+            ("priceList", json!("tarif-2026")),
+            ("billing", json!({"costCentre": "DSI", "budgetLine": "2026-30-10"})),
+            ("retained", json!(false)),
+            ("heldSince", json!("2026-11-02T09:00:00.125Z")),
+        ] {
+            row[key] = value;
+        }
+        let money = |minor: i64| json!({"minor": minor, "currency": "MAD"});
+        json!({
+            "tenant": "interior", "items": [row], "reservations": 1,
+            "total": {"resources": resources(), "monthlyCost": money(94_690)},
+            "forecast": {
+                "month": {"from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z", "used": money(1_250), "total": money(87_210)},
+                "fiscalYear": {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "used": money(1_250), "total": money(181_840)}
+            }
         })
     }
 
@@ -103,7 +198,14 @@ pub mod examples {
         json!({
             "monthlyMaximum": {"minor": 94_690, "currency": "MAD"}, "priceList": "tarif-2026",
             "committed": {"minor": 0, "currency": "MAD"}, "committedAfter": {"minor": 94_690, "currency": "MAD"},
-            "limit": {"minor": 5_000_000, "currency": "MAD"}
+            "limit": {"minor": 5_000_000, "currency": "MAD"},
+            "softLimits": [{
+                "tenant": "interior", "dimension": "instances", "percent": 80, "held": 17, "limit": 20
+            }],
+            "approvalNeeded": {
+                "tenant": "kingdom", "above": {"minor": 50_000, "currency": "MAD"},
+                "asked": {"minor": 94_690, "currency": "MAD"}
+            }
         })
     }
 
@@ -130,8 +232,11 @@ pub mod examples {
         json!({
             "type": "urn:siyada:problem:quota-exceeded", "title": "Quota exceeded", "status": 409,
             "code": "quota-exceeded",
-            "detail": "instances of tenant interior: asked 1, free 0 of 20; ask for less, free something, or have the limit raised",
-            "shortfall": {"tenant": "interior", "dimension": "instances", "asked": 1, "free": 0, "limit": 20}
+            "detail": "instances of tenant interior: asked 1, free 0 of 20; ask for less, free something, or have the limit raised; the largest that could be freed: PostgresInstance interior-apps/registry (1)",
+            "shortfall": {
+                "tenant": "interior", "dimension": "instances", "asked": 1, "free": 0, "limit": 20,
+                "freeable": [{"kind": "PostgresInstance", "namespace": "interior-apps", "name": "registry", "amount": 1}]
+            }
         })
     }
 

@@ -3,7 +3,8 @@
 use crate::auth::{Issuer, KeySource, Population, Verifier};
 use crate::config::{DatabaseArgs, Serve, TokenArgs};
 use crate::embedded::{Embedded, Options};
-use crate::{App, app, store};
+use crate::webhook::Webhooks;
+use crate::{App, app, store, tasks};
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::extract::State;
@@ -14,6 +15,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -42,7 +44,10 @@ pub async fn serve(args: Serve) -> anyhow::Result<()> {
     };
     let verifier = verifier(&args.tokens)?;
     let (database, embedded) = open(&args.database).await?;
-    let state = App::new(store::pool(database.clone()), verifier, args.platform.clone().into());
+    let webhooks = Webhooks::read(args.webhooks.as_deref(), &args.webhook_allow)?;
+    let mut state = App::new(store::pool(database.clone()), verifier, args.platform.clone().into());
+    state.webhooks = Arc::new(webhooks);
+    state.fiscal_year_start_month = args.fiscal_year_start_month;
     let (api, metrics) = (bind(args.listen)?, bind(args.metrics_listen)?);
     tracing::info!("serving on {} and metrics on {}", api.local_addr()?, metrics.local_addr()?);
 
@@ -142,6 +147,8 @@ async fn migrate_until_done(state: App, database: PgConnectOptions) {
             Ok(()) => {
                 state.set_migrated();
                 tracing::info!("the schema is in place");
+                tokio::spawn(tasks::keep_valued(state.clone()));
+                tokio::spawn(tasks::keep_told(state));
                 return;
             }
             Err(cause) => tracing::warn!(cause = %cause, "failed to migrate the database; trying again"),

@@ -2,7 +2,9 @@
 
 use crate::access::Platform;
 use crate::auth::Verifier;
+use crate::group::Group;
 use crate::metrics::Metrics;
+use crate::webhook::Webhooks;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,14 +26,23 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Bounds the requests in flight.
     pub in_flight: Arc<Semaphore>,
+    /// Decides reservations, many at once.
+    pub group: Group,
+    /// Whom to tell of alerts.
+    pub webhooks: Arc<Webhooks>,
+    /// The month in which a fiscal year begins, 1 to 12.
+    pub fiscal_year_start_month: i8,
     migrated: Arc<AtomicBool>,
 }
 
 impl App {
-    /// An app that waits for [`App::is_migrated`].
+    /// An app that waits for [`App::is_migrated`]. To be called inside of a runtime.
     pub fn new(pool: PgPool, verifier: Verifier, platform: Platform) -> Self {
         Self {
             metrics: Arc::new(Metrics::new(pool.clone())),
+            group: Group::new(&pool),
+            webhooks: Arc::default(),
+            fiscal_year_start_month: 1,
             pool,
             verifier: Arc::new(verifier),
             platform: Arc::new(platform),

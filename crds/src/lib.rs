@@ -12,7 +12,7 @@ pub use order::{
     DocumentStoreInstance, DocumentStoreInstanceSpec, OrderSpec, OrderStatus, PostgresInstance,
     PostgresInstanceSpec,
 };
-pub use tenant::{Tenant, TenantSpec};
+pub use tenant::{Tenant, TenantSpec, TenantStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

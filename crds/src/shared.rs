@@ -41,6 +41,9 @@ pub struct DisplayName {
     /// English.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub en: Option<String>,
+    /// Standard Moroccan Tamazight, in Tifinagh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zgh: Option<String>,
 }
 
 /// An amount of money.

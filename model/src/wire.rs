@@ -2,9 +2,9 @@
 
 use crate::classification::Classification;
 use crate::id::{OrderUid, PriceListName, TenantName};
-use crate::money::Money;
+use crate::money::{Currency, Money};
 use crate::price::{Item, PriceList};
-use crate::quota::{Commitment, Quota, Shortfall};
+use crate::quota::{Commitment, Dimension, DimensionView, Quota, Shortfall, SoftLimit};
 use crate::resources::Resources;
 use crate::usage::{Level, Line, Meter};
 use jiff::Timestamp;
@@ -59,6 +59,9 @@ pub struct DisplayName {
     /// English.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub en: Option<String>,
+    /// Standard Moroccan Tamazight, in Tifinagh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zgh: Option<String>,
 }
 
 /// Where a tenant's costs are booked.
@@ -109,6 +112,43 @@ pub struct TenantRecord {
     pub billing: Billing,
     /// Highest class of data it may hold.
     pub data_classification: Classification,
+    /// A quote that would fill a limit to this many percent or more is answered with a warning; 1 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_limit_percent: Option<u8>,
+    /// An order of this tenant or below it that would cost more a month waits for an approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_above: Option<Money>,
+    /// When to tell somebody that a limit is nearly reached.
+    #[serde(default)]
+    pub alerts: AlertRules,
+}
+
+/// Thresholds of alerts when a tenant names none, in percent of each limit.
+pub const USUAL_ALERTS: [u8; 4] = [70, 85, 95, 100];
+/// Most thresholds and most targets of one tenant.
+pub const MOST_ALERT_RULES: usize = 10;
+
+fn usual_alerts() -> Vec<u8> {
+    USUAL_ALERTS.to_vec()
+}
+
+/// When to tell somebody that a limit is nearly reached, and whom besides the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AlertRules {
+    /// Thresholds in percent of each limit, 1 to 200, at most 10; none: no alerts.
+    #[serde(default = "usual_alerts")]
+    pub percent: Vec<u8>,
+    /// Names of webhook targets, as the platform's configuration has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+}
+
+impl Default for AlertRules {
+    fn default() -> Self {
+        Self { percent: usual_alerts(), targets: Vec::new() }
+    }
 }
 
 /// `PUT /v1/price-lists/{name}`: a price list as the cluster knows it.
@@ -159,6 +199,25 @@ pub struct Quote {
     /// Why it does not fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortfall: Option<Shortfall>,
+    /// Soft limits of the chain that it would reach or pass: worth a warning each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub soft_limits: Vec<SoftLimit>,
+    /// It would wait for an approval; absent when it needs none, or has one that covers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_needed: Option<ApprovalNeeded>,
+}
+
+/// Whose approval an order waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalNeeded {
+    /// The tenant, nearest to the root, whose threshold is passed: an approver of it or above it decides.
+    pub tenant: TenantName,
+    /// Its threshold of monthly cost.
+    pub above: Money,
+    /// What the order would cost at most a month.
+    pub asked: Money,
 }
 
 /// `PUT /v1/reservations/{uid}`: hold this part of the quota for an order, or refuse.
@@ -319,6 +378,247 @@ pub struct QuotaView {
     pub held: Commitment,
     /// Count of reservations, retained ones included.
     pub reservations: i64,
+    /// Limit, held, free and over, for every dimension. An older api answers none.
+    #[serde(default)]
+    pub dimensions: Vec<DimensionView>,
+    /// The largest commitments by money, then by storage, at most [`MOST_LARGEST`].
+    #[serde(default)]
+    pub largest: Vec<HeldOrder>,
+    /// What waits for an approval: asked for, but not held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
+}
+
+/// Most commitments named in a [`QuotaView`].
+pub const MOST_LARGEST: usize = 10;
+
+/// An order and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HeldOrder {
+    /// The order.
+    pub order_uid: OrderUid,
+    /// Its tenant.
+    pub tenant: TenantName,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub commitment: Commitment,
+}
+
+/// Orders that wait for an approval, together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Pending {
+    /// How many.
+    pub count: i64,
+    /// What they would cost at most a month.
+    pub monthly_cost: Money,
+}
+
+/// Where an approval stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum ApprovalState {
+    /// The order waits.
+    Pending,
+    /// It may be held, up to what was approved.
+    Approved,
+    /// It may not be held as it was asked.
+    Rejected,
+}
+
+/// `GET /v1/tenants/{tenant}/approvals`: an order that was asked for above a threshold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The order.
+    pub order_uid: OrderUid,
+    /// Its tenant.
+    pub tenant: TenantName,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its plan.
+    pub plan: String,
+    /// Who ordered, as stamped by the API server; he never decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// Where it stands.
+    pub state: ApprovalState,
+    /// What it asks, or asked last.
+    pub asked: Commitment,
+    /// When it asked that first.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub asked_at: Timestamp,
+    /// Whose approval it waits or waited for.
+    pub needed: ApprovalNeeded,
+    /// The last decision about what is asked; absent while it waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<ApprovalDecision>,
+}
+
+/// What somebody decided. On record for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApprovalDecision {
+    /// Rises with each decision of the ledger.
+    pub id: i64,
+    /// The order.
+    pub order_uid: OrderUid,
+    /// True: approved; false: rejected, or an approval withdrawn.
+    pub approved: bool,
+    /// Who decided: the subject of his token.
+    pub by: String,
+    /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+    /// It holds up to this; an order that asks more in any dimension waits again.
+    pub up_to: Commitment,
+    /// His words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// `POST /v1/tenants/{tenant}/approvals/{uid}`: approve what waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ApproveRequest {
+    /// Up to which monthly cost; absent: exactly what is asked. Less than is asked is a conflict, so that nobody
+    /// approves a price that he did not see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<Money>,
+    /// Words for the record, at most 500 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// `GET /v1/tenants/{tenant}/commitments`: what is committed, by whom, where it is booked, and where it leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Commitments {
+    /// The tenant; everything below it is included.
+    pub tenant: TenantName,
+    /// The rows of this page.
+    pub items: Vec<CommittedOrder>,
+    /// Give it as `pageToken` for the next page; absent on the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_page_token: Option<String>,
+    /// Count of all rows.
+    pub reservations: i64,
+    /// Sum of all rows.
+    pub total: Commitment,
+    /// What the current month and fiscal year come to if nothing changes; on the first page only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Forecast>,
+}
+
+/// A reservation as finance reads it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CommittedOrder {
+    /// The order and what it holds.
+    #[serde(flatten)]
+    pub order: HeldOrder,
+    /// Its plan.
+    pub plan: String,
+    /// Who ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<String>,
+    /// The list that it is valued by.
+    pub price_list: PriceListName,
+    /// Where it is booked: the order's own words, else its tenant's.
+    #[serde(default)]
+    pub billing: Billing,
+    /// The order was deleted and its data is kept.
+    pub retained: bool,
+    /// First held at.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub held_since: Timestamp,
+}
+
+/// What is reserved runs on from now, at the prices that are published; computed by the function that bills.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// The current calendar month.
+    pub month: ForecastPeriod,
+    /// The current fiscal year.
+    pub fiscal_year: ForecastPeriod,
+}
+
+/// One period of a [`Forecast`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ForecastPeriod {
+    /// First instant.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub from: Timestamp,
+    /// First instant after it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub to: Timestamp,
+    /// What was used from `from` until now.
+    pub used: Money,
+    /// What the whole period comes to.
+    pub total: Money,
+}
+
+/// `GET /v1/alerts?after=`: a limit was filled to a threshold. Once per crossing; again after it fell below.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Alert {
+    /// Rises with each alert of the ledger; a later one is never lower.
+    pub id: i64,
+    /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+    /// The tenant.
+    pub tenant: TenantName,
+    /// The dimension.
+    pub dimension: Dimension,
+    /// The highest threshold that the change reached, in percent.
+    pub percent: u8,
+    /// What was held then, in the dimension's unit.
+    pub held: i64,
+    /// The limit then.
+    pub limit: i64,
+    /// Currency, for money only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub currency: Option<Currency>,
+}
+
+/// `GET /v1/tenants`: a tenant that the caller may see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TenantSummary {
+    /// Its name.
+    pub tenant: TenantName,
+    /// The tenant above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TenantName>,
+    /// Its names.
+    pub display_name: DisplayName,
+    /// Takes no new orders.
+    pub suspended: bool,
 }
 
 /// `GET /v1/tenants/{tenant}/usage`: what was used and what it costs so far.
@@ -382,6 +682,9 @@ pub struct Problem {
     /// What does not fit, for `quota-exceeded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortfall: Option<Shortfall>,
+    /// Whose approval is missing, for `approval-pending` and `approval-rejected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalNeeded>,
 }
 
 /// The stable codes of [`Problem`].
@@ -398,6 +701,10 @@ pub mod code {
     pub const QUOTA_EXCEEDED: &str = "quota-exceeded";
     /// 409: the tenant takes no new orders.
     pub const TENANT_SUSPENDED: &str = "tenant-suspended";
+    /// 409: what it would cost is above a threshold of its tenant; it waits for an approver.
+    pub const APPROVAL_PENDING: &str = "approval-pending";
+    /// 409: an approver refused it as it is; ask for less, or for something else.
+    pub const APPROVAL_REJECTED: &str = "approval-rejected";
     /// 409: the tenant is not known (yet).
     pub const TENANT_UNKNOWN: &str = "tenant-unknown";
     /// 409: no price for what was asked.
@@ -416,4 +723,41 @@ pub mod code {
     pub const UNAVAILABLE: &str = "unavailable";
     /// 500: a fault of ours.
     pub const INTERNAL: &str = "internal";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// Bodies of the first landing: whoever is not upgraded yet sends and reads these.
+    #[test]
+    fn what_the_first_landing_sends_is_understood() {
+        let tenant: TenantRecord =
+            serde_json::from_value(json!({"uid": "u", "generation": 1, "dataClassification": "Public"}))
+                .unwrap();
+        assert_eq!(tenant.alerts.percent, USUAL_ALERTS);
+        assert_eq!((tenant.approval_above, tenant.soft_limit_percent), (None, None));
+        let resources = json!({"instances": 0, "cpuMilli": 0, "memoryBytes": 0, "storageBytes": 0});
+        let money = json!({"minor": 0, "currency": "MAD"});
+        let held = json!({"resources": resources, "monthlyCost": money});
+        let view = json!({"tenant": "a", "limit": {}, "held": held, "reservations": 0});
+        assert!(serde_json::from_value::<QuotaView>(view).unwrap().dimensions.is_empty());
+        let quote =
+            json!({"monthlyMaximum": money, "priceList": "l", "committed": money, "committedAfter": money});
+        assert!(serde_json::from_value::<Quote>(quote).unwrap().soft_limits.is_empty());
+        let short = json!({"tenant": "a", "dimension": "cpu", "asked": 1, "free": 0, "limit": 0});
+        assert!(serde_json::from_value::<Shortfall>(short).unwrap().freeable.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_sent() {
+        let short = json!({"tenant": "a", "dimension": "cpu", "asked": 1, "free": 0, "limit": 0});
+        let read: Shortfall = serde_json::from_value(short.clone()).unwrap();
+        assert_eq!(serde_json::to_value(read).unwrap(), short);
+        let rules: AlertRules = serde_json::from_value(json!({})).unwrap();
+        assert_eq!(serde_json::to_value(rules).unwrap(), json!({"percent": USUAL_ALERTS}));
+        let none: Value = serde_json::to_value(AlertRules { percent: vec![], targets: vec![] }).unwrap();
+        assert_eq!(serde_json::from_value::<AlertRules>(none).unwrap().percent, Vec::<u8>::new());
+    }
 }

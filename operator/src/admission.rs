@@ -16,7 +16,7 @@ use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
-use siyada_crds::{DocumentStoreInstance, PostgresInstance};
+use siyada_crds::{DocumentStoreInstance, OrderSpec, PostgresInstance};
 use siyada_model::wire::{Quote, QuoteRequest};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -55,6 +55,14 @@ pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, running: b
         warnings
             .push(format!("version {} is deprecated: plan to move to a newer one", valid.order.spec.version));
     }
+    warnings.extend(quote.into_iter().flat_map(|q| &q.soft_limits).map(ToString::to_string));
+    if let Some(needed) = quote.and_then(|q| q.approval_needed.as_ref()) {
+        warnings.push(format!(
+            "above {}/month of tenant {}: it waits, and starts nothing, until somebody with the role approver who did not \
+             order it approves",
+            needed.above, needed.tenant
+        ));
+    }
     if let Some(short) = quote.and_then(|q| q.shortfall.as_ref()) {
         let reason = if short.dimension == siyada_model::quota::Dimension::MonthlyCost {
             reason::BUDGET_EXCEEDED
@@ -62,9 +70,10 @@ pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, running: b
             reason::QUOTA_EXCEEDED
         };
         let what = if running { "the change" } else { "the order" };
+        let freeable = short.freeable_words().map(|words| format!("; {words}")).unwrap_or_default();
         let message = format!(
             "{what} does not fit the {short}: choose a smaller plan, remove something, or ask for a larger quota (it \
-             would cost at most {}/month)",
+             would cost at most {}/month){freeable}",
             valid.monthly_maximum
         );
         return Advice::Deny(Refusal { reason, message });
@@ -142,18 +151,22 @@ async fn review_order<K: OrderResource>(
             return Advice::Deny(Refusal { reason: reason::INVALID, message });
         }
     };
-    let Ok(order) = order else { return Advice::Allow(Vec::new()) };
+    let Ok(mut order) = order else { return Advice::Allow(Vec::new()) };
     let before = request.old_object.as_ref().and_then(|o| read(o).ok());
     if before.as_ref().is_some_and(|b| *b.order_spec() == order.spec) {
         return Advice::Allow(Vec::new());
     }
     let running = before.is_some();
     let (catalogue, now) = (adviser.catalogue.catalogue(), Timestamp::now());
+    // An edit is held to the price of today, whatever the order was admitted with.
+    order.status.conditions.clear();
     let valid = check(&order, &catalogue, now);
-    if let Some(before) = before.and_then(|b| Order::of(&b).ok())
-        && let Some(advice) = unchanged(&check(&before, &catalogue, now), &valid)
-    {
-        return advice;
+    if let Some(mut before) = before.and_then(|b| Order::of(&b).ok()) {
+        before.status.conditions.clear();
+        let old = check(&before, &catalogue, now);
+        if let Some(advice) = unchanged(&old, &valid, gives_up(&before.spec, &order.spec)) {
+            return advice;
+        }
     }
     let quote = match &valid {
         Ok(valid) => quote(valid, running, adviser).await,
@@ -163,13 +176,29 @@ async fn review_order<K: OrderResource>(
 }
 
 /// The advice for an edit that takes nothing more and breaks nothing anew, such as giving up the protection of an order
-/// that was refused: it is never in the way.
-fn unchanged(before: &Result<Valid, Refusal>, after: &Result<Valid, Refusal>) -> Option<Advice> {
+/// that was refused: it is never in the way. An order that has become too dear may only be given up.
+fn unchanged(
+    before: &Result<Valid, Refusal>,
+    after: &Result<Valid, Refusal>,
+    gives_up: bool,
+) -> Option<Advice> {
     match (before, after) {
         (Ok(b), Ok(a)) if b.resources == a.resources && b.items == a.items => Some(Advice::Allow(Vec::new())),
+        (Err(_), Err(a)) if a.reason == reason::COST_ABOVE_MAXIMUM && !gives_up => None,
         (Err(b), Err(a)) if b == a => Some(Advice::Allow(vec![a.message.clone()])),
         _ => None,
     }
+}
+
+/// Whether an edit does no more than to suspend an order or to prepare its deletion.
+fn gives_up(before: &OrderSpec, after: &OrderSpec) -> bool {
+    let same = OrderSpec {
+        deletion_protection: after.deletion_protection,
+        on_deletion: after.on_deletion,
+        suspend: before.suspend || after.suspend,
+        ..before.clone()
+    };
+    same == *after
 }
 
 async fn quote(valid: &Valid, running: bool, adviser: &Adviser) -> Option<Quote> {

@@ -1,4 +1,6 @@
-//! The only file that writes to the cluster.
+//! The only file that writes to the cluster, with its part for tenants in `apply/tenants.rs`.
+
+pub mod tenants;
 
 use crate::names::{
     APPLIED, CREATING_MANAGER, FIELD_MANAGER, FINALIZER, ORDER_UID, PROTECTED_ORDERS, RETAINED,
@@ -315,7 +317,7 @@ where
     }
 }
 
-/// Applies a whole object that belongs to a tenant rather than to an order (a namespace, a RoleBinding).
+/// Applies a whole object of the platform itself.
 ///
 /// # Errors
 /// [`Apply::Object`] when the API server does not do it.

@@ -32,6 +32,8 @@ struct Inner {
     by_order: BTreeMap<String, BTreeSet<Key>>,
     /// Sources whose first list is complete.
     synced: BTreeSet<Source>,
+    /// Orders that are gone and left something, as the last sweep found.
+    leftovers: BTreeSet<String>,
     /// Keys listed so far by a source that is listing again.
     listing: BTreeMap<Source, BTreeSet<Key>>,
 }
@@ -66,6 +68,17 @@ impl ChildCache {
             }
             Event::InitDone => inner.finish(source),
         }
+    }
+
+    /// Remembers the orders that are gone and left something.
+    pub fn set_leftovers(&self, uids: BTreeSet<String>) {
+        self.lock().leftovers = uids;
+    }
+
+    /// Whether an event is about what an order left that is gone.
+    pub fn is_of_leftover(&self, event: &Event<DynamicObject>) -> bool {
+        let (Event::Apply(object) | Event::Delete(object)) = event else { return false };
+        object.labels().get(ORDER_UID).is_some_and(|uid| self.lock().leftovers.contains(uid))
     }
 
     /// Whether a source has listed everything once.

@@ -1,5 +1,6 @@
 //! What is needed to judge an order: tenants, sites, offerings and prices, as plain data.
 
+use crate::namespaces::Bound;
 use jiff::Timestamp;
 use siyada_crds::{PriceList, ServiceOffering, Site, Tenant};
 use siyada_model::classification::Classification;
@@ -8,9 +9,13 @@ use siyada_model::money::{Currency, InvalidMoney, Money};
 use siyada_model::price::{MOST_PRICE_DECIMALS, SkuPrice, Unit};
 use siyada_model::quantity::{InvalidQuantity, bytes, cpu_milli};
 use siyada_model::quota::Quota;
-use siyada_model::wire::{Access, Billing, DisplayName, Role, TenantRecord};
+use siyada_model::wire::{Access, AlertRules, Billing, DisplayName, Role, TenantRecord};
 use siyada_model::{id::InvalidId, price};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Tenants above a tenant that are looked at: the tree is at most so deep, and a circle ends here.
+pub const DEEPEST: usize = 8;
 
 /// Everything an order is judged by. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -23,16 +28,40 @@ pub struct Catalogue {
     pub offerings: Vec<Arc<ServiceOffering>>,
     /// Every readable price list.
     pub price_lists: Vec<price::PriceList>,
+    /// The namespaces that are bound to a tenant; absent without a cluster, when what a Tenant lists is believed.
+    pub bound: Option<Arc<BTreeMap<String, Bound>>>,
 }
 
 impl Catalogue {
-    /// The tenant that a namespace belongs to. Where two claim it, the older one has it, then the lesser name.
+    /// The tenant that a namespace belongs to: the one it is bound to. What a Tenant merely lists may be somebody
+    /// else's. Without a cluster, where two list it, the older one has it, then the lesser name.
     pub fn tenant_of(&self, namespace: &str) -> Option<&Arc<Tenant>> {
+        if let Some(bound) = &self.bound {
+            let bound = bound.get(namespace).filter(|b| !b.engine)?;
+            return self.tenant(&bound.tenant);
+        }
         let claims = |t: &&Arc<Tenant>| t.spec.namespaces.iter().any(|n| n.0 == namespace);
         self.tenants
             .iter()
             .filter(claims)
             .min_by_key(|t| (t.metadata.creation_timestamp.as_ref().map(|at| at.0), t.metadata.name.clone()))
+    }
+
+    /// A tenant by its name.
+    pub fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.iter().find(|t| t.metadata.name.as_deref() == Some(name))
+    }
+
+    /// A tenant and those above it, nearest first.
+    pub fn chain<'a>(&'a self, tenant: &'a Tenant) -> Vec<&'a Tenant> {
+        let mut chain = vec![tenant];
+        while let Some(parent) = chain.last().and_then(|t| t.spec.parent.as_deref())
+            && chain.len() <= DEEPEST
+            && let Some(parent) = self.tenant(parent)
+        {
+            chain.push(parent);
+        }
+        chain
     }
 }
 
@@ -106,14 +135,49 @@ pub fn tenant_record(tenant: &Tenant) -> Result<TenantRecord, Unreadable> {
         uid: tenant.metadata.uid.clone().unwrap_or_default(),
         generation: tenant.metadata.generation.unwrap_or(1),
         parent: spec.parent.clone().map(TryInto::try_into).transpose()?,
-        display_name: DisplayName { fr: name.fr.clone(), ar: name.ar.clone(), en: name.en.clone() },
-        namespaces: spec.namespaces.iter().map(|n| n.0.clone()).collect(),
+        display_name: DisplayName {
+            fr: name.fr.clone(),
+            ar: name.ar.clone(),
+            en: name.en.clone(),
+            zgh: name.zgh.clone(),
+        },
+        namespaces: listed(tenant).map(|(name, _)| name.to_owned()).collect(),
         access: spec.access.iter().map(access).collect(),
         quota: quota(&spec.quota)?,
         suspended: spec.suspend,
         billing,
         data_classification: classification(tenant),
+        soft_limit_percent: spec.soft_limit_percent.map(percent),
+        approval_above: spec.approval_above.as_ref().map(money).transpose()?,
+        alerts: alerts(spec.alerts.as_ref()),
     })
+}
+
+/// The namespaces that a tenant lists: by name, and by uid where one exists already.
+pub fn listed(tenant: &Tenant) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let made = tenant.spec.namespaces.iter().map(|n| (n.0.as_str(), None));
+    made.chain(tenant.spec.existing_namespaces.iter().map(|n| (n.name.as_str(), Some(n.uid.as_str()))))
+}
+
+/// The schema bounds it already.
+fn percent(value: i32) -> u8 {
+    u8::try_from(value).unwrap_or(u8::MAX)
+}
+
+fn alerts(spec: Option<&siyada_crds::tenant::AlertsSpec>) -> AlertRules {
+    let usual = AlertRules::default();
+    let Some(spec) = spec else { return usual };
+    AlertRules {
+        percent: spec
+            .percent
+            .as_ref()
+            .map_or(usual.percent, |all| all.iter().copied().map(percent).collect()),
+        targets: spec.targets.iter().map(|t| t.0.clone()).collect(),
+    }
+}
+
+fn money(amount: &siyada_crds::shared::Amount) -> Result<Money, InvalidMoney> {
+    Money::parse(&amount.amount, amount.currency.parse()?)
 }
 
 fn access(entry: &siyada_crds::tenant::AccessEntry) -> Access {
@@ -126,11 +190,10 @@ fn access(entry: &siyada_crds::tenant::AccessEntry) -> Access {
         RoleName::Certifier => Role::Certifier,
         RoleName::Auditor => Role::Auditor,
     };
-    Access { role, groups: entry.groups.clone() }
+    Access { role, groups: entry.groups.iter().map(|g| g.0.clone()).collect() }
 }
 
 fn quota(spec: &siyada_crds::tenant::QuotaSpec) -> Result<Quota, Unreadable> {
-    let money = |a: &siyada_crds::shared::Amount| Money::parse(&a.amount, a.currency.parse()?);
     Ok(Quota {
         instances: spec.instances.map(i64::from),
         cpu_milli: spec.cpu.as_deref().map(cpu_milli).transpose()?,

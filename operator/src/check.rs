@@ -1,9 +1,10 @@
 //! Is an order possible? The same function answers at `kubectl apply` and in the reconciler.
 
 use crate::catalogue::{Catalogue, Unreadable, classification, tenant_name};
-use crate::condition::reason;
+use crate::condition::{kind, reason};
 use crate::order::Order;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::catalogue::{EngineVersion, Lifecycle, Plan};
 use siyada_crds::{ServiceOffering, Site, Tenant};
 use siyada_model::classification::Classification;
@@ -104,7 +105,7 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
     let storage_bytes = storage(order, plan)?;
     let instances = instances(order, plan)?;
     let site = find_site(order, catalogue)?;
-    may_hold(order, tenant, site)?;
+    may_hold(order, &catalogue.chain(tenant), site)?;
     let parameters = parameters(order, offering)?;
     let each = Resources {
         instances: 0,
@@ -278,13 +279,15 @@ fn find_site<'a>(order: &Order, catalogue: &'a Catalogue) -> Result<&'a Site, Re
     })
 }
 
-fn may_hold(order: &Order, tenant: &Tenant, site: &Site) -> Result<(), Refusal> {
+/// What a tenant may hold is bounded by those above it too.
+fn may_hold(order: &Order, chain: &[&Tenant], site: &Site) -> Result<(), Refusal> {
     let asked: Classification = order.spec.data_classification.into();
+    let tenants = chain.iter().map(|tenant| {
+        ("tenant", tenant.metadata.name.as_deref().unwrap_or_default(), classification(tenant))
+    });
     let site_name = site.metadata.name.as_deref().unwrap_or_default();
-    let tenant_name = tenant.metadata.name.as_deref().unwrap_or_default();
-    let site_highest: Classification = site.spec.data_classification.into();
-    let holders = [("tenant", tenant_name, classification(tenant)), ("site", site_name, site_highest)];
-    for (what, name, highest) in holders {
+    let site = ("site", site_name, site.spec.data_classification.into());
+    for (what, name, highest) in tenants.chain([site]) {
         if asked > highest {
             let way_out = if what == "site" { "choose another site" } else { "ask the platform to raise it" };
             return refuse(
@@ -358,7 +361,8 @@ fn price(
             ),
         );
     }
-    if monthly.minor > limit.minor {
+    // What was admitted runs on when prices rise; the next edit is held to the price of its day.
+    if monthly.minor > limit.minor && !is_admitted(order) {
         return refuse(
             reason::COST_ABOVE_MAXIMUM,
             format!(
@@ -367,6 +371,13 @@ fn price(
         );
     }
     Ok((monthly, list.name.clone()))
+}
+
+/// Whether the order was admitted exactly as it is.
+fn is_admitted(order: &Order) -> bool {
+    let admitted = |c: &&Condition| c.type_ == kind::ADMITTED && c.status == "True";
+    let found = order.status.conditions.iter().find(admitted);
+    found.is_some_and(|c| c.observed_generation == Some(order.generation))
 }
 
 fn billing(order: &Order, tenant: &Tenant) -> Billing {

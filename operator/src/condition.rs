@@ -30,6 +30,11 @@ pub mod reason {
     /// All of them: name and sentence.
     pub const ALL: &[(&str, &str)] = &[
         (ADMITTED, "The order is valid and its part of the quota is held."),
+        (
+            APPROVAL_PENDING,
+            "The price is above a tenant's threshold: somebody who did not order it must approve.",
+        ),
+        (APPROVAL_REJECTED, "An approver refused the order as it is."),
         (APPLYING, "The parts are being written."),
         (BEING_DELETED, "The order is being deleted."),
         (BOUND, "The volumes are there in the size that was ordered."),
@@ -71,6 +76,10 @@ pub mod reason {
     ];
     /// The order is valid and held.
     pub const ADMITTED: &str = "Admitted";
+    /// Somebody must approve.
+    pub const APPROVAL_PENDING: &str = "ApprovalPending";
+    /// Somebody refused to approve.
+    pub const APPROVAL_REJECTED: &str = "ApprovalRejected";
     /// Parts are being written.
     pub const APPLYING: &str = "Applying";
     /// Being deleted.
@@ -183,6 +192,19 @@ fn one(old: &[Condition], say: Say, generation: i64, now: Timestamp) -> Conditio
         status: status.to_owned(),
         type_: say.kind.to_owned(),
     }
+}
+
+/// A condition of a tenant or a price list: unchanged it keeps its time.
+pub fn merge_one(
+    old: &[Condition],
+    kind: &'static str,
+    (status, reason, message): (bool, &str, String),
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    let say = Say { kind, status: Some(status), reason: reason::RECEIVED, message };
+    let condition = one(old, say, generation.unwrap_or_default(), now);
+    Condition { reason: reason.to_owned(), observed_generation: generation, ..condition }
 }
 
 /// The status of a condition: true, false, or unknown.

@@ -8,13 +8,17 @@ use crate::config::Config;
 use crate::ledger::LedgerClient;
 use crate::metrics::Metrics;
 use crate::names::Names;
+use crate::namespaces::NamespaceBook;
 use crate::object::ChildKind;
 use crate::order::{Kind, Order, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::seen::Seen;
+use crate::tenant::delegation::Delegation;
+use crate::tenant::figures::Figures;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
+use siyada_crds::tenant::ExistingNamespace;
 use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
 use siyada_model::usage::{Level, Meter};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +36,8 @@ pub struct CatalogueStores {
     pub offerings: Store<ServiceOffering>,
     /// Price lists.
     pub price_lists: Store<PriceList>,
+    /// The namespaces that are bound to tenants.
+    pub namespaces: NamespaceBook,
 }
 
 impl CatalogueStores {
@@ -44,6 +50,7 @@ impl CatalogueStores {
             sites: self.sites.state(),
             offerings: self.offerings.state(),
             price_lists: live.filter_map(|l| catalogue::price_list(l).ok()).collect(),
+            bound: Some(self.namespaces.bound()),
         }
     }
 }
@@ -64,6 +71,15 @@ impl OrderStores {
         let documents = self.documents.state();
         let postgres = postgres.iter().filter_map(|o| Order::of(&**o).ok());
         postgres.chain(documents.iter().filter_map(|o| Order::of(&**o).ok())).collect()
+    }
+
+    /// Count of the orders in a namespace.
+    pub fn count_in(&self, namespace: &str) -> usize {
+        fn count<K: OrderResource>(store: &Store<K>, namespace: &str) -> usize {
+            let inside = |order: &&Arc<K>| order.meta().namespace.as_deref() == Some(namespace);
+            store.state().iter().filter(inside).count()
+        }
+        count(&self.postgres, namespace) + count(&self.documents, namespace)
     }
 
     /// Whether a namespace holds a protected order that is not being deleted.
@@ -98,6 +114,8 @@ pub struct Remembered {
     pub protected: BTreeMap<String, bool>,
     /// Hash of what was set up for a tenant, by its uid.
     pub tenants: BTreeMap<String, u64>,
+    /// The namespaces that were set up for a tenant, by its uid.
+    pub namespaces: BTreeMap<String, Vec<ExistingNamespace>>,
 }
 
 impl Memory {
@@ -159,9 +177,13 @@ pub struct Context {
     /// Tells people of turns in an order's life. One for all: it counts repeats together.
     pub recorder: kube::runtime::events::Recorder,
     /// Makes the sweep look for engine objects without an order.
-    pub sweep: Notify,
+    pub sweep: Arc<Notify>,
     /// Makes a controller look again.
     pub triggers: Triggers,
+    /// Brings the tenants' figures up to date.
+    pub figures: Figures,
+    /// Brings the rights of tenant admins up to date.
+    pub delegation: Delegation,
     /// Uid of the cluster: the collector's name in the ledger.
     pub collector: String,
     /// Epoch of the lease: a lower one is fenced by the ledger.

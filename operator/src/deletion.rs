@@ -99,6 +99,9 @@ async fn finish_without_engine<K: OrderResource>(
         report(context, vec![stopped(&order.uid, &tenant, Meter::Storage, None, "Removed")]).await?;
     }
     context.ledger.release(&order.uid).await?;
+    if let Some(tenant) = tenant_of(order, context) {
+        context.figures.touch(tenant.as_str());
+    }
     for (key, object) in &seen.children {
         let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
         apply::remove(&context.client, key, uid).await?;

@@ -4,8 +4,8 @@ use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::wire::{
-    Checkpoint, PriceListRecord, Problem, Quote, QuoteRequest, Reservation, ReservationRequest, TenantRecord,
-    UsageAccepted, UsageBatch,
+    Alert, Checkpoint, LARGEST_PAGE, Page, PriceListRecord, Problem, QuotaView, Quote, QuoteRequest,
+    Reservation, ReservationRequest, TenantRecord, UsageAccepted, UsageBatch,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -185,5 +185,35 @@ impl LedgerClient {
         self.call::<_, serde_json::Value>(Method::POST, "/v1/usage/checkpoints", Some(checkpoint))
             .await
             .map(|_| ())
+    }
+
+    async fn read<A: DeserializeOwned>(&self, path: &str) -> Result<A, Ledger> {
+        let answer = self.call::<(), A>(Method::GET, path, None).await?;
+        answer.ok_or_else(|| Ledger::Unavailable("an answer without content".to_owned()))
+    }
+
+    /// What a tenant holds beside its limits.
+    ///
+    /// # Errors
+    /// [`Ledger`]; `not-found` when it is not known yet.
+    pub async fn quota(&self, name: &TenantName) -> Result<QuotaView, Ledger> {
+        self.read(&format!("/v1/tenants/{name}/quota")).await
+    }
+
+    /// The alerts after one, oldest first.
+    ///
+    /// # Errors
+    /// [`Ledger`].
+    pub async fn alerts(&self, after: i64) -> Result<Page<Alert>, Ledger> {
+        self.read(&format!("/v1/alerts?after={after}&pageSize={LARGEST_PAGE}")).await
+    }
+
+    /// Everything that is held, a page at a time.
+    ///
+    /// # Errors
+    /// [`Ledger`].
+    pub async fn reservations(&self, token: Option<&str>) -> Result<Page<Reservation>, Ledger> {
+        let token = token.map(|t| format!("&pageToken={t}")).unwrap_or_default();
+        self.read(&format!("/v1/reservations?pageSize={LARGEST_PAGE}{token}")).await
     }
 }

@@ -30,6 +30,10 @@ pub struct Metrics {
     pub cached: Gauge,
     /// Calls of the webhook, by verdict.
     pub reviews: Family<Labels<1>, Counter>,
+    /// Thresholds of a tenant's quota that were reached, by dimension and percent.
+    pub alerts: Family<Labels<2>, Counter>,
+    /// What the comparison of reservations and orders repaired.
+    pub repairs: Family<Labels<1>, Counter>,
     /// 1 on the leader.
     pub leader: Gauge,
 }
@@ -47,6 +51,8 @@ impl Default for Metrics {
             retained: Gauge::default(),
             cached: Gauge::default(),
             reviews: Family::default(),
+            alerts: Family::default(),
+            repairs: Family::default(),
             leader: Gauge::default(),
         };
         registry.register("passes", "Passes over an order, by kind and outcome", metrics.passes.clone());
@@ -61,6 +67,10 @@ impl Default for Metrics {
         );
         registry.register("cached_children", "Children of orders in memory", metrics.cached.clone());
         registry.register("reviews", "Orders judged at kubectl apply, by verdict", metrics.reviews.clone());
+        let what = "Thresholds of a tenant's quota that were reached, by dimension and percent";
+        registry.register("quota_thresholds_reached", what, metrics.alerts.clone());
+        let what = "Reservations held again or released because they did not fit the orders";
+        registry.register("reservation_repairs", what, metrics.repairs.clone());
         registry.register("leader", "1 on the replica that works", metrics.leader.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }

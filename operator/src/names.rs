@@ -28,6 +28,8 @@ pub const ORDER_NAMESPACE: &str = "siyada.cloud/order-namespace";
 pub const ORDER_NAME: &str = "siyada.cloud/order-name";
 /// Label with the tenant, on namespaces and on every object.
 pub const TENANT: &str = "siyada.cloud/tenant";
+/// Label of engine namespaces.
+pub const ENGINE: &str = "siyada.cloud/engine";
 /// Label on a namespace that holds protected orders; a policy refuses to delete such a one.
 pub const PROTECTED_ORDERS: &str = "siyada.cloud/protected-orders";
 /// Label on an engine object whose order is gone and whose data is kept.

@@ -10,7 +10,7 @@ use crate::tenant::tell_price_list;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use siyada_crds::PriceList;
-use siyada_model::wire::PriceListRecord;
+use siyada_model::wire::{PriceListRecord, code};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,17 +38,31 @@ pub async fn reconcile(list: Arc<PriceList>, context: Arc<Context>) -> Result<Ac
     let (key, hash) = (format!("prices/{uid}"), fingerprint(&record));
     if context.memory.lock().tenants.get(&key) != Some(&hash) {
         match context.ledger.put_price_list(&record).await {
-            Ok(()) => context.memory.lock().tenants.insert(key, hash),
+            Ok(()) => {
+                context.memory.lock().tenants.insert(key, hash);
+                // What is held may have another price now.
+                context.catalogue.tenants.state().iter().for_each(|t| context.figures.touch(&t.name_any()));
+            }
             Err(Ledger::Refused(problem)) => {
-                tell_price_list(&list, &context, Err(("LedgerRefused", problem.detail.clone()))).await?;
+                tell_price_list(&list, &context, Err((refused(&problem.code), problem.detail.clone())))
+                    .await?;
                 return Ok(Action::requeue(AGAIN));
             }
             Err(error) => return Err(error.into()),
-        };
+        }
     }
     context.backoff.clear(&uid);
     tell_price_list(&list, &context, Ok("the ledger knows these prices")).await?;
     Ok(Action::await_change())
+}
+
+/// The condition's reason for a refusal of the ledger.
+fn refused(problem: &str) -> &'static str {
+    match problem {
+        code::CONFLICT => "Overlaps",
+        code::PRICE_UNKNOWN => "LeavesGap",
+        _ => "LedgerRefused",
+    }
 }
 
 async fn remove(list: &PriceList, context: &Context) -> Result<Action, Pass> {

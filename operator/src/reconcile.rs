@@ -27,6 +27,8 @@ use std::time::Duration;
 const PASS: Duration = Duration::from_secs(60);
 /// A refused order is offered to the ledger again so often: quota may have become free.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+/// An order that waits for an approval is offered again so often.
+const PENDING_AGAIN: Duration = Duration::from_secs(15);
 /// An order that waits for a cache or a tenant.
 const SOON: Duration = Duration::from_secs(2);
 /// Certificates and the like are looked at so often, from caches.
@@ -250,8 +252,13 @@ async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
     match context.ledger.hold(uid, &request).await {
         Ok(_) => {
             context.memory.lock().held.insert(uid.to_string(), hash);
+            context.figures.touch(valid.tenant.as_str());
             context.backoff.clear(&format!("ledger/{uid}"));
             (Admission::Held, Action::requeue(DAILY))
+        }
+        Err(Ledger::Refused(problem)) if problem.code == code::APPROVAL_PENDING => {
+            context.figures.touch(valid.tenant.as_str());
+            (Admission::Pending(pending(valid, &problem)), Action::requeue(PENDING_AGAIN))
         }
         Err(Ledger::Refused(problem)) => {
             let refusal = Refusal { reason: refused_because(&problem), message: problem.detail.clone() };
@@ -272,6 +279,26 @@ async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
     }
 }
 
+/// What an order is told while somebody has to approve it.
+fn pending(valid: &Valid, problem: &siyada_model::wire::Problem) -> Refusal {
+    let (tenant, uid) = (&valid.tenant, &valid.order.uid);
+    let (above, who) = problem.approval.as_ref().map_or_else(
+        || (String::new(), tenant.to_string()),
+        |needed| {
+            (
+                format!(" is above {}/month of tenant {}", needed.above, needed.tenant),
+                needed.tenant.to_string(),
+            )
+        },
+    );
+    let message = format!(
+        "at most {}/month{above}: nothing starts until somebody with the role approver in {who} or above, who did not order \
+         it, approves: POST /v1/tenants/{tenant}/approvals/{uid} of the api",
+        valid.monthly_maximum
+    );
+    Refusal { reason: reason::APPROVAL_PENDING, message }
+}
+
 /// The condition's reason for a refusal of the ledger.
 fn refused_because(problem: &siyada_model::wire::Problem) -> &'static str {
     match problem.code.as_str() {
@@ -279,6 +306,7 @@ fn refused_because(problem: &siyada_model::wire::Problem) -> &'static str {
             Some(Dimension::MonthlyCost) => reason::BUDGET_EXCEEDED,
             _ => reason::QUOTA_EXCEEDED,
         },
+        code::APPROVAL_REJECTED => reason::APPROVAL_REJECTED,
         code::TENANT_SUSPENDED => reason::TENANT_SUSPENDED,
         code::TENANT_UNKNOWN => reason::TENANT_NOT_READY,
         code::PRICE_UNKNOWN => reason::PRICE_UNKNOWN,

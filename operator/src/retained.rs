@@ -103,6 +103,7 @@ async fn hold_storage(context: &Context, record: &Record, seen: &Seen) -> Result
         return Ok(());
     }
     context.ledger.hold(&record.uid, &request).await?;
+    context.figures.touch(record.tenant.as_str());
     context.memory.lock().held.insert(record.uid.to_string(), hash);
     Ok(())
 }
@@ -127,16 +128,17 @@ pub async fn run(context: Arc<Context>) {
 async fn sweep(context: &Context) -> Result<(), Pass> {
     let orders = context.orders.all();
     let living: BTreeSet<String> = orders.iter().map(|o| o.uid.to_string()).collect();
-    let mut retained: u32 = 0;
+    let mut kept = BTreeSet::new();
     for (uid, at) in context.cache.orders() {
         if living.contains(&uid) || is_there(context, &at, &uid).await? {
             continue;
         }
         if leftover(context, &uid).await? {
-            retained += 1;
+            kept.insert(uid);
         }
     }
-    context.metrics.retained.set(i64::from(retained));
+    context.metrics.retained.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
+    context.cache.set_leftovers(kept);
     context.metrics.cached.set(i64::try_from(context.cache.len()).unwrap_or(i64::MAX));
     for kind in Kind::ALL {
         let of_kind = orders.iter().filter(|o| o.at.kind == kind);
@@ -217,6 +219,7 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
     report(context, meters.iter().map(|m| stopped(&order_uid, &tenant, *m, None, "Removed")).collect())
         .await?;
     context.ledger.release(&order_uid).await?;
+    context.figures.touch(tenant.as_str());
     for (key, object) in &seen.children {
         apply::remove(&context.client, key, object.pointer("/metadata/uid").and_then(Value::as_str)).await?;
     }
@@ -228,8 +231,8 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
 
 /// Takes the mark off namespaces whose last protected order went.
 async fn unprotect(context: &Context) -> Result<(), Pass> {
-    let tenants = context.catalogue.catalogue().tenants;
-    for namespace in tenants.iter().flat_map(|t| &t.spec.namespaces).map(|n| &n.0) {
+    let bound = context.catalogue.namespaces.bound();
+    for (namespace, _) in bound.iter().filter(|(_, b)| !b.engine) {
         let known = context.memory.lock().protected.get(namespace) == Some(&false);
         if known || context.orders.protects(namespace) {
             continue;

@@ -9,13 +9,14 @@ use crate::context::{CatalogueStores, Context, Memory, OrderStores, Triggers};
 use crate::health::{self, Health};
 use crate::ledger::LedgerClient;
 use crate::metrics::Metrics;
-use crate::names::{MANAGED, ORDER_UID, TENANT};
+use crate::names::{MANAGED, ORDER_UID};
+use crate::namespaces::{self, NamespaceBook, News};
 use crate::object::ChildKind;
 use crate::order::{OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{lease, price_list, retained, tenant};
+use crate::{lease, price_list, retained, sweeper, tenant};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -24,7 +25,7 @@ use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicyBinding,
 };
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, ListParams, PartialObjectMeta};
+use kube::api::{Api, ListParams};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Controller, Error as ControllerError};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{self, ObjectRef, Store};
@@ -36,7 +37,7 @@ use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,8 @@ const CERTIFICATES: Duration = Duration::from_secs(6 * 3600);
 const BURST: Duration = Duration::from_millis(50);
 /// What kubectl remembers of an apply.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// News of namespaces taken at once.
+const MOST_NEWS: usize = 1024;
 /// While something that is needed at the start is missing.
 const AGAIN: Duration = Duration::from_secs(3);
 
@@ -69,6 +72,7 @@ impl Watches {
             source.clone(),
             context.cache.clone(),
             context.triggers.clone(),
+            Arc::clone(&context.sweep),
         ));
         tasks.insert(source, task);
     }
@@ -82,7 +86,13 @@ impl Watches {
     }
 }
 
-async fn watch_children(client: Client, source: Source, cache: ChildCache, triggers: Triggers) {
+async fn watch_children(
+    client: Client,
+    source: Source,
+    cache: ChildCache,
+    triggers: Triggers,
+    sweep: Arc<Notify>,
+) {
     let resource = source.kind.api_resource();
     let api = match &source.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -93,7 +103,13 @@ async fn watch_children(client: Client, source: Source, cache: ChildCache, trigg
     let mut events = watcher(api, watcher::Config::default().labels(label)).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
-            Ok(event) => cache.take(&source, event).into_iter().for_each(|order| triggers.look_at(order)),
+            Ok(event) => {
+                // Where the name was ordered again, no order's pass would look at what the old one left.
+                if cache.is_of_leftover(&event) {
+                    sweep.notify_one();
+                }
+                cache.take(&source, event).into_iter().for_each(|order| triggers.look_at(order));
+            }
             Err(error) => {
                 tracing::warn!(error = %error, "the watch of {} stumbled and is started again", source.kind)
             }
@@ -204,7 +220,11 @@ async fn work(
         sites: reflect::<Site>(&client, changed.clone()),
         offerings: reflect::<ServiceOffering>(&client, changed.clone()),
         price_lists: reflect::<PriceList>(&client, changed.clone()),
+        namespaces: NamespaceBook::default(),
     };
+    let (namespace_sender, namespace_news) = mpsc::unbounded_channel();
+    tokio::spawn(namespaces::keep(client.clone(), catalogue.namespaces.clone(), namespace_sender));
+    catalogue.namespaces.wait_until_ready().await;
     catalogue.tenants.wait_until_ready().await?;
     catalogue.sites.wait_until_ready().await?;
     catalogue.offerings.wait_until_ready().await?;
@@ -225,7 +245,7 @@ async fn work(
     let shared =
         Shared { client, config, authority, ledger, catalogue, metrics, epoch: leadership.epoch, changed };
     let ended = tokio::select! {
-        outcome = operate(shared, news, stop.clone()) => outcome,
+        outcome = operate(shared, news, namespace_news, stop.clone()) => outcome,
         () = leadership.lost() => Err(anyhow::anyhow!("the lease is lost: another replica leads; this process ends")),
     };
     leadership.release().await;
@@ -244,7 +264,12 @@ struct Shared {
 }
 
 /// What only the leader does.
-async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: CancellationToken) -> Result<()> {
+async fn operate(
+    shared: Shared,
+    news: mpsc::UnboundedReceiver<()>,
+    namespace_news: mpsc::UnboundedReceiver<News>,
+    stop: CancellationToken,
+) -> Result<()> {
     let Shared { client, config, authority, ledger, catalogue, metrics, epoch, changed } = shared;
     let collector = cluster_uid(&client).await?;
     let authority_file = config.work_dir.join("authority.pem");
@@ -259,8 +284,6 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let everything = watcher::Config::default();
     let (postgres, postgres_store) = controller::<PostgresInstance>(&client);
     let (documents, documents_store) = controller::<DocumentStoreInstance>(&client);
-    let reporter =
-        Reporter { controller: "siyada.cloud/operator".to_owned(), instance: Some(config.identity.clone()) };
     let context = Arc::new(Context {
         platform: Platform {
             namespace: config.namespace.clone(),
@@ -273,8 +296,8 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
         orders: OrderStores { postgres: postgres_store, documents: documents_store },
         memory: Memory::default(),
         backoff: Backoff::default(),
-        sweep: tokio::sync::Notify::new(),
-        recorder: Recorder::new(client.clone(), reporter),
+        sweep: Arc::default(),
+        recorder: recorder(&client, &config),
         client: client.clone(),
         config,
         authority,
@@ -282,6 +305,8 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
         catalogue,
         metrics,
         triggers: triggers.clone(),
+        figures: tenant::figures::Figures::default(),
+        delegation: tenant::delegation::Delegation::default(),
         collector,
         epoch,
     });
@@ -289,7 +314,7 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     start_watches(&context).await;
     let (tick_postgres, tick_documents, tick_tenants) = split(news);
     start_tasks(&context);
-    tokio::spawn(watch_namespaces(Arc::clone(&context), changed));
+    tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed));
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), everything.clone())
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
@@ -313,6 +338,11 @@ async fn operate(shared: Shared, news: mpsc::UnboundedReceiver<()>, stop: Cancel
     let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
     futures::future::join4(tenants, lists, postgres, documents).await;
     Ok(())
+}
+
+fn recorder(client: &Client, config: &Config) -> Recorder {
+    let controller = "siyada.cloud/operator".to_owned();
+    Recorder::new(client.clone(), Reporter { controller, instance: Some(config.identity.clone()) })
 }
 
 /// A controller of orders, and the store that it fills. What is large and read by nobody is not kept.
@@ -426,43 +456,34 @@ fn split(
 }
 
 /// A namespace of a tenant that is gone is made again: what was set up in it is forgotten, and every tenant looked at.
-async fn watch_namespaces(context: Arc<Context>, changed: mpsc::UnboundedSender<()>) {
-    let api: Api<PartialObjectMeta<Namespace>> = Api::all(context.client.clone());
-    let mut events = watcher(api, watcher::Config::default().labels(TENANT)).default_backoff().boxed();
-    let (mut known, mut listed) = (BTreeSet::<String>::new(), BTreeSet::<String>::new());
-    while let Some(event) = events.next().await {
-        let mut gone = Vec::new();
-        match event {
-            Ok(Event::Apply(namespace)) => {
-                known.insert(namespace.name_any());
-            }
-            Ok(Event::Delete(namespace)) => {
-                known.remove(&namespace.name_any());
-                gone.push(namespace.name_any());
-            }
-            Ok(Event::Init) => listed.clear(),
-            Ok(Event::InitApply(namespace)) => {
-                listed.insert(namespace.name_any());
-            }
-            Ok(Event::InitDone) => {
-                gone.extend(known.difference(&listed).cloned());
-                known = std::mem::take(&mut listed);
-            }
-            Err(error) => {
-                tracing::warn!(error = %error, "the watch of namespaces stumbled and is started again")
-            }
+/// Where one is bound, the orders in it are looked at.
+async fn follow_namespaces(
+    context: Arc<Context>,
+    mut news: mpsc::UnboundedReceiver<News>,
+    changed: mpsc::UnboundedSender<()>,
+) {
+    let mut items = Vec::new();
+    while news.recv_many(&mut items, MOST_NEWS).await > 0 {
+        let (mut bound, mut gone) = (BTreeSet::new(), BTreeSet::new());
+        for item in items.drain(..) {
+            match item {
+                News::Bound(namespace) => bound.insert(namespace),
+                News::Gone(namespace) => gone.insert(namespace),
+            };
         }
+        let orders = context.orders.all();
+        let inside = orders.into_iter().filter(|order| bound.contains(&order.at.namespace));
+        inside.for_each(|order| context.triggers.look_at(order.at));
         for namespace in &gone {
-            tracing::warn!(
-                "namespace {namespace} of a tenant is gone: it is made again while its Tenant lists it"
+            tracing::info!(
+                "namespace {namespace} is gone or no longer bound: it is made again while a Tenant lists it"
             );
-            context
-                .watches
-                .stop(&context, &Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) });
-            let mut memory = context.memory.lock();
-            memory.protected.remove(namespace);
-            memory.tenants.retain(|key, _| key.contains('/'));
-            drop(memory);
+            let source = Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) };
+            context.watches.stop(&context, &source);
+            context.memory.lock().protected.remove(namespace);
+        }
+        if !gone.is_empty() {
+            context.memory.lock().tenants.retain(|key, _| key.contains('/'));
             let _ = changed.send(());
         }
     }
@@ -474,6 +495,9 @@ fn start_tasks(context: &Arc<Context>) {
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
     tokio::spawn(first_sweep(Arc::clone(context)));
+    tokio::spawn(tenant::figures::run(Arc::clone(context)));
+    tokio::spawn(tenant::delegation::run(Arc::clone(context)));
+    tokio::spawn(sweeper::run(Arc::clone(context)));
 }
 
 async fn start_watches(context: &Arc<Context>) {
@@ -512,6 +536,7 @@ async fn checkpoints(context: Arc<Context>) {
         };
         let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
+        context.figures.look();
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
             let checkpoint = Checkpoint {

@@ -18,6 +18,8 @@ pub enum Admission {
     Held,
     /// No, until somebody changes something.
     Refused(Refusal),
+    /// No, until somebody approves it.
+    Pending(Refusal),
     /// Not known yet: the reason says what is waited for.
     Waiting(Refusal),
 }
@@ -132,7 +134,9 @@ fn admitted(picture: &Picture<'_>) -> Verdict {
             format!("at most {}/month (price list {})", valid.monthly_maximum, valid.price_list),
         ),
         (Admission::Held, None) => yes(reason::ADMITTED, ""),
-        (Admission::Refused(refusal), _) => no(refusal.reason, refusal.message.clone()),
+        (Admission::Refused(refusal) | Admission::Pending(refusal), _) => {
+            no(refusal.reason, refusal.message.clone())
+        }
         (Admission::Waiting(why), _) => (None, why.reason, why.message.clone()),
     }
 }
@@ -152,7 +156,9 @@ fn provisioned(picture: &Picture<'_>) -> Verdict {
     }
     if !exists(picture) {
         return match &picture.admission {
-            Admission::Refused(r) | Admission::Waiting(r) => no(r.reason, "nothing was started"),
+            Admission::Refused(r) | Admission::Pending(r) | Admission::Waiting(r) => {
+                no(r.reason, "nothing was started")
+            }
             Admission::Held => no(reason::APPLYING, "the parts are being written"),
         };
     }
@@ -206,7 +212,9 @@ fn ready(picture: &Picture<'_>) -> Verdict {
     if !exists(picture) {
         return match (&picture.admission, &picture.problem) {
             (_, Some(problem)) => no(problem.reason, problem.message.clone()),
-            (Admission::Refused(r) | Admission::Waiting(r), _) => no(r.reason, r.message.clone()),
+            (Admission::Refused(r) | Admission::Pending(r) | Admission::Waiting(r), _) => {
+                no(r.reason, r.message.clone())
+            }
             (Admission::Held, _) => no(reason::PROVISIONING, "the database is being made"),
         };
     }

@@ -12,6 +12,8 @@ use tokio::process::Command;
 #[derive(Clone, Debug, Default)]
 pub struct Kubectl {
     config: Option<PathBuf>,
+    /// Flags of every call: whom the administrator acts as.
+    acting: Vec<String>,
 }
 
 /// What a command printed.
@@ -50,7 +52,17 @@ impl Kubectl {
         let path =
             std::env::temp_dir().join(format!("siyada-{}-{namespace}-{name}.kubeconfig", std::process::id()));
         tokio::fs::write(&path, config.to_string()).await?;
-        Ok(Self { config: Some(path) })
+        Ok(Self { config: Some(path), acting: Vec::new() })
+    }
+
+    /// A person of a group: the administrator acts as him, and has no other right then.
+    pub fn person(name: &str, group: &str) -> Self {
+        let acting = vec![
+            format!("--as={name}"),
+            format!("--as-group={group}"),
+            "--as-group=system:authenticated".into(),
+        ];
+        Self { config: None, acting }
     }
 
     /// Runs kubectl with something on its standard input.
@@ -60,6 +72,7 @@ impl Kubectl {
     pub async fn try_with(&self, arguments: &[&str], input: &str) -> Result<Printed> {
         let mut command = Command::new("kubectl");
         command
+            .args(&self.acting)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -112,6 +125,24 @@ impl Kubectl {
             );
         }
         Ok(printed.err)
+    }
+
+    /// Runs what must be refused with all of these texts in the answer.
+    ///
+    /// # Errors
+    /// When it succeeds, or is refused for another reason.
+    pub async fn fails(&self, arguments: &[&str], input: &str, texts: &[&str]) -> Result<()> {
+        let printed = self.try_with(arguments, input).await?;
+        let what = arguments.join(" ");
+        ensure!(!printed.ok, "this must be refused and was done: kubectl {what} {input}");
+        for text in texts {
+            ensure!(
+                printed.err.contains(text),
+                "kubectl {what} must say {text:?}; it says: {}",
+                printed.err.trim()
+            );
+        }
+        Ok(())
     }
 
     /// An object, or nothing.

@@ -184,6 +184,17 @@ impl Api {
         Ok((status, answer.json().await.unwrap_or(Value::Null)))
     }
 
+    /// Sends something to a path: the status and the content.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn send(&self, method: reqwest::Method, path: &str, body: &Value) -> Result<(u16, Value)> {
+        let url = format!("https://siyada-api.{SYSTEM}.svc:8443{path}");
+        let answer = self.http.request(method, url).bearer_auth(&self.token).json(body).send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await.unwrap_or(Value::Null)))
+    }
+
     /// Reads a path that must be there.
     ///
     /// # Errors

@@ -1,5 +1,8 @@
 //! The routes: extract, authorize, call, answer.
 
+pub mod alerts;
+pub mod approvals;
+pub mod commitments;
 pub mod health;
 pub mod prices;
 pub mod quotes;
@@ -34,9 +37,15 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(whoami::whoami))
         .routes(routes!(prices::list))
         .routes(routes!(prices::put, prices::delete))
+        .routes(routes!(tenants::list))
         .routes(routes!(tenants::get, tenants::put, tenants::delete))
         .routes(routes!(tenants::quota))
         .routes(routes!(tenants::reservations))
+        .routes(routes!(commitments::commitments))
+        .routes(routes!(approvals::list))
+        .routes(routes!(approvals::approve, approvals::reject))
+        .routes(routes!(approvals::decisions))
+        .routes(routes!(alerts::list))
         .routes(routes!(usage::report))
         .routes(routes!(usage::intervals))
         .routes(routes!(quotes::quote))

@@ -7,10 +7,11 @@ use crate::extract::Body;
 use crate::openapi::examples;
 use crate::state::App;
 use crate::store::quota::{self, Amounts};
-use crate::store::reservations;
+use crate::store::{approvals, batch, freeable, reservations};
 use axum::Json;
 use axum::extract::State;
-use siyada_model::money::Money;
+use siyada_model::money::{Currency, Money};
+use siyada_model::quota::{SoftLimit, soft_limits};
 use siyada_model::wire::{Billing, Problem, Quote, QuoteRequest, ReservationRequest};
 
 /// What an order would cost at most in a month, and whether it fits.
@@ -36,10 +37,23 @@ pub async fn quote(
         Some(uid) => reservations::of_tenant(&mut connection, uid, &tenant.name).await?,
         None => None,
     };
-    let (difference, monthly_maximum, price_list) =
+    let (difference, whole, price_list) =
         reservations::quote(&mut connection, &request.1, known.as_ref()).await?;
+    let monthly_maximum = whole.monthly_cost;
     let rows = quota::read(&mut connection, &tenant.path).await?;
     quota::same_currency(&rows, monthly_maximum.currency)?;
+    let mut shortfall = shortfall(&tenant.path, &rows, &difference)?;
+    if let Some(short) = &mut shortfall {
+        short.freeable = freeable::of(&app.pool, &tenant.name, short.dimension).await?;
+    }
+    let chain = || tenant.path.iter().rev().filter_map(|id| rows.iter().find(|row| row.tenant_id == *id));
+    let decision = match &request.0 {
+        Some(uid) => approvals::latest(&mut connection, &[uid.as_str()]).await?.into_values().next(),
+        None => None,
+    };
+    let grows = known.is_none() || difference.grows();
+    let approval_needed =
+        if grows { batch::approval_needed(chain(), &whole, decision.as_ref()) } else { None };
     let held = rows.iter().find(|r| r.tenant_id == tenant.id).map(|r| r.held).unwrap_or_default();
     let committed = held.in_currency(currency).monthly_cost;
     let added = Money { minor: difference.money_minor, currency: monthly_maximum.currency };
@@ -49,8 +63,19 @@ pub async fn quote(
         committed,
         committed_after: committed.add(added)?,
         limit: tenant.record.quota.monthly_cost,
-        shortfall: shortfall(&tenant.path, &rows, &difference)?,
+        shortfall,
+        soft_limits: chain().flat_map(|row| near(row, &difference)).collect(),
+        approval_needed,
     }))
+}
+
+/// The soft limits of one tenant that growth would reach.
+fn near(row: &quota::QuotaRow, growth: &Amounts) -> Vec<SoftLimit> {
+    let currency = row.limit.monthly_cost.map_or(Currency::MAD, |m| m.currency);
+    let held = row.held.in_currency(currency);
+    row.soft_limit_percent
+        .map(|percent| soft_limits(&row.tenant, percent, &row.limit, &held, &growth.in_currency(currency)))
+        .unwrap_or_default()
 }
 
 /// The first shortfall from the tenant up.

@@ -29,7 +29,7 @@ const LARGEST_AMOUNT: i64 = 1 << 53;
     responses(
         (status = 200, description = "Held", body = Reservation, example = json!(examples::reservation())),
         (status = 403, description = "Only for the operator", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`quota-exceeded` with the shortfall, `tenant-suspended`, `tenant-unknown`, `price-unknown`, `stale`, `conflict`", body = Problem, content_type = "application/problem+json", example = json!(examples::shortfall())),
+        (status = 409, description = "`quota-exceeded` with the shortfall, `approval-pending`, `approval-rejected`, `tenant-suspended`, `tenant-unknown`, `price-unknown`, `stale`, `conflict`", body = Problem, content_type = "application/problem+json", example = json!(examples::shortfall())),
         (status = 422, description = "`invalid`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn put(
@@ -38,7 +38,7 @@ pub async fn put(
     Body(request): Body<ReservationRequest>,
 ) -> Result<Json<Reservation>, Error> {
     check(&request)?;
-    let held = reservations::hold(&app.pool, &uid, &request).await;
+    let held = app.group.hold(uid.clone(), request).await;
     match &held {
         Ok(_) => app.metrics.reservation(None),
         Err(Error::Refused(problem)) => {
@@ -82,7 +82,7 @@ pub(super) fn check(request: &ReservationRequest) -> Result<(), Error> {
         (status = 409, description = "`in-use` while usage of the order is open", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn delete(State(app): State<App>, Key(uid): Key<OrderUid>) -> Result<StatusCode, Error> {
-    reservations::release(&app.pool, &uid).await?;
+    app.group.release(uid).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

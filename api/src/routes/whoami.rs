@@ -1,6 +1,6 @@
 //! Who the api takes you for.
 
-use crate::access::PlatformRole;
+use crate::access::{PlatformRole, names_of};
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::state::App;
@@ -48,7 +48,7 @@ pub struct WhoAmI {
     (status = 401, description = "No token, or one that is not accepted", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn whoami(State(app): State<App>, caller: Caller) -> Result<Json<WhoAmI>, Error> {
-    let names: Vec<String> = caller.groups.iter().cloned().chain([caller.subject.clone()]).collect();
+    let names = names_of(&caller);
     let roles = tenants::roles_of(&app.pool, &names).await?;
     Ok(Json(WhoAmI {
         platform_roles: app.platform.roles(&caller),

@@ -1,9 +1,15 @@
 //! All SQL. The database states the rules as named constraints; the code decides with the model and translates names.
 
+pub mod alerts;
+pub mod approvals;
+pub mod batch;
+pub mod commitments;
+pub mod freeable;
 pub mod orders;
 pub mod prices;
 pub mod quota;
 pub mod reservations;
+pub mod revaluation;
 pub mod tenants;
 pub mod usage;
 

@@ -2,6 +2,7 @@
 
 use super::id;
 use crate::error::Error;
+use crate::fail::point;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::wire::{Billing, ReservationRequest};
 use sqlx::PgConnection;
@@ -62,6 +63,8 @@ pub async fn find(connection: &mut PgConnection, uids: &[&str]) -> Result<BTreeM
 /// The tenant and the name of an order that was locked.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Locked {
+    /// Its uid.
+    pub uid: String,
     /// Key of the tenant that pays.
     pub tenant_id: i64,
     /// Its namespace; empty when only its usage is known.
@@ -72,53 +75,103 @@ pub struct Locked {
     pub kind: String,
 }
 
-/// Locks the order; it is made known first if it is not.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn lock_or_insert(
-    tx: &mut PgConnection,
-    uid: &OrderUid,
-    tenant_id: i64,
-    request: &ReservationRequest,
-) -> Result<Locked, Error> {
-    let sql = "insert into orders (uid, tenant_id, namespace, name, kind, plan, billing)
-               values ($1, $2, $3, $4, $5, $6, $7) on conflict (uid) do nothing";
-    sqlx::query(sql)
-        .bind(uid.as_str())
-        .bind(tenant_id)
-        .bind(&request.namespace)
-        .bind(&request.name)
-        .bind(&request.kind)
-        .bind(&request.plan)
-        .bind(Json(&request.billing))
-        .execute(&mut *tx)
-        .await?;
-    let sql = "select tenant_id, namespace, name, kind from orders where uid = $1 for no key update";
-    Ok(sqlx::query_as(sql).bind(uid.as_str()).fetch_one(tx).await?)
+/// What is said of many orders, column by column, as `unnest` wants it.
+struct Columns<'a> {
+    uids: Vec<&'a str>,
+    namespaces: Vec<&'a str>,
+    names: Vec<&'a str>,
+    kinds: Vec<&'a str>,
+    plans: Vec<&'a str>,
+    billings: Vec<Json<&'a Billing>>,
 }
 
-/// Stores what a newer request says of the order.
+impl<'a> Columns<'a> {
+    fn of(said: &[(&'a OrderUid, &'a ReservationRequest)]) -> Self {
+        let texts = |text: fn(&ReservationRequest) -> &str| said.iter().map(|(_, r)| text(r)).collect();
+        Self {
+            uids: said.iter().map(|(uid, _)| uid.as_str()).collect(),
+            namespaces: texts(|r| &r.namespace),
+            names: texts(|r| &r.name),
+            kinds: texts(|r| &r.kind),
+            plans: texts(|r| &r.plan),
+            billings: said.iter().map(|(_, r)| Json(&r.billing)).collect(),
+        }
+    }
+}
+
+/// Makes those of these orders known that are not, in the order of their uids, and answers which these are. The others
+/// are waited for, as long as somebody else is making them known.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn describe(
+pub async fn insert(
     tx: &mut PgConnection,
-    uid: &OrderUid,
-    request: &ReservationRequest,
-) -> Result<(), Error> {
-    let sql = "update orders set namespace = $2, name = $3, kind = $4, plan = $5, billing = $6
-               where uid = $1 and (namespace, name, kind, plan, billing) is distinct from ($2, $3, $4, $5, $6)";
+    said: &[(&OrderUid, &ReservationRequest)],
+    tenants: &[i64],
+) -> Result<Vec<String>, Error> {
+    let of = Columns::of(said);
+    let sql = "insert into orders (uid, tenant_id, namespace, name, kind, plan, billing)
+               select o.uid, o.tenant_id, o.namespace, o.name, o.kind, o.plan, o.billing
+               from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
+                    as o (uid, tenant_id, namespace, name, kind, plan, billing)
+               order by o.uid on conflict (uid) do nothing returning uid";
+    point("insert-orders");
+    let made = sqlx::query_scalar(sql)
+        .bind(of.uids)
+        .bind(tenants)
+        .bind(of.namespaces)
+        .bind(of.names)
+        .bind(of.kinds)
+        .bind(of.plans)
+        .bind(of.billings)
+        .fetch_all(tx)
+        .await?;
+    Ok(made)
+}
+
+/// Takes back what [`insert`] made known in this transaction.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn drop_new(tx: &mut PgConnection, uids: &[&str]) -> Result<(), Error> {
+    point("drop-orders");
+    sqlx::query("delete from orders where uid = any($1)").bind(uids).execute(tx).await?;
+    Ok(())
+}
+
+/// Stores what newer requests say of their orders.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn describe(tx: &mut PgConnection, said: &[(&OrderUid, &ReservationRequest)]) -> Result<(), Error> {
+    let of = Columns::of(said);
+    let sql = "update orders o set namespace = n.namespace, name = n.name, kind = n.kind, plan = n.plan,
+                   billing = n.billing
+               from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
+                    as n (uid, namespace, name, kind, plan, billing)
+               where o.uid = n.uid and (o.namespace, o.name, o.kind, o.plan, o.billing)
+                   is distinct from (n.namespace, n.name, n.kind, n.plan, n.billing)";
+    point("describe-orders");
     sqlx::query(sql)
-        .bind(uid.as_str())
-        .bind(&request.namespace)
-        .bind(&request.name)
-        .bind(&request.kind)
-        .bind(&request.plan)
-        .bind(Json(&request.billing))
+        .bind(of.uids)
+        .bind(of.namespaces)
+        .bind(of.names)
+        .bind(of.kinds)
+        .bind(of.plans)
+        .bind(of.billings)
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// Locks these orders in the order of their uids, so that no usage of them arrives until the transaction ends.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn lock_all(tx: &mut PgConnection, uids: &[&str]) -> Result<Vec<Locked>, Error> {
+    let sql = "select uid, tenant_id, namespace, name, kind from orders
+               where uid = any($1) order by uid for no key update";
+    Ok(sqlx::query_as(sql).bind(uids).fetch_all(tx).await?)
 }
 
 /// Locks the order if it is known, so that no usage of it arrives until the transaction ends.

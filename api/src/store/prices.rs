@@ -12,12 +12,19 @@ use std::collections::BTreeSet;
 
 /// Most prices in a list.
 const MOST_PRICES: usize = 2_000;
+/// Most SKUs named in a refusal.
+const MOST_NAMED: i64 = 10;
+/// How late a list may arrive: its way through the cluster takes a moment. Later, it would change prices of the past.
+const LATE_MS: i64 = 10 * 60 * 1_000;
+/// The channel on which a change of the lists is announced.
+pub const CHANNEL: &str = "siyada_price_list";
 
 /// Publishes a price list; the same once more changes nothing.
 ///
 /// # Errors
-/// `conflict` for other content under the same name, the same first instant or another currency; `invalid` for what
-/// cannot be a price list.
+/// `conflict` for other content under the same name, the same first instant, another currency or time that is priced
+/// already; `price-unknown` for a gap: something that stands or was used would have no price; `invalid` for what cannot
+/// be a price list.
 pub async fn put(
     pool: &PgPool,
     name: &PriceListName,
@@ -43,6 +50,8 @@ pub async fn put(
             format!("prices of this ledger are in {currency}; give price list {name} in {currency}"),
         ));
     }
+    refuse_overlap(&mut tx, &record.prices).await?;
+    refuse_gap(&mut tx, &record.prices).await?;
     sqlx::query("insert into price_list (name, currency, valid_from_ms, record) values ($1, $2, $3, $4)")
         .bind(name.as_str())
         .bind(record.prices.currency.as_str())
@@ -50,8 +59,108 @@ pub async fn put(
         .bind(Json(record))
         .execute(&mut *tx)
         .await?;
+    announce(&mut tx).await?;
     tx.commit().await?;
     Ok(record.clone())
+}
+
+/// Whoever waits for the next list to come into force looks again.
+async fn announce(tx: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query("select pg_notify($1, '')").bind(CHANNEL).execute(tx).await?;
+    Ok(())
+}
+
+/// Two lists for the same time: the same first instant, or a past in which another one has priced usage.
+async fn refuse_overlap(tx: &mut PgConnection, list: &PriceList) -> Result<(), Error> {
+    let sql = "select l.name, l.valid_from_ms = $1, $1 + $2 < ledger_now_ms() from price_list l
+               where l.valid_from_ms <= $1 order by l.valid_from_ms desc limit 1";
+    let from = list.valid_from.as_millisecond();
+    let before: Option<(String, bool, bool)> =
+        sqlx::query_as(sql).bind(from).bind(LATE_MS).fetch_optional(&mut *tx).await?;
+    let Some((name, same, late)) = before else { return Ok(()) };
+    if same {
+        return Err(Error::refuse(
+            code::CONFLICT,
+            format!("price list {name} is in force from the same instant; choose another validFrom"),
+        ));
+    }
+    if late && is_rated(tx, list.valid_from).await? {
+        return Err(Error::refuse(
+            code::CONFLICT,
+            format!(
+                "usage after {} is priced with price list {name} already; prices of the past never change, choose a \
+                 validFrom that is not over",
+                list.valid_from
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// Time without a price: what stands or is used while the list is in force is not in it, or usage is older than the
+/// first list.
+async fn refuse_gap(tx: &mut PgConnection, list: &PriceList) -> Result<(), Error> {
+    let from = list.valid_from.as_millisecond();
+    let sql = "select min(at_ms) from usage_change
+               where sku is not null and not exists (select 1 from price_list where valid_from_ms < $1)";
+    let earliest: Option<i64> = sqlx::query_scalar(sql).bind(from).fetch_one(&mut *tx).await?;
+    if let Some(earliest) = earliest.filter(|at| *at < from) {
+        return Err(Error::refuse(
+            code::PRICE_UNKNOWN,
+            format!(
+                "usage since {} would have no price before {}; let the first price list begin not later than that",
+                super::timestamp(earliest)?,
+                list.valid_from
+            ),
+        ));
+    }
+    let missing = missing(tx, list).await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let named = |(sku, who, count): &(String, String, i64)| match count {
+        1 => format!("{sku} (of {who})"),
+        count => format!("{sku} (of {who} and {} more)", count.saturating_sub(1)),
+    };
+    Err(Error::refuse(
+        code::PRICE_UNKNOWN,
+        format!(
+            "price list {} would leave without a price what stands or is used: {}; add these prices, or remove the orders",
+            list.name,
+            missing.iter().map(named).collect::<Vec<_>>().join(", ")
+        ),
+    ))
+}
+
+/// SKUs that are needed while `list` is in force and are not in it, with one order that needs each and how many do.
+async fn missing(tx: &mut PgConnection, list: &PriceList) -> Result<Vec<(String, String, i64)>, Error> {
+    let sql = "with next as (select min(valid_from_ms) as ms from price_list where valid_from_ms > $1),
+               -- What goes on matters to a list that is or will be in force; what was matters to one of the past.
+               needed as (
+                   select i.value ->> 'sku' as sku, r.order_uid
+                   from reservation r, next, jsonb_array_elements(r.request -> 'items') i
+                   where not r.retained and (next.ms is null or next.ms > ledger_now_ms())
+                   union
+                   select last.sku, last.order_uid from next, (
+                       select distinct on (order_uid, meter) order_uid, sku from usage_change
+                       order by order_uid, meter, at_ms desc
+                   ) last where last.sku is not null and (next.ms is null or next.ms > ledger_now_ms())
+                   union
+                   select c.sku, c.order_uid from usage_change c, next
+                   where c.sku is not null and c.at_ms >= $1 and (next.ms is null or c.at_ms < next.ms)
+               )
+               select n.sku, min(case when o.namespace = '' then 'order ' || o.uid
+                                      else o.kind || ' ' || o.namespace || '/' || o.name end), count(distinct o.uid)
+               from needed n join orders o on o.uid = n.order_uid
+               where n.sku <> all($2) group by n.sku order by n.sku limit $3";
+    let skus: Vec<&str> = list.skus.iter().map(|price| price.sku.as_str()).collect();
+    let found = sqlx::query_as(sql)
+        .bind(list.valid_from.as_millisecond())
+        .bind(skus)
+        .bind(MOST_NAMED)
+        .fetch_all(tx)
+        .await?;
+    Ok(found)
 }
 
 fn check(name: &PriceListName, list: &PriceList) -> Result<(), Error> {
@@ -102,6 +211,7 @@ pub async fn delete(pool: &PgPool, name: &PriceListName) -> Result<(), Error> {
         ));
     }
     sqlx::query("delete from price_list where name = $1").bind(name.as_str()).execute(&mut *tx).await?;
+    announce(&mut tx).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -120,8 +230,10 @@ async fn is_rated(tx: &mut PgConnection, valid_from: Timestamp) -> Result<bool, 
     Ok(sqlx::query_scalar(sql).bind(valid_from.as_millisecond()).fetch_one(tx).await?)
 }
 
-/// Writers take turns; readers do not wait.
+/// Writers take turns, and wait for whoever is pricing something: what he writes is seen here, and who comes later sees
+/// what is written here. Readers do not wait.
 async fn lock(tx: &mut PgConnection) -> Result<(), Error> {
+    wait_for_pricing(tx).await?;
     sqlx::query("lock table price_list in share row exclusive mode").execute(tx).await?;
     Ok(())
 }
@@ -150,6 +262,66 @@ pub async fn currency(connection: &mut PgConnection) -> Result<Option<Currency>,
     let found: Option<String> =
         sqlx::query_scalar("select currency from price_list limit 1").fetch_optional(connection).await?;
     Ok(found.map(|text| text.parse()).transpose()?)
+}
+
+/// Waits until nobody prices anything any more, and holds off those who want to, until the transaction ends.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn wait_for_pricing(tx: &mut PgConnection) -> Result<(), Error> {
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('siyada price lists', 0))")
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// The lists that matter to what is held from now on.
+#[derive(Clone, Debug, Default)]
+pub struct Prices {
+    /// The one in force.
+    pub in_force: Option<PriceList>,
+    /// Those that follow, by their first instant.
+    pub upcoming: Vec<PriceList>,
+}
+
+impl Prices {
+    /// The list in force.
+    ///
+    /// # Errors
+    /// `price-unknown` when there is none.
+    pub fn now(&self) -> Result<&PriceList, Error> {
+        self.in_force
+            .as_ref()
+            .ok_or_else(|| Error::refuse(code::PRICE_UNKNOWN, "no price list is in force; publish one"))
+    }
+}
+
+/// The lists from now on. Until the transaction ends, none is published and none withdrawn.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn from_now(connection: &mut PgConnection) -> Result<Prices, Error> {
+    let sql = "select record, in_force from price_lists_from_now()";
+    let rows: Vec<(Json<PriceListRecord>, Option<bool>)> = sqlx::query_as(sql).fetch_all(connection).await?;
+    let mut prices = Prices::default();
+    for (record, in_force) in rows {
+        if in_force == Some(true) {
+            prices.in_force = Some(record.0.prices);
+        } else {
+            prices.upcoming.push(record.0.prices);
+        }
+    }
+    Ok(prices)
+}
+
+/// Milliseconds until the next list comes into force, if one is published.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn next_begins_in_ms(connection: &mut PgConnection) -> Result<Option<i64>, Error> {
+    let sql =
+        "select min(valid_from_ms) - ledger_now_ms() from price_list where valid_from_ms > ledger_now_ms()";
+    Ok(sqlx::query_scalar(sql).fetch_one(connection).await?)
 }
 
 /// The list in force now.

@@ -1,12 +1,15 @@
 //! The guarded sums: what every tenant holds, raised and lowered along whole chains in one transaction.
 
+use super::alerts::{self, NewAlert};
 use super::id;
 use crate::error::Error;
+use crate::fail::point;
 use siyada_model::money::{Currency, InvalidMoney, Money};
-use siyada_model::quota::{Commitment, Quota, fits};
+use siyada_model::quota::{Commitment, Dimension, Quota, Standing, crossings, fits};
 use siyada_model::resources::Resources;
-use siyada_model::wire::code;
+use siyada_model::wire::{AlertRules, code};
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use std::collections::BTreeMap;
 
 /// Amounts of each dimension; a difference may be negative. Money is in the ledger's one currency.
@@ -69,7 +72,7 @@ impl Amounts {
     }
 }
 
-/// Limits and sums of one tenant.
+/// Limits and sums of one tenant, and its rules for growth.
 #[derive(Clone, Debug)]
 pub struct QuotaRow {
     /// Key of the tenant.
@@ -80,12 +83,56 @@ pub struct QuotaRow {
     pub limit: Quota,
     /// What it and everything below it holds.
     pub held: Amounts,
+    /// Takes no new orders.
+    pub suspended: bool,
+    /// Costs above wait for an approval.
+    pub approval_above: Option<Money>,
+    /// Growth to this many percent is worth a warning.
+    pub soft_limit_percent: Option<u8>,
+    /// Whom to tell at which thresholds.
+    pub alerts: AlertRules,
+}
+
+impl QuotaRow {
+    /// Adds to the sums, and says what that crossed.
+    ///
+    /// # Errors
+    /// Invalid outside of 64 bits.
+    pub fn add(&mut self, shift: &Shift) -> Result<Vec<NewAlert>, Error> {
+        let before = self.clone();
+        self.held.add(shift)?;
+        Ok(before.became(self))
+    }
+
+    /// What was crossed from this to `after`.
+    pub fn became(&self, after: &Self) -> Vec<NewAlert> {
+        let currency = after.currency();
+        let (held, now) = (self.held.in_currency(currency), after.held.in_currency(currency));
+        let before = Standing { percent: &self.alerts.percent, limit: &self.limit, held: &held };
+        let standing = Standing { percent: &after.alerts.percent, limit: &after.limit, held: &now };
+        let made = |crossing: siyada_model::quota::Crossing| NewAlert {
+            tenant_id: after.tenant_id,
+            currency: (crossing.dimension == Dimension::MonthlyCost).then_some(currency),
+            targets: after.alerts.targets.clone(),
+            crossing,
+        };
+        crossings(before, standing).into_iter().map(made).collect()
+    }
+
+    /// The currency of its limit; without one it matters to nobody.
+    fn currency(&self) -> Currency {
+        self.limit.monthly_cost.map_or(Currency::MAD, |m| m.currency)
+    }
 }
 
 #[derive(sqlx::FromRow)]
 struct Row {
     tenant_id: i64,
     name: String,
+    suspended: bool,
+    approval_above: Option<Json<Money>>,
+    soft_limit_percent: Option<i16>,
+    alerts: Option<Json<AlertRules>>,
     limit_instances: Option<i64>,
     limit_cpu_milli: Option<i64>,
     limit_memory_bytes: Option<i64>,
@@ -125,6 +172,10 @@ impl TryFrom<Row> for QuotaRow {
                 },
                 money_minor: row.held_money_minor,
             },
+            suspended: row.suspended,
+            approval_above: row.approval_above.map(|json| json.0),
+            soft_limit_percent: row.soft_limit_percent.and_then(|p| u8::try_from(p).ok()),
+            alerts: row.alerts.map(|json| json.0).unwrap_or_default(),
         })
     }
 }
@@ -143,15 +194,24 @@ pub async fn held(connection: &mut PgConnection, tenant_id: i64) -> Result<Amoun
 /// # Errors
 /// When the database does not answer.
 pub async fn read(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<QuotaRow>, Error> {
-    let sql = "select q.*, t.name from tenant_quota q join tenant t on t.id = q.tenant_id
+    let sql = "select q.*, t.name, t.suspended, t.record -> 'approvalAbove' as approval_above,
+                      (t.record ->> 'softLimitPercent')::smallint as soft_limit_percent,
+                      t.record -> 'alerts' as alerts
+               from tenant_quota q join tenant t on t.id = q.tenant_id
                where q.tenant_id = any($1) order by q.tenant_id";
     let rows: Vec<Row> = sqlx::query_as(sql).bind(ids).fetch_all(connection).await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
 /// Limits and sums of these tenants, locked in the order of their keys, so that no two writers wait for each other.
-async fn lock(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<QuotaRow>, Error> {
-    let sql = "select q.*, t.name from tenant_quota q join tenant t on t.id = q.tenant_id
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn lock(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<QuotaRow>, Error> {
+    let sql = "select q.*, t.name, t.suspended, t.record -> 'approvalAbove' as approval_above,
+                      (t.record ->> 'softLimitPercent')::smallint as soft_limit_percent,
+                      t.record -> 'alerts' as alerts
+               from tenant_quota q join tenant t on t.id = q.tenant_id
                where q.tenant_id = any($1) order by q.tenant_id for no key update of q";
     let rows: Vec<Row> = sqlx::query_as(sql).bind(ids).fetch_all(connection).await?;
     rows.into_iter().map(TryInto::try_into).collect()
@@ -163,25 +223,21 @@ async fn lock(connection: &mut PgConnection, ids: &[i64]) -> Result<Vec<QuotaRow
 /// # Errors
 /// `quota-exceeded` with the shortfall.
 pub async fn shift(tx: &mut PgConnection, shifts: &BTreeMap<i64, Shift>, path: &[i64]) -> Result<(), Error> {
-    let shifts: Vec<(i64, Shift)> =
-        shifts.iter().filter(|(_, s)| **s != Shift::default()).map(|(id, s)| (*id, *s)).collect();
-    if shifts.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<i64> = shifts.iter().map(|(id, _)| *id).collect();
-    let rows = lock(tx, &ids).await?;
+    let rows = lock(tx, &shifts.keys().copied().collect::<Vec<_>>()).await?;
     for tenant_id in path.iter().rev() {
-        let (Some(row), Some((_, asked))) =
-            (rows.iter().find(|r| r.tenant_id == *tenant_id), shifts.iter().find(|(id, _)| id == tenant_id))
-        else {
-            continue;
-        };
-        check(row, asked)?;
+        let row = rows.iter().find(|r| r.tenant_id == *tenant_id);
+        if let (Some(row), Some(asked)) = (row, shifts.get(tenant_id)) {
+            check(row, asked)?;
+        }
     }
-    if raise(tx, &shifts).await? == u64::try_from(shifts.len()).unwrap_or(u64::MAX) {
-        return Ok(());
+    let mut crossed = Vec::new();
+    for mut row in rows {
+        if let Some(shift) = shifts.get(&row.tenant_id) {
+            crossed.extend(row.add(shift)?);
+        }
     }
-    Err(Error::Fault("the guarded update and the check of a quota disagree".to_owned()))
+    raise(tx, shifts).await?;
+    alerts::record(tx, &crossed).await
 }
 
 /// Whether `asked` fits below the limits of one tenant.
@@ -189,7 +245,7 @@ pub async fn shift(tx: &mut PgConnection, shifts: &BTreeMap<i64, Shift>, path: &
 /// # Errors
 /// `quota-exceeded` with the shortfall.
 pub fn check(row: &QuotaRow, asked: &Shift) -> Result<(), Error> {
-    let currency = row.limit.monthly_cost.map_or(Currency::MAD, |m| m.currency);
+    let currency = row.currency();
     fits(&row.tenant, &row.limit, &row.held.in_currency(currency), &asked.in_currency(currency))
         .map_err(Error::quota_exceeded)
 }
@@ -198,9 +254,12 @@ pub fn check(row: &QuotaRow, asked: &Shift) -> Result<(), Error> {
 ///
 /// # Errors
 /// `price-unknown`: in the quota's currency there is none.
-pub fn same_currency(rows: &[QuotaRow], prices: Currency) -> Result<(), Error> {
+pub fn same_currency<'a>(
+    rows: impl IntoIterator<Item = &'a QuotaRow>,
+    prices: Currency,
+) -> Result<(), Error> {
     let other = |row: &&QuotaRow| row.limit.monthly_cost.is_some_and(|m| m.currency != prices);
-    match rows.iter().find(other) {
+    match rows.into_iter().find(other) {
         None => Ok(()),
         Some(row) => Err(Error::refuse(
             code::PRICE_UNKNOWN,
@@ -213,7 +272,16 @@ pub fn same_currency(rows: &[QuotaRow], prices: Currency) -> Result<(), Error> {
 }
 
 /// The rule itself: no sum rises above its limit, and none at all unless all do.
-async fn raise(tx: &mut PgConnection, shifts: &[(i64, Shift)]) -> Result<u64, Error> {
+///
+/// # Errors
+/// A fault when the rule refuses what was checked under the same locks: nothing is written then.
+pub async fn raise(tx: &mut PgConnection, shifts: &BTreeMap<i64, Shift>) -> Result<(), Error> {
+    let shifts: Vec<(i64, Shift)> =
+        shifts.iter().filter(|(_, s)| **s != Shift::default()).map(|(id, s)| (*id, *s)).collect();
+    if shifts.is_empty() {
+        return Ok(());
+    }
+    point("raise-sums");
     let sql = "update tenant_quota q set
                    held_instances = held_instances + d.instances,
                    held_cpu_milli = held_cpu_milli + d.cpu_milli,
@@ -241,5 +309,31 @@ async fn raise(tx: &mut PgConnection, shifts: &[(i64, Shift)]) -> Result<u64, Er
         .bind(column(|s| s.money_minor))
         .execute(tx)
         .await?;
-    Ok(done.rows_affected())
+    if done.rows_affected() == u64::try_from(shifts.len()).unwrap_or(u64::MAX) {
+        return Ok(());
+    }
+    Err(Error::Fault("the guarded update and the check of a quota disagree".to_owned()))
+}
+
+/// Adds money to sums whatever the limits: prices changed, and what is held is held. Only growth is blocked by it.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn revalue(tx: &mut PgConnection, shifts: &BTreeMap<i64, Shift>) -> Result<(), Error> {
+    let mut crossed = Vec::new();
+    for mut row in lock(tx, &shifts.keys().copied().collect::<Vec<_>>()).await? {
+        if let Some(shift) = shifts.get(&row.tenant_id) {
+            crossed.extend(row.add(shift)?);
+        }
+    }
+    point("raise-sums");
+    let sql = "update tenant_quota q set held_money_minor = held_money_minor + d.money_minor
+               from unnest($1::bigint[], $2::bigint[]) as d (tenant_id, money_minor)
+               where q.tenant_id = d.tenant_id";
+    sqlx::query(sql)
+        .bind(shifts.keys().copied().collect::<Vec<_>>())
+        .bind(shifts.values().map(|s| s.money_minor).collect::<Vec<_>>())
+        .execute(&mut *tx)
+        .await?;
+    alerts::record(tx, &crossed).await
 }

@@ -1,17 +1,18 @@
 //! Reservations: the part of a quota that an order holds.
 
-use super::quota::{self, Amounts, Shift};
-use super::tenants::{self, Tenant};
-use super::{id, orders, prices, timestamp};
+use super::batch::{self, Call, Done};
+use super::quota::Amounts;
+use super::{freeable, id, prices, timestamp};
 use crate::error::Error;
+use crate::fail::point;
 use siyada_model::id::{OrderUid, PriceListName, TenantName};
 use siyada_model::money::{Currency, Money};
 use siyada_model::price::{PriceList, Unit};
+use siyada_model::quota::Commitment;
 use siyada_model::resources::Resources;
-use siyada_model::wire::{Reservation, ReservationRequest, code};
+use siyada_model::wire::{HeldOrder, Reservation, ReservationRequest, code};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
-use std::collections::BTreeMap;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -49,6 +50,17 @@ impl TryFrom<Row> for Reservation {
     }
 }
 
+/// The reservations of these orders.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_orders(connection: &mut PgConnection, uids: &[&str]) -> Result<Vec<Reservation>, Error> {
+    let sql = "select r.*, l.currency from reservation r join price_list l on l.name = r.price_list
+               where r.order_uid = any($1)";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(uids).fetch_all(connection).await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
 /// The reservation of an order.
 ///
 /// # Errors
@@ -62,7 +74,7 @@ pub async fn find(connection: &mut PgConnection, uid: &OrderUid) -> Result<Optio
 
 /// What a request comes to, given what is on record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
+pub(super) enum Decision {
     /// It is held already.
     AsItIs,
     /// Other words about the same amounts: the price stays.
@@ -75,7 +87,7 @@ enum Decision {
 ///
 /// # Errors
 /// `stale` when a newer generation is on record.
-fn decide(known: Option<&Reservation>, request: &ReservationRequest) -> Result<Decision, Error> {
+pub(super) fn decide(known: Option<&Reservation>, request: &ReservationRequest) -> Result<Decision, Error> {
     let Some(known) = known else { return Ok(Decision::Price) };
     let on_record = known.request.generation;
     if on_record > request.generation {
@@ -116,140 +128,13 @@ pub fn price(request: &ReservationRequest, list: &PriceList) -> Result<(Amounts,
 /// Holds what `request` asks along the whole chain of its tenant, or nothing.
 ///
 /// # Errors
-/// `quota-exceeded`, `tenant-suspended`, `tenant-unknown`, `price-unknown`, `stale`, `conflict`.
+/// `quota-exceeded`, `approval-pending`, `approval-rejected`, `tenant-suspended`, `tenant-unknown`, `price-unknown`,
+/// `stale`, `conflict`.
 pub async fn hold(pool: &PgPool, uid: &OrderUid, request: &ReservationRequest) -> Result<Reservation, Error> {
-    let mut tx = pool.begin().await?;
-    let tenant = tenants::hold_still(&mut tx, &request.tenant).await?;
-    let order = orders::lock_or_insert(&mut tx, uid, tenant.id, request).await?;
-    same_order(&order, tenant.id, request)?;
-    let known = find(&mut tx, uid).await?;
-    let decision = decide(known.as_ref(), request)?;
-    let held = match (decision, known) {
-        (Decision::AsItIs, Some(known)) => return Ok(known),
-        (Decision::Describe, Some(known)) => {
-            let held = Reservation { request: request.clone(), ..known };
-            write(&mut tx, &held, tenant.id).await?;
-            held
-        }
-        (_, known) => priced(&mut tx, uid, request, known, &tenant).await?,
-    };
-    orders::describe(&mut tx, uid, request).await?;
-    tx.commit().await?;
-    Ok(held)
-}
-
-/// An order is one object of one tenant for ever: what it used is billed to that tenant.
-fn same_order(order: &orders::Locked, tenant_id: i64, request: &ReservationRequest) -> Result<(), Error> {
-    if order.tenant_id != tenant_id {
-        return Err(Error::refuse(
-            code::CONFLICT,
-            "this order belongs to another tenant; an order never moves, order it anew in the other tenant",
-        ));
+    match alone(pool, Call::Hold(uid.clone(), Box::new(request.clone()))).await? {
+        Done::Held(held) => Ok(*held),
+        Done::Released => Err(Error::Fault("a reservation was answered as a release".to_owned())),
     }
-    let named = !order.namespace.is_empty();
-    let same =
-        order.namespace == request.namespace && order.name == request.name && order.kind == request.kind;
-    if named && !same {
-        return Err(Error::refuse(
-            code::CONFLICT,
-            format!("this uid is on record as {} {}/{}", order.kind, order.namespace, order.name),
-        ));
-    }
-    Ok(())
-}
-
-async fn priced(
-    tx: &mut PgConnection,
-    uid: &OrderUid,
-    request: &ReservationRequest,
-    known: Option<Reservation>,
-    tenant: &Tenant,
-) -> Result<Reservation, Error> {
-    let list = list_for(tx, request, known.as_ref()).await?;
-    let (amounts, currency) = price(request, &list)?;
-    let before = known.as_ref().map(|k| Amounts::of(&k.commitment)).unwrap_or_default();
-    let difference = amounts.minus(&before)?;
-    if known.is_none() || difference.grows() {
-        may_grow(tx, tenant, request, currency).await?;
-    }
-    let held_since = match &known {
-        Some(known) => known.held_since,
-        None => super::now(tx).await?,
-    };
-    let held = Reservation {
-        order_uid: uid.clone(),
-        request: request.clone(),
-        commitment: amounts.in_currency(currency),
-        price_list: list.name,
-        held_since,
-    };
-    write(tx, &held, tenant.id).await?;
-    // Last, so that the busiest rows of the ledger are locked for the shortest time.
-    let shifts: BTreeMap<i64, Shift> = tenant.path.iter().map(|id| (*id, difference)).collect();
-    quota::shift(tx, &shifts, &tenant.path).await?;
-    Ok(held)
-}
-
-/// The list to price with: the one in force, except that what is retained keeps its price as long as it can, so that
-/// it only ever shrinks.
-async fn list_for(
-    tx: &mut PgConnection,
-    request: &ReservationRequest,
-    known: Option<&Reservation>,
-) -> Result<PriceList, Error> {
-    if let Some(known) = known.filter(|_| request.retained) {
-        let list = prices::named(tx, &known.price_list).await?;
-        if request.items.iter().all(|item| list.price_of(&item.sku).is_some()) {
-            return Ok(list);
-        }
-    }
-    prices::in_force(tx).await
-}
-
-/// Whether the chain takes growth at all.
-async fn may_grow(
-    tx: &mut PgConnection,
-    tenant: &Tenant,
-    request: &ReservationRequest,
-    prices: Currency,
-) -> Result<(), Error> {
-    let chain = tenants::chain(tx, &tenant.path).await?;
-    if let Some(suspended) = chain.iter().find(|link| link.suspended && !request.retained) {
-        return Err(Error::refuse(
-            code::TENANT_SUSPENDED,
-            format!("tenant {} is suspended and takes no new orders; ask who suspended it", suspended.name),
-        ));
-    }
-    quota::same_currency(&quota::read(tx, &tenant.path).await?, prices)
-}
-
-async fn write(tx: &mut PgConnection, held: &Reservation, tenant_id: i64) -> Result<(), Error> {
-    let sql =
-        "insert into reservation (order_uid, tenant_id, generation, retained, request, instances, cpu_milli,
-                   memory_bytes, storage_bytes, money_minor, price_list, held_since_ms)
-               values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-               on conflict (order_uid) do update set generation = excluded.generation,
-                   retained = excluded.retained, request = excluded.request, instances = excluded.instances,
-                   cpu_milli = excluded.cpu_milli, memory_bytes = excluded.memory_bytes,
-                   storage_bytes = excluded.storage_bytes, money_minor = excluded.money_minor,
-                   price_list = excluded.price_list";
-    let resources = &held.commitment.resources;
-    sqlx::query(sql)
-        .bind(held.order_uid.as_str())
-        .bind(tenant_id)
-        .bind(held.request.generation)
-        .bind(held.request.retained)
-        .bind(Json(&held.request))
-        .bind(resources.instances)
-        .bind(resources.cpu_milli)
-        .bind(resources.memory_bytes)
-        .bind(resources.storage_bytes)
-        .bind(held.commitment.monthly_cost.minor)
-        .bind(held.price_list.as_str())
-        .bind(held.held_since.as_millisecond())
-        .execute(tx)
-        .await?;
-    Ok(())
 }
 
 /// Gives back what an order holds. Once more is no error.
@@ -257,29 +142,32 @@ async fn write(tx: &mut PgConnection, held: &Reservation, tenant_id: i64) -> Res
 /// # Errors
 /// `in-use` while usage of the order is open.
 pub async fn release(pool: &PgPool, uid: &OrderUid) -> Result<(), Error> {
-    let mut tx = pool.begin().await?;
-    let Some(known) = find(&mut tx, uid).await? else { return Ok(()) };
-    // The same order of locks as `hold`: the tenant, the order, the sums.
-    let tenant = tenants::hold_still(&mut tx, &known.request.tenant).await?;
-    orders::lock(&mut tx, uid).await?;
-    let Some(known) = find(&mut tx, uid).await? else { return Ok(()) };
-    let sql = "select meter from (
-                   select distinct on (meter) meter, sku from usage_change
-                   where order_uid = $1 order by meter, at_ms desc
-               ) last where sku is not null order by meter";
-    let open: Vec<String> = sqlx::query_scalar(sql).bind(uid.as_str()).fetch_all(&mut *tx).await?;
-    if !open.is_empty() {
-        let meters = open.join(" and ");
-        return Err(Error::refuse(
-            code::IN_USE,
-            format!("usage of {meters} of this order is still open; report its end first"),
-        ));
-    }
-    sqlx::query("delete from reservation where order_uid = $1").bind(uid.as_str()).execute(&mut *tx).await?;
-    let difference = Amounts::of(&known.commitment).negated()?;
-    let shifts: BTreeMap<i64, Shift> = tenant.path.iter().map(|id| (*id, difference)).collect();
-    quota::shift(&mut tx, &shifts, &tenant.path).await?;
-    tx.commit().await?;
+    alone(pool, Call::Release(uid.clone())).await.map(|_| ())
+}
+
+/// One call in a transaction of its own.
+async fn alone(pool: &PgPool, call: Call) -> Result<Done, Error> {
+    let calls = [call];
+    let mut answers = batch::run(pool, &calls).await?;
+    freeable::name(pool, &calls, &mut answers).await;
+    answers.pop().unwrap_or_else(|| Err(Error::Fault("a call was not answered".to_owned())))
+}
+
+/// Stores other values of reservations that are locked.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn write_values(tx: &mut PgConnection, valued: &[Reservation]) -> Result<(), Error> {
+    let sql = "update reservation r set money_minor = v.money_minor, price_list = v.price_list
+               from unnest($1::text[], $2::bigint[], $3::text[]) as v (order_uid, money_minor, price_list)
+               where r.order_uid = v.order_uid";
+    point("write-reservations");
+    sqlx::query(sql)
+        .bind(valued.iter().map(|held| held.order_uid.as_str()).collect::<Vec<_>>())
+        .bind(valued.iter().map(|held| held.commitment.monthly_cost.minor).collect::<Vec<_>>())
+        .bind(valued.iter().map(|held| held.price_list.as_str()).collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
@@ -296,7 +184,12 @@ pub struct Filter {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn list(pool: &PgPool, filter: Filter, after: &str, limit: i64) -> Result<Vec<Reservation>, Error> {
+pub async fn list<'c>(
+    executor: impl sqlx::PgExecutor<'c>,
+    filter: Filter,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Reservation>, Error> {
     let sql = r#"select r.*, l.currency from reservation r join price_list l on l.name = r.price_list
                  where r.order_uid collate "C" > $1
                    and ($2::bigint is null or r.tenant_id in (select id from tenant where path @> array[$2]))
@@ -307,12 +200,43 @@ pub async fn list(pool: &PgPool, filter: Filter, after: &str, limit: i64) -> Res
         .bind(filter.below)
         .bind(filter.retained)
         .bind(limit)
-        .fetch_all(pool)
+        .fetch_all(executor)
         .await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-/// What `request` would change: the difference in amounts, the money of all of it, and the list.
+/// The largest reservations of a tenant and below it, by money and then by storage.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn largest(
+    connection: &mut PgConnection,
+    tenant_id: i64,
+    most: i64,
+) -> Result<Vec<HeldOrder>, Error> {
+    let sql = "select r.*, l.currency from (
+                   select * from reservation
+                   where tenant_id in (select id from tenant where path @> array[$1])
+                   order by money_minor desc, storage_bytes desc, order_uid limit $2
+               ) r join price_list l on l.name = r.price_list
+               order by r.money_minor desc, r.storage_bytes desc, r.order_uid";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(tenant_id).bind(most).fetch_all(connection).await?;
+    rows.into_iter().map(|row| Reservation::try_from(row).map(held_order)).collect()
+}
+
+/// A reservation without what was asked.
+pub fn held_order(held: Reservation) -> HeldOrder {
+    HeldOrder {
+        order_uid: held.order_uid,
+        tenant: held.request.tenant,
+        kind: held.request.kind,
+        namespace: held.request.namespace,
+        name: held.request.name,
+        commitment: held.commitment,
+    }
+}
+
+/// What `request` would change: the difference in amounts, all of it, and the list.
 ///
 /// # Errors
 /// `price-unknown` when something has no price.
@@ -320,11 +244,11 @@ pub async fn quote(
     connection: &mut PgConnection,
     request: &ReservationRequest,
     known: Option<&Reservation>,
-) -> Result<(Amounts, Money, PriceListName), Error> {
+) -> Result<(Amounts, Commitment, PriceListName), Error> {
     let list = prices::in_force(connection).await?;
     let (amounts, currency) = price(request, &list)?;
     let before = known.map(|k| Amounts::of(&k.commitment)).unwrap_or_default();
-    Ok((amounts.minus(&before)?, Money { minor: amounts.money_minor, currency }, list.name))
+    Ok((amounts.minus(&before)?, amounts.in_currency(currency), list.name))
 }
 
 /// The reservation of an order, if it is one of this tenant: of others' nothing is said.

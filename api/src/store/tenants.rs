@@ -1,12 +1,15 @@
 //! Tenants: the tree, its quotas' limits, and who may do what.
 
 use super::quota::{self, Amounts, Shift};
-use super::{id, prices};
+use super::{alerts, approvals, id, prices, reservations};
 use crate::error::Error;
 use siyada_model::id::TenantName;
 use siyada_model::money::Currency;
 use siyada_model::quota::Quota;
-use siyada_model::wire::{Access, Role, TenantRecord, code};
+use siyada_model::wire::{
+    Access, DisplayName, HeldOrder, MOST_ALERT_RULES, MOST_LARGEST, Pending, Role, TenantRecord,
+    TenantSummary, code,
+};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
@@ -67,14 +70,25 @@ pub async fn find(pool: &PgPool, name: &TenantName) -> Result<Option<Tenant>, Er
     row.map(TryInto::try_into).transpose()
 }
 
-/// The tenant of that name, which cannot move, be suspended or go until the transaction ends.
+/// Those of these tenants that there are. They cannot move, be suspended or go until the transaction ends.
 ///
 /// # Errors
-/// `tenant-unknown` when there is none.
-pub async fn hold_still(connection: &mut PgConnection, name: &TenantName) -> Result<Tenant, Error> {
-    let sql = "select id, name, path, record from tenant where name = $1 and deleted_ms is null for share";
-    let row: Option<Row> = sqlx::query_as(sql).bind(name.as_str()).fetch_optional(connection).await?;
-    row.ok_or_else(|| Error::tenant_unknown(name.as_str()))?.try_into()
+/// When the database does not answer.
+pub async fn hold_all_still(connection: &mut PgConnection, names: &[&str]) -> Result<Vec<Tenant>, Error> {
+    let sql = "select id, name, path, record from tenant where name = any($1) and deleted_ms is null
+               order by id for share";
+    let rows: Vec<Row> = sqlx::query_as(sql).bind(names).fetch_all(connection).await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// The names of the tenants of these orders, as far as they hold something.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_reservations(connection: &mut PgConnection, uids: &[&str]) -> Result<Vec<String>, Error> {
+    let sql = "select distinct t.name from reservation r join tenant t on t.id = r.tenant_id
+               where r.order_uid = any($1)";
+    Ok(sqlx::query_scalar(sql).bind(uids).fetch_all(connection).await?)
 }
 
 /// The chain of tenants with these keys, from the nearest to the root.
@@ -112,10 +126,15 @@ pub async fn roles_of(pool: &PgPool, names: &[String]) -> Result<Vec<(TenantName
 /// deep or a wrong quota, `quota-exceeded` when what it holds does not fit below another parent.
 pub async fn put(pool: &PgPool, name: &TenantName, record: &TenantRecord) -> Result<TenantRecord, Error> {
     check_quota(&record.quota)?;
+    check_rules(record)?;
     let mut tx = pool.begin().await?;
     lock_tree(&mut tx).await?;
-    if let (Some(limit), Some(currency)) = (record.quota.monthly_cost, prices::currency(&mut tx).await?) {
-        same_currency(name, limit.currency, currency)?;
+    if let Some(currency) = prices::currency(&mut tx).await? {
+        for (what, money) in
+            [("monthlyCost", record.quota.monthly_cost), ("approvalAbove", record.approval_above)]
+        {
+            money.map_or(Ok(()), |money| same_currency(name, what, money.currency, currency))?;
+        }
     }
     let parent = match &record.parent {
         Some(parent) => {
@@ -153,12 +172,35 @@ fn check_quota(quota: &Quota) -> Result<(), Error> {
     Ok(())
 }
 
-fn same_currency(name: &TenantName, quota: Currency, prices: Currency) -> Result<(), Error> {
-    if quota == prices {
+/// Refuses thresholds that mean nothing.
+fn check_rules(record: &TenantRecord) -> Result<(), Error> {
+    let percent = |p: &u8| (1..=200).contains(p);
+    let rules = &record.alerts;
+    if rules.percent.len() > MOST_ALERT_RULES || !rules.percent.iter().all(percent) {
+        return Err(Error::invalid(format!(
+            "alerts has at most {MOST_ALERT_RULES} thresholds, each 1 to 200 percent"
+        )));
+    }
+    if rules.targets.len() > MOST_ALERT_RULES || rules.targets.iter().any(|t| t.is_empty() || t.len() > 63) {
+        return Err(Error::invalid(format!(
+            "alerts has at most {MOST_ALERT_RULES} targets, each a name of 1 to 63 characters"
+        )));
+    }
+    if record.soft_limit_percent.is_some_and(|p| !(1..=100).contains(&p)) {
+        return Err(Error::invalid("softLimitPercent is 1 to 100"));
+    }
+    if record.approval_above.is_some_and(|money| money.minor < 0) {
+        return Err(Error::invalid("approvalAbove cannot be negative"));
+    }
+    Ok(())
+}
+
+fn same_currency(name: &TenantName, what: &str, given: Currency, prices: Currency) -> Result<(), Error> {
+    if given == prices {
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "the quota of tenant {name} is in {quota}, but prices are in {prices}; give monthlyCost in {prices}"
+        "{what} of tenant {name} is in {given}, but prices are in {prices}; give it in {prices}"
     )))
 }
 
@@ -200,7 +242,8 @@ async fn insert(
         .execute(&mut *tx)
         .await?;
     sqlx::query("insert into tenant_quota (tenant_id) values ($1)").bind(id).execute(&mut *tx).await?;
-    set_limits(tx, id, &record.quota).await
+    set_limits(tx, id, &record.quota).await?;
+    Ok(())
 }
 
 async fn update(
@@ -217,6 +260,7 @@ async fn update(
     }
     let path = path_below(parent, id)?;
     lock_subtree(tx, id).await?;
+    let before = quota::lock(tx, &[id]).await?;
     if path != known.path {
         move_subtree(tx, known, &path).await?;
     }
@@ -233,7 +277,11 @@ async fn update(
         .bind(Json(record))
         .execute(&mut *tx)
         .await?;
-    set_limits(tx, id, &record.quota).await
+    set_limits(tx, id, &record.quota).await?;
+    // A limit that was lowered, or a threshold that is new, is crossed without a growth.
+    let after = quota::read(tx, &[id]).await?;
+    let crossed: Vec<_> = before.iter().zip(&after).flat_map(|(b, a)| b.became(a)).collect();
+    alerts::record(tx, &crossed).await
 }
 
 /// Orders of the subtree that are being decided are waited for, and no new one begins.
@@ -328,15 +376,86 @@ async fn dependants(tx: &mut PgConnection, id: i64) -> Result<Vec<String>, Error
     Ok(named)
 }
 
-/// Limits and sums of a tenant, and the number of reservations in and below it.
+/// What a tenant and everything below it holds and asks.
+#[derive(Debug)]
+pub struct Holdings {
+    /// The sums.
+    pub held: Amounts,
+    /// Count of reservations.
+    pub reservations: i64,
+    /// The largest of them.
+    pub largest: Vec<HeldOrder>,
+    /// What waits for an approval.
+    pub pending: Option<Pending>,
+}
+
+/// What a tenant and everything below it holds and asks, in the ledger's currency.
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn quota_of(pool: &PgPool, tenant: &Tenant) -> Result<(Amounts, i64), Error> {
+pub async fn holdings(pool: &PgPool, tenant: &Tenant, currency: Currency) -> Result<Holdings, Error> {
     let mut connection = pool.acquire().await?;
     let held = quota::held(&mut connection, tenant.id).await?;
-    let sql =
-        "select count(*) from reservation r join tenant t on t.id = r.tenant_id where t.path @> array[$1]";
-    let count = sqlx::query_scalar(sql).bind(tenant.id).fetch_one(&mut *connection).await?;
-    Ok((held, count))
+    let sql = "select count(*) from reservation
+               where tenant_id in (select id from tenant where path @> array[$1])";
+    let reservations = sqlx::query_scalar(sql).bind(tenant.id).fetch_one(&mut *connection).await?;
+    let most = i64::try_from(MOST_LARGEST).unwrap_or(i64::MAX);
+    let largest = reservations::largest(&mut connection, tenant.id, most).await?;
+    let pending = approvals::pending(&mut connection, tenant.id, currency).await?;
+    Ok(Holdings { held, reservations, largest, pending })
+}
+
+#[derive(sqlx::FromRow)]
+struct SummaryRow {
+    name: String,
+    parent: Option<String>,
+    display_name: Json<DisplayName>,
+    suspended: bool,
+}
+
+/// Whose tenants are listed.
+#[derive(Clone, Copy, Debug)]
+pub enum Sight<'a> {
+    /// Every tenant.
+    All,
+    /// Those in which one of these names (a subject and its groups) has a role, or above which.
+    Of(&'a [String]),
+}
+
+/// Tenants after `after`, by name, that `sight` allows.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(
+    connection: &mut PgConnection,
+    sight: Sight<'_>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<TenantSummary>, Error> {
+    let sql = r#"with seen as (
+                     select t.id from tenant t
+                     where t.deleted_ms is null and exists (
+                         select 1 from jsonb_array_elements(t.record -> 'access') a where a.value -> 'groups' ?| $1)
+                 )
+                 select t.name, p.name as parent, coalesce(t.record -> 'displayName', '{}') as display_name, t.suspended
+                 from tenant t left join tenant p on p.id = t.parent_id
+                 where t.deleted_ms is null and t.name collate "C" > $2
+                   and ($1::text[] is null or t.path && (select array_agg(id) from seen))
+                 order by t.name collate "C" limit $3"#;
+    let names = match sight {
+        Sight::All => None,
+        Sight::Of(names) => Some(names),
+    };
+    let rows: Vec<SummaryRow> =
+        sqlx::query_as(sql).bind(names).bind(after).bind(limit).fetch_all(connection).await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(TenantSummary {
+                tenant: id(row.name)?,
+                parent: row.parent.map(id).transpose()?,
+                display_name: row.display_name.0,
+                suspended: row.suspended,
+            })
+        })
+        .collect()
 }

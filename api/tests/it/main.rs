@@ -2,13 +2,20 @@
 #![expect(clippy::unwrap_used, reason = "a test may; the panic is the report")]
 
 mod access;
+mod alerts;
+mod approvals;
+mod commitments;
+mod crash;
 mod embedded;
 mod health;
+mod matrix;
 mod openapi;
 mod prices;
 mod quotes;
+mod races;
 mod random;
 mod reservations;
+mod revaluation;
 mod support;
 mod tenants;
 mod tokens;

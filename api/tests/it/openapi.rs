@@ -40,6 +40,12 @@ fn every_example_is_a_value_of_its_type() {
     check::<wire::CollectorRecord>(examples::collector());
     check::<wire::UsageReport>(examples::report());
     check::<Interval>(examples::interval());
+    check::<wire::TenantSummary>(examples::tenant_summary());
+    check::<wire::Approval>(examples::approval());
+    check::<wire::ApprovalDecision>(examples::decision());
+    check::<wire::ApproveRequest>(examples::approve_request());
+    check::<wire::Alert>(examples::alert());
+    check::<wire::Commitments>(examples::commitments());
 }
 
 #[test]

@@ -106,7 +106,7 @@ async fn a_change_holds_the_difference_and_an_older_one_is_stale() {
 }
 
 #[tokio::test]
-async fn an_order_keeps_its_price_until_its_amounts_change() {
+async fn an_order_keeps_its_price_until_it_is_valued_anew_or_its_amounts_change() {
     let world = World::with_tenants().await;
     let operator = world.operator();
     let path = "/v1/reservations/u-1";
@@ -214,6 +214,15 @@ async fn what_cannot_be_priced_or_placed_is_refused_with_its_own_code() {
     let mut huge = order("police", "a", 1, 1);
     huge["items"][0]["quantity"] = json!(i64::MAX);
     put(&huge).await.refused(422, "invalid");
+    for wrong in [json!(-5), json!(0.5), json!(1e300), json!("1"), json!(null)] {
+        for pointer in ["/resources/storageBytes", "/items/0/quantity", "/generation"] {
+            let mut request = order("police", "a", 1, 1);
+            *request.pointer_mut(pointer).unwrap() = wrong.clone();
+            if pointer != "/generation" || wrong != json!(-5) {
+                put(&request).await.refused(422, "invalid");
+            }
+        }
+    }
     operator.put("/v1/reservations/Not_a_uid", &order("police", "a", 1, 1)).await.refused(404, "not-found");
     assert_eq!(held(&world, "kingdom").await, (0, 0));
 }
@@ -374,4 +383,30 @@ async fn the_same_order_sent_fifty_times_at_once_is_held_once() {
     }
     assert!(answers.windows(2).all(|pair| pair[0] == pair[1]));
     assert_eq!(held(&world, "kingdom").await, (1, 94_690));
+}
+
+#[tokio::test]
+async fn a_refusal_names_what_could_be_freed_and_nobody_elses_orders() {
+    let world = World::with_tenants().await;
+    let operator = world.operator();
+    for (uid, owner, gib) in
+        [("a", "police", 5), ("b", "police", 30), ("c", "interior", 40), ("d", "health", 50)]
+    {
+        operator.put(&format!("/v1/reservations/{uid}"), &order(owner, uid, 0, gib)).await.ok::<Value>();
+    }
+    let full = but(&tenant("kingdom", None, json!({"storageBytes": 0})), json!({"generation": 2}));
+    operator.put("/v1/tenants/kingdom", &full).await.ok::<Value>();
+    let refused = async |owner: &str, name: &str| {
+        let answer = operator.put(&format!("/v1/reservations/{name}"), &order(owner, name, 0, 60)).await;
+        let problem = answer.refused(409, "quota-exceeded");
+        let short = problem.shortfall.unwrap();
+        assert_eq!(short.tenant.as_str(), "kingdom");
+        (short.freeable.into_iter().map(|f| (f.name, f.amount >> 30)).collect::<Vec<_>>(), problem.detail)
+    };
+    let of = |rows: &[(&str, i64)]| rows.iter().map(|(n, a)| ((*n).to_owned(), *a)).collect::<Vec<_>>();
+    assert_eq!(refused("police", "x").await.0, of(&[("b", 30), ("a", 5)]));
+    let (rows, words) = refused("interior", "y").await;
+    assert_eq!(rows, of(&[("c", 40), ("b", 30), ("a", 5)]));
+    assert!(words.contains("PostgresInstance interior/c (40Gi)") && !words.contains("health"), "{words}");
+    assert_eq!(refused("health", "z").await.0, of(&[("d", 50)]));
 }

@@ -179,7 +179,11 @@ impl Answer {
 
 impl World {
     pub async fn new() -> Self {
-        let pool = store::pool(fresh_database().await);
+        Self::on(store::pool(fresh_database().await))
+    }
+
+    /// A world on this database.
+    pub fn on(pool: PgPool) -> Self {
         let source = KeySource::Fixed(JwkSet { keys: vec![signer().jwk()] });
         let issuer = Issuer::new(ISSUER.to_owned(), AUDIENCE.to_owned(), Population::Cluster, source);
         Self::with(pool, Verifier::new(vec![issuer]))
@@ -193,7 +197,12 @@ impl World {
 
     /// A world with prices and the tenants kingdom > interior > police, and kingdom > health.
     pub async fn with_tenants() -> Self {
-        let world = Self::new().await;
+        Self::with_tenants_on(store::pool(fresh_database().await)).await
+    }
+
+    /// The same on this database.
+    pub async fn with_tenants_on(pool: PgPool) -> Self {
+        let world = Self::on(pool);
         let operator = world.operator();
         operator.put("/v1/price-lists/tarif-2026", &examples::price_list()).await.ok::<Value>();
         for (name, parent) in [

@@ -207,3 +207,62 @@ async fn past_usage_of_a_deleted_tenant_stays_in_the_report_above() {
     // Sent once more after the tenant is gone, the facts are still known.
     assert_eq!(operator.post("/v1/usage", &batch).await.ok::<Value>(), json!({"recorded": 0, "known": 2}));
 }
+
+#[tokio::test]
+async fn tenants_are_found_by_their_names_in_every_script_by_those_who_may_see_them() {
+    let world = World::with_tenants().await;
+    let operator = world.operator();
+    let named = but(
+        &tenant("police", Some("interior"), json!({})),
+        json!({
+            "generation": 2,
+            "displayName": {"fr": "Sûreté Nationale", "ar": "الأمن الوطني", "zgh": "ⵜⴰⵏⴼⵍⵓⵙⵜ ⵜⴰⵏⴰⵎⵓⵔⵜ"}
+        }),
+    );
+    operator.put("/v1/tenants/police", &named).await.ok::<Value>();
+    let found = async |namespace: &str, search: &str| {
+        let encoded: String = search.bytes().map(|b| format!("%{b:02X}")).collect();
+        let page: Value = world.member(namespace).get(&format!("/v1/tenants?search={encoded}")).await.ok();
+        let rows = page["items"].as_array().unwrap().clone();
+        rows.into_iter().map(|row| row["tenant"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    for search in ["الأمن", "ⵜⴰⵏⴰⵎⵓⵔⵜ", "SÛRETÉ", "pol"] {
+        assert_eq!(found("interior", search).await, ["police"], "{search}");
+        assert_eq!(found("audit", search).await, ["police"], "{search}");
+        assert!(found("health", search).await.is_empty(), "{search}");
+    }
+    assert_eq!(found("interior", "").await, ["interior", "police"]);
+    assert_eq!(found("police", "").await, ["police"]);
+    // As the name of a tenant itself, which is also the name of a namespace, they are nothing that exists.
+    operator.put("/v1/tenants/%D9%88%D8%B2", &named).await.refused(404, "not-found");
+    operator.get(&format!("/v1/tenants?search={}", "a".repeat(101))).await.refused(422, "invalid");
+}
+
+#[tokio::test]
+async fn two_thousand_children_of_one_parent_leave_everything_quick() {
+    let world = World::with_tenants().await;
+    let operator = world.operator();
+    let sql = "with made as (
+                   insert into tenant (id, name, uid, generation, parent_id, path, suspended, record)
+                   overriding system value
+                   select 1000 + n, 'child-' || n, 'uid-' || n, 1, p.id, p.path || (1000 + n)::bigint, false,
+                          jsonb_set(c.record, '{parent}', '\"interior\"')
+                   from generate_series(1, 2000) n, tenant p, tenant c where p.name = 'interior' and c.name = 'police'
+                   returning id
+               ) insert into tenant_quota (tenant_id) select id from made";
+    sqlx::query(sql).execute(&world.pool).await.unwrap();
+    sqlx::query("analyze").execute(&world.pool).await.unwrap();
+    let one = but(&tenant("child-7", Some("interior"), json!({"instances": 2})), json!({"generation": 2}));
+    let began = std::time::Instant::now();
+    operator.put("/v1/tenants/child-7", &one).await.ok::<Value>();
+    operator.put("/v1/reservations/u-1", &order("child-7", "db", 1, 1)).await.ok::<Value>();
+    let view: Value = operator.get("/v1/tenants/kingdom/quota").await.ok();
+    assert_eq!(view["reservations"], 1);
+    let moved = but(&tenant("interior", None, json!({})), json!({"generation": 2}));
+    operator.put("/v1/tenants/interior", &moved).await.ok::<Value>();
+    // A debug build on a busy machine; what must not be is a time that grows with every pair of children.
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(world.wrong_sums().await.is_empty());
+    let page: Value = operator.get("/v1/tenants?search=child-1999").await.ok();
+    assert_eq!(page["items"][0]["tenant"], "child-1999");
+}

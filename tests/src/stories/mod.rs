@@ -1,11 +1,14 @@
 //! Stories: what people do and what goes wrong, on the real cluster. Each is independent of the others.
 
+pub mod approval;
 pub mod damage;
+pub mod delegation;
 pub mod deletion;
 pub mod login;
 pub mod outage;
 pub mod refusal;
 pub mod rest;
+pub mod tenancy;
 
 use anyhow::Result;
 use futures::FutureExt as _;
@@ -29,6 +32,55 @@ macro_rules! story {
 
 /// Every story, in the order in which they begin.
 pub fn all() -> Vec<Story> {
+    let mut all = services();
+    all.extend(tenants());
+    all
+}
+
+/// Tenants and their means.
+fn tenants() -> Vec<Story> {
+    vec![
+        story!(false, "one file makes a tenant, with roles that work for its groups", tenancy::onboarding),
+        story!(
+            false,
+            "a namespace of somebody else is never taken, and one made again inherits nothing",
+            tenancy::namespace_taken
+        ),
+        story!(
+            false,
+            "a tenant admin makes and sizes tenants in his own tree and is held everywhere else",
+            delegation::delegation
+        ),
+        story!(
+            false,
+            "16 orders at once race for three places and three are held at every ancestor",
+            tenancy::race
+        ),
+        story!(
+            false,
+            "a limit lowered below use blocks growth only, and a tenant moves with its sums",
+            tenancy::lowered_and_moved
+        ),
+        story!(false, "nobody changes his tenant by what he writes on objects of his", tenancy::spoofing),
+        story!(false, "tenants that cannot be get a sentence", tenancy::bad_input),
+        story!(
+            false,
+            "an order above a threshold waits until a second person approved it",
+            approval::approval
+        ),
+        story!(false, "a price list never changes and none begins with another", tenancy::price_lists),
+        story!(true, "what does not fit between orders and ledger is mended at the start", tenancy::swept),
+        story!(
+            true,
+            "near a soft limit there is a warning and at a threshold one event",
+            approval::soft_limit_and_alerts
+        ),
+        story!(true, "without webhook a race is decided as exactly", tenancy::race_without_webhook),
+    ]
+}
+
+/// Orders, from the first to what is left of the last.
+fn services() -> Vec<Story> {
     vec![
         story!(true, "a ministry orders PostgreSQL and logs in with nothing but its secret", login::postgres),
         story!(

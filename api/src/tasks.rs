@@ -1,0 +1,76 @@
+//! What the api does by itself: values reservations when a price list comes into force, and tells whom it must of
+//! alerts. Every replica does both; the database decides who does what. Nothing is polled: each task sleeps until the
+//! next instant that is on record, or until the database announces a change.
+
+use crate::state::App;
+use crate::store::{alerts, prices, revaluation};
+use crate::webhook;
+use sqlx::postgres::PgListener;
+use std::time::Duration;
+
+/// How long to wait before trying again what the database refused.
+const TRY_AGAIN: Duration = Duration::from_secs(2);
+/// Longest sleep. A list that an older replica priced with a moment too long is found then.
+const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Values what stands by the list in force, as soon as one comes into force. Never ends.
+pub async fn keep_valued(app: App) {
+    loop {
+        if let Err(cause) = valued(&app).await {
+            tracing::warn!(?cause, "failed to value reservations anew; trying again");
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+async fn valued(app: &App) -> Result<(), crate::error::Error> {
+    let mut listener = PgListener::connect_with(&app.pool).await?;
+    listener.listen(prices::CHANNEL).await?;
+    loop {
+        let valued = revaluation::run(&app.pool).await?;
+        if valued.reservations > 0 {
+            tracing::info!(
+                reservations = valued.reservations,
+                "valued {} reservations by the price list in force",
+                valued.reservations
+            );
+        }
+        if !slept(&mut listener, valued.next_in_ms).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Delivers alerts to webhooks as they fall due. Never ends.
+pub async fn keep_told(app: App) {
+    loop {
+        if let Err(cause) = told(&app).await {
+            tracing::warn!(?cause, "failed to deliver alerts; trying again");
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+async fn told(app: &App) -> Result<(), crate::error::Error> {
+    let mut listener = PgListener::connect_with(&app.pool).await?;
+    listener.listen(alerts::CHANNEL).await?;
+    loop {
+        while webhook::deliver_due(app).await? {}
+        let next = alerts::next_due_ms(&app.pool).await?;
+        if !slept(&mut listener, next).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// Sleeps for so many milliseconds, or until something is announced. False: the connection broke, and something may
+/// have been missed.
+async fn slept(listener: &mut PgListener, ms: Option<i64>) -> Result<bool, sqlx::Error> {
+    // One more: the instant itself is over then.
+    let ms = ms.and_then(|ms| u64::try_from(ms.max(0)).ok()).map(|ms| ms.saturating_add(1));
+    let nap = ms.map_or(LONGEST_SLEEP, Duration::from_millis).min(LONGEST_SLEEP);
+    tokio::select! {
+        () = tokio::time::sleep(nap) => Ok(true),
+        announced = listener.try_recv() => Ok(announced?.is_some()),
+    }
+}

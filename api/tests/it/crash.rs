@@ -1,0 +1,206 @@
+//! The program dies at every point of reserving and releasing; what it answered stands, and the sums are right.
+
+use crate::support::{
+    AUDIENCE, ISSUER, OPERATOR, World, account, but, claims, fresh_database, order, signer, tenant, until,
+};
+use axum::routing::get;
+use axum::{Json, Router};
+use jsonwebtoken::jwk::JwkSet;
+use serde_json::{Value, json};
+use siyada_api::fail::POINTS;
+use siyada_api::store;
+use sqlx::postgres::PgConnectOptions;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+struct Program {
+    child: Child,
+    base: String,
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Program {
+    /// The program on a database, which dies at `fail_at` if it is a fail point.
+    async fn start(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
+        let socket =
+            database.get_socket().map_or(database.get_host().to_owned(), |s| s.display().to_string());
+        let url = format!(
+            "postgres://{}@localhost/{}?host={}&port=5432&sslmode=disable",
+            database.get_username(),
+            database.get_database().unwrap(),
+            socket.replace('/', "%2F")
+        );
+        let mut child = Command::new(env!("CARGO_BIN_EXE_siyada-api"))
+            .args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--insecure-http"])
+            .args([
+                format!("--issuer={ISSUER}"),
+                format!("--jwks-url={keys}"),
+                format!("--audience={AUDIENCE}"),
+            ])
+            .env("SIYADA_DATABASE_URL", url)
+            .env("SIYADA_PLATFORM_OPERATOR", OPERATOR)
+            .env("SIYADA_FAIL_AT", fail_at)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (send, receive) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
+                let address = line.split("serving on ").nth(1).and_then(|rest| rest.split(' ').next());
+                let address = address.map(ToOwned::to_owned);
+                seen.push(line);
+                address
+            });
+            let _ = send.send(found.ok_or(seen));
+            lines.for_each(drop);
+        });
+        let address = receive.await.unwrap().unwrap_or_else(|log| panic!("the program ended: {log:#?}"));
+        let program = Self { child, base: format!("http://{address}") };
+        until("the program is ready", 30, async || {
+            program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
+        })
+        .await;
+        program
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<u16, reqwest::Error> {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let url = format!("{}{path}", self.base);
+        let mut request =
+            client.request(method.parse().unwrap(), url).bearer_auth(signer().sign(&claims(OPERATOR)));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        Ok(request.send().await?.status().as_u16())
+    }
+
+    async fn dead(&mut self) {
+        let child = &mut self.child;
+        until("the program died", 20, || std::future::ready(child.try_wait().unwrap().is_some())).await;
+    }
+}
+
+async fn keys() -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let keys = format!("http://{}/keys", listener.local_addr().unwrap());
+    let set = JwkSet { keys: vec![signer().jwk()] };
+    let router = Router::new().route("/keys", get(move || async move { Json(set) }));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    keys
+}
+
+/// What is on record before, the method and the body of a call, and its status once it is answered.
+type Case = (Vec<(&'static str, Value)>, &'static str, Option<Value>, u16);
+
+/// The calls that pass a point: what is on record before, the call, and the status of the same call afterwards.
+fn calls(point: &str) -> Vec<Case> {
+    let db = || order("police", "db", 1, 10);
+    let hold =
+        |before: Vec<(&'static str, Value)>, after: Value, status| (before, "PUT", Some(after), status);
+    let grown = but(&db(), json!({"generation": 2, "resources": order("police", "db", 2, 10)["resources"]}));
+    let release = (vec![("u-1", db())], "DELETE", None, 204);
+    let waits = but(&order("guarded", "db", 1, 10), json!({"requester": account("x")}));
+    let too_much = order("police", "db", 99, 10);
+    match point {
+        "insert-orders" => vec![hold(vec![], db(), 200)],
+        "describe-orders" => vec![hold(vec![("u-1", db())], but(&grown, json!({"plan": "large"})), 200)],
+        "drop-orders" => vec![hold(vec![], too_much, 409)],
+        "delete-reservations" => vec![release],
+        "write-approval-requests" => vec![hold(vec![], waits, 409)],
+        "delete-approval-requests" => vec![hold(vec![("u-1", db())], grown, 200), release],
+        _ => vec![hold(vec![], db(), 200), hold(vec![("u-1", db())], grown, 200), release],
+    }
+    .into_iter()
+    // Only a hold writes a reservation.
+    .filter(|(_, method, ..)| point != "write-reservations" || *method == "PUT")
+    .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_at_any_point_nothing_that_was_answered_is_lost_and_the_sums_are_right() {
+    siyada_api::install_tls_provider();
+    let keys = keys().await;
+    let database = fresh_database().await;
+    let world = World::with_tenants_on(store::pool(database.clone())).await;
+    let operator = world.operator();
+    let limit = tenant("police", Some("interior"), json!({"instances": 20}));
+    operator.put("/v1/tenants/police", &limit).await.ok::<Value>();
+    let guarded = but(
+        &tenant("guarded", Some("kingdom"), json!({})),
+        json!({"approvalAbove": {"minor": 0, "currency": "MAD"}}),
+    );
+    operator.put("/v1/tenants/guarded", &guarded).await.ok::<Value>();
+    operator.put("/v1/reservations/stands", &order("police", "stands", 3, 10)).await.ok::<Value>();
+    for (number, point) in POINTS.iter().enumerate() {
+        for (index, (before, method, body, status)) in calls(point).into_iter().enumerate() {
+            let path = format!("/v1/reservations/u-{number}-{index}");
+            for (_, request) in &before {
+                operator.put(&path, request).await.ok::<Value>();
+            }
+            let mut program = Program::start(&database, &keys, point).await;
+            let answered = program.send(method, &path, body.as_ref()).await;
+            assert!(
+                answered.is_err(),
+                "{point}: the program answered {answered:?}, so it did not pass this point"
+            );
+            program.dead().await;
+            // What was open is undone by the database as soon as it sees that the program is gone.
+            until("the sums are right", 20, async || world.wrong_sums().await.is_empty()).await;
+            let again = Program::start(&database, &keys, "").await;
+            for _ in 0..2 {
+                assert_eq!(
+                    again.send(method, &path, body.as_ref()).await.unwrap(),
+                    status,
+                    "{point} {method}"
+                );
+            }
+            assert_eq!(world.wrong_sums().await, Vec::<String>::new(), "{point}");
+            assert_eq!(again.send("DELETE", &path, None).await.unwrap(), 204);
+        }
+    }
+    let left: Value = operator.get("/v1/reservations").await.ok();
+    assert_eq!(left["items"].as_array().unwrap().len(), 1, "only what was answered before stands");
+    let view: Value = operator.get("/v1/tenants/police/quota").await.ok();
+    assert_eq!(view["held"]["resources"]["instances"], 3);
+    let orders: i64 = sqlx::query_scalar("select count(*) from orders where uid like 'u-2-%'")
+        .fetch_one(&world.pool)
+        .await
+        .unwrap();
+    assert_eq!(orders, 0, "an order that was refused at once is not known");
+}
+
+/// Every statement that writes while something is reserved or released has a point before it.
+#[test]
+fn every_write_of_a_reservation_has_a_fail_point() {
+    let sources = [
+        ("batch", include_str!("../../src/store/batch.rs")),
+        ("orders", include_str!("../../src/store/orders.rs")),
+        ("quota", include_str!("../../src/store/quota.rs")),
+        ("reservations", include_str!("../../src/store/reservations.rs")),
+    ];
+    let mut named = std::collections::BTreeSet::new();
+    for (file, source) in sources {
+        let code = source.split("#[cfg(test)]").next().unwrap();
+        for function in code.split("async fn ").skip(1) {
+            let name = function.split(['(', '<']).next().unwrap();
+            let writes = ["\"insert into ", "\"update ", "\"delete from "];
+            let statements: usize = writes.iter().map(|verb| function.matches(verb).count()).sum();
+            let points: Vec<&str> =
+                function.split("point(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+            assert!(
+                points.len() >= statements,
+                "{file}::{name} writes {statements} times, with points {points:?}"
+            );
+            named.extend(points.into_iter().map(ToOwned::to_owned));
+        }
+    }
+    assert_eq!(named, POINTS.iter().map(|point| (*point).to_owned()).collect());
+}

@@ -1,0 +1,128 @@
+//! Every role against every route. The routes come from the description: one without a line here fails.
+
+use crate::support::{World, account, but, order, tenant};
+use serde_json::{Value, json};
+use siyada_model::wire::Role;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who asks: nobody, somebody of another tenant, each role in the tenant, each role on the platform.
+const CALLERS: [&str; 11] = [
+    "anonymous",
+    "stranger",
+    "requester",
+    "admin",
+    "approver",
+    "finance",
+    "certifier",
+    "auditor",
+    "operator",
+    "nationalFinance",
+    "nationalAuditor",
+];
+
+/// What each of [`CALLERS`] gets, one letter each: `u` 401, `n` 404, `f` 403, `y` anything else.
+const MATRIX: &[(&str, &str, &str)] = &[
+    ("GET", "/healthz", "yyyyyyyyyyy"),
+    ("GET", "/readyz", "yyyyyyyyyyy"),
+    ("GET", "/v1/openapi.json", "yyyyyyyyyyy"),
+    ("GET", "/v1/whoami", "uyyyyyyyyyy"),
+    ("GET", "/v1/price-lists", "uyyyyyyyyyy"),
+    ("PUT", "/v1/price-lists/{name}", "ufffffffyff"),
+    ("DELETE", "/v1/price-lists/{name}", "ufffffffyff"),
+    ("GET", "/v1/tenants", "uyyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}", "unyyyyyyyyy"),
+    ("PUT", "/v1/tenants/{tenant}", "ufffffffyff"),
+    ("DELETE", "/v1/tenants/{tenant}", "ufffffffyff"),
+    ("GET", "/v1/tenants/{tenant}/quota", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/reservations", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/commitments", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/approvals", "unyyyyyyyyy"),
+    ("POST", "/v1/tenants/{tenant}/approvals/{uid}", "unffyffffff"),
+    ("DELETE", "/v1/tenants/{tenant}/approvals/{uid}", "unffyffffff"),
+    ("GET", "/v1/approvals", "ufffffffyyy"),
+    ("GET", "/v1/alerts", "ufffffffyyy"),
+    ("GET", "/v1/tenants/{tenant}/usage", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/intervals", "unyyyyyyyyy"),
+    ("POST", "/v1/quotes", "unyyyyyyyyy"),
+    ("GET", "/v1/reservations", "ufffffffyyy"),
+    ("PUT", "/v1/reservations/{uid}", "ufffffffyff"),
+    ("DELETE", "/v1/reservations/{uid}", "ufffffffyff"),
+    ("POST", "/v1/usage", "ufffffffyff"),
+    ("POST", "/v1/usage/checkpoints", "ufffffffyff"),
+    ("GET", "/v1/collectors/{id}", "ufffffffyyy"),
+];
+
+/// police with one namespace for each role, and an order that waits for an approval.
+async fn world() -> World {
+    let world = World::with_tenants().await;
+    let roles = [Role::Requester, Role::Admin, Role::Approver, Role::Finance, Role::Certifier, Role::Auditor];
+    let access: Vec<Value> = roles
+        .iter()
+        .map(|role| {
+            let name = serde_json::to_value(role).unwrap();
+            // The namespace `finance` is national finance in the world of the tests.
+            json!({"role": role, "groups": [format!("system:serviceaccounts:tenant-{}", name.as_str().unwrap())]})
+        })
+        .collect();
+    let police = but(
+        &tenant("police", Some("interior"), json!({})),
+        json!({"generation": 2, "access": access, "approvalAbove": {"minor": 0, "currency": "MAD"}}),
+    );
+    world.operator().put("/v1/tenants/police", &police).await.ok::<Value>();
+    let waits = but(&order("police", "db", 1, 10), json!({"requester": account("tenant-requester")}));
+    world.operator().put("/v1/reservations/u-1", &waits).await.refused(409, "approval-pending");
+    world
+}
+
+async fn asked(world: &World, caller: &str, method: &str, template: &str) -> char {
+    let client = match caller {
+        "anonymous" => world.anonymous(),
+        "operator" => world.operator(),
+        "stranger" => world.member("health"),
+        "nationalFinance" => world.member("finance"),
+        "nationalAuditor" => world.member("audit"),
+        role => world.member(&format!("tenant-{role}")),
+    };
+    let path = template.replace("{tenant}", "police").replace("{uid}", "u-1").replace("{id}", "c");
+    let path = path.replace("{name}", "tarif-2026");
+    let body = match template {
+        "/v1/quotes" => {
+            json!({"tenant": "police", "resources": order("police", "x", 1, 1)["resources"], "items": []})
+        }
+        _ => json!({}),
+    };
+    let answer = client.send(method, &path, (method != "GET").then_some(&body)).await;
+    match answer.status.as_u16() {
+        401 => 'u',
+        403 => 'f',
+        // A collector that never reported is not there, for whoever may ask.
+        404 if template != "/v1/collectors/{id}" => 'n',
+        _ => 'y',
+    }
+}
+
+fn described() -> BTreeSet<(String, String)> {
+    let document: Value = serde_json::from_str(&siyada_api::openapi::document().unwrap()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let methods = |(path, item): (&String, &Value)| {
+        let path = path.clone();
+        item.as_object().unwrap().keys().map(move |m| (m.to_uppercase(), path.clone())).collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(methods).collect()
+}
+
+#[tokio::test]
+async fn every_role_gets_of_every_route_what_the_matrix_says() {
+    let expected: BTreeMap<(String, String), &str> =
+        MATRIX.iter().map(|(method, path, row)| (((*method).to_owned(), (*path).to_owned()), *row)).collect();
+    assert_eq!(expected.keys().cloned().collect::<BTreeSet<_>>(), described(), "give every route its line");
+    for ((method, path), row) in expected {
+        // Deciding about the order changes it: each route begins anew.
+        let world = world().await;
+        let mut found = String::new();
+        for caller in CALLERS {
+            found.push(asked(&world, caller, &method, &path).await);
+        }
+        assert_eq!(found, row, "{method} {path}: {CALLERS:?}");
+    }
+}

@@ -1,0 +1,138 @@
+//! Compares what the ledger holds with the orders there are, and repairs both directions: at the start, which is every
+//! new leader's too, and every hour. It asks the API server only about what does not fit.
+
+use crate::context::Context;
+use crate::names::{ORDER_UID, engine_namespace};
+use crate::object::ChildKind;
+use crate::order::{Kind, Order, OrderRef};
+use crate::reconcile::Pass;
+use kube::ResourceExt;
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use siyada_model::wire::Reservation;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Between two sweeps.
+const HOURLY: Duration = Duration::from_secs(3600);
+/// After the start: the orders hold what they need first.
+const SETTLE: Duration = Duration::from_secs(30);
+/// After a fault.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Sweeps until the process ends.
+pub async fn run(context: Arc<Context>) {
+    let mut wait = SETTLE;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = match sweep(&context).await {
+            Ok(()) => HOURLY,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "reservations and orders cannot be compared; tried again soon"
+                );
+                AGAIN
+            }
+        };
+    }
+}
+
+async fn sweep(context: &Context) -> Result<(), Pass> {
+    // Before the ledger is read: what is held later than that is not missed, but what is new is.
+    let held_before: BTreeSet<String> = context.memory.lock().held.keys().cloned().collect();
+    let reservations = read(context).await?;
+    let orders: BTreeMap<String, Order> =
+        context.orders.all().into_iter().map(|order| (order.uid.to_string(), order)).collect();
+    let children: BTreeSet<String> = context.cache.orders().into_iter().map(|(uid, _)| uid).collect();
+    let mut released = 0_u64;
+    for reservation in &reservations {
+        let uid = reservation.order_uid.as_str();
+        if orders.contains_key(uid) || children.contains(uid) || exists(context, reservation).await? {
+            continue;
+        }
+        release(context, reservation).await?;
+        released += 1;
+    }
+    let known: BTreeSet<&str> = reservations.iter().map(|r| r.order_uid.as_str()).collect();
+    let missing = held_before.iter().filter(|uid| !known.contains(uid.as_str()));
+    let mut again = 0_u64;
+    for order in missing.filter_map(|uid| orders.get(uid)) {
+        let uid = order.uid.as_str();
+        tracing::warn!(
+            order.uid = uid,
+            "the ledger held nothing for order {}: it is held again",
+            order.at.name
+        );
+        context.memory.lock().held.remove(uid);
+        context.triggers.look_at(order.at.clone());
+        again += 1;
+    }
+    context.metrics.repairs.get_or_create(&[("what", "held")]).inc_by(again);
+    context.metrics.repairs.get_or_create(&[("what", "released")]).inc_by(released);
+    tracing::info!(
+        held = again,
+        released,
+        "compared {} reservations with {} orders: {again} held again, {released} released",
+        reservations.len(),
+        orders.len()
+    );
+    Ok(())
+}
+
+async fn read(context: &Context) -> Result<Vec<Reservation>, Pass> {
+    let (mut all, mut token) = (Vec::new(), None);
+    loop {
+        let page = context.ledger.reservations(token.as_deref()).await?;
+        all.extend(page.items);
+        match page.next_page_token {
+            Some(next) => token = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Whether the API server knows the order of a reservation, or an engine object or volume of it. Caches may be behind.
+async fn exists(context: &Context, reservation: &Reservation) -> Result<bool, Pass> {
+    let request = &reservation.request;
+    let uid = reservation.order_uid.as_str();
+    if let Some(kind) = Kind::parse(&request.kind) {
+        let at = OrderRef { kind, namespace: request.namespace.clone(), name: request.name.clone() };
+        let gvk = GroupVersionKind::gvk(siyada_crds::GROUP, siyada_crds::VERSION, at.kind.as_str());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &at.namespace, &ApiResource::from_gvk(&gvk));
+        let found = api.get_opt(&at.name).await.map_err(|e| Pass::Look("an order", Box::new(e)))?;
+        if found.is_some_and(|order| order.uid().as_deref() == Some(uid)) {
+            return Ok(true);
+        }
+    }
+    let engine = engine_namespace(&request.tenant);
+    let selector = format!("{ORDER_UID}={uid}");
+    for kind in [ChildKind::Cluster, ChildKind::PersistentVolumeClaim] {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &engine, &kind.api_resource());
+        let found = api.list(&ListParams::default().labels(&selector).limit(1)).await;
+        if !found.map_err(|e| Pass::Look("what an order left", Box::new(e)))?.items.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+async fn release(context: &Context, reservation: &Reservation) -> Result<(), Pass> {
+    let request = &reservation.request;
+    tracing::warn!(
+        order.uid = %reservation.order_uid,
+        "the ledger held {} for {} {}/{} of tenant {}, which is gone with all it had: it is released",
+        reservation.commitment.monthly_cost,
+        request.kind,
+        request.namespace,
+        request.name,
+        request.tenant
+    );
+    context.ledger.release(&reservation.order_uid).await?;
+    context.memory.lock().held.remove(reservation.order_uid.as_str());
+    context.figures.touch(request.tenant.as_str());
+    Ok(())
+}

@@ -1,0 +1,444 @@
+//! Tenants: how they come to be, what they hold, how they move. Each story has tenants of its own.
+
+use super::{DISPOSABLE, postgres};
+use crate::kubectl::{Kubectl, condition};
+use crate::platform::{self, Api, SYSTEM, gone, ready, wait_for};
+use crate::wait::{eventually, seconds};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+/// A tenant with one namespace, `NAME-apps`, whose service accounts order and read its figures.
+pub fn tenant(name: &str, parent: Option<&str>, more: &str) -> String {
+    let parent = parent.map(|p| format!("parent: {p}, ")).unwrap_or_default();
+    let access = if more.contains("access:") {
+        String::new()
+    } else {
+        format!(
+            "access: [{{role: requester, groups: ['system:serviceaccounts:{name}-apps']}}, {{role: finance, groups: \
+             ['system:serviceaccounts:{name}-apps']}}], "
+        )
+    };
+    format!(
+        "apiVersion: siyada.cloud/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec: {{{parent}kind: Project, \
+         namespaces: [{name}-apps], dataClassification: Internal, {access}{more}}}\n"
+    )
+}
+
+/// Applies a tenant and waits until it is set up.
+///
+/// # Errors
+/// Says what it is instead.
+pub async fn made(name: &str, parent: Option<&str>, more: &str) -> Result<()> {
+    let admin = Kubectl::admin();
+    admin.apply(&tenant(name, parent, more)).await?;
+    ready(&admin, "tenant", "default", name, 60).await.map(|_| ())
+}
+
+/// An order that holds its part of the quota and runs nothing.
+pub fn asleep(namespace: &str, name: &str) -> String {
+    postgres(namespace, name, &format!("suspend: true, {DISPOSABLE}"))
+}
+
+/// Removes orders, then tenants, the lowest first, and waits until they are gone.
+///
+/// # Errors
+/// Says what is still there.
+pub async fn cleared(orders: &[(&str, &str)], tenants: &[&str]) -> Result<()> {
+    let admin = Kubectl::admin();
+    for (namespace, name) in orders {
+        admin.run(&["-n", namespace, "delete", "pgi", name, "--wait=false", "--ignore-not-found"]).await?;
+    }
+    for (namespace, name) in orders {
+        gone("pgi", namespace, name, 180).await?;
+    }
+    for name in tenants {
+        // Its figures follow within seconds.
+        let delete = || async { admin.run(&["delete", "tenant", name, "--wait=false"]).await };
+        eventually(seconds(60), &format!("tenant {name} to be deleted"), delete).await?;
+        gone("tenant", "default", name, 60).await?;
+        admin.run(&["delete", "namespace", &format!("{name}-apps"), "--wait=false"]).await?;
+    }
+    Ok(())
+}
+
+async fn admitted(namespace: &str, name: &str) -> Result<Value> {
+    wait_for(&Kubectl::admin(), "pgi", namespace, name, "Admitted", "True", None, 60).await
+}
+
+/// Waits until a field of a tenant's status has a value.
+///
+/// # Errors
+/// Says what it is instead.
+pub async fn says(name: &str, path: &str, expect: &Value) -> Result<()> {
+    let admin = Kubectl::admin();
+    eventually(seconds(30), &format!("tenant {name} to have {path}={expect}"), || async {
+        let tenant = admin.get("tenant", "default", name).await?.context("no tenant")?;
+        let found = tenant.pointer(path).cloned().unwrap_or(Value::Null);
+        ensure!(found == *expect, "it is {found}");
+        Ok(())
+    })
+    .await
+}
+
+/// One file makes a tenant: namespace, roles that work for members of its groups, what its workloads may take.
+pub async fn onboarding() -> Result<()> {
+    let admin = Kubectl::admin();
+    let (orderer, court, stranger) = (
+        Kubectl::person("story-amina", "story-on-it"),
+        Kubectl::person("story-judge", "story-on-court"),
+        Kubectl::person("story-nobody", "story-strangers"),
+    );
+    let access = |auditor: &str| {
+        format!("access: [{{role: requester, groups: [story-on-it]}}{auditor}], quota: {{instances: 2}}, ")
+    };
+    let auditor = ", {role: auditor, groups: [story-on-court]}";
+    let workloads =
+        "workloads: {networkPolicies: true, resourceQuota: {pods: '9'}, limitRange: {default: {cpu: 500m}}}";
+    let namespace = "story-on-apps";
+    made("story-on", None, &format!("{}{workloads}", access(auditor))).await?;
+    for (kind, name) in [
+        ("networkpolicy", "siyada-default-deny"),
+        ("networkpolicy", "siyada-allow-within"),
+        ("resourcequota", "siyada-workloads"),
+        ("limitrange", "siyada-workloads"),
+    ] {
+        ensure!(admin.get(kind, namespace, name).await?.is_some(), "there is no {kind} {name}");
+    }
+    let order = asleep(namespace, "first");
+    orderer.apply(&order).await?;
+    orderer.run(&["-n", namespace, "get", "pgi,secrets"]).await?;
+    court.run(&["-n", namespace, "get", "pgi"]).await?;
+    court.fails(&["apply", "-f", "-"], &asleep(namespace, "courtly"), &["cannot create"]).await?;
+    court.fails(&["-n", namespace, "get", "secrets"], "", &["cannot list"]).await?;
+    stranger.fails(&["-n", namespace, "get", "pgi"], "", &["cannot list"]).await?;
+    admitted(namespace, "first").await?;
+    says("story-on", "/status/quota/instances/summary", &json!("1/2")).await?;
+    let columns = admin.run(&["get", "tn", "story-on"]).await?;
+    ensure!(columns.contains("1/2") && columns.contains("150.19 MAD"), "{columns}");
+    // Whoever loses a role loses his rights, and what is no longer asked for goes.
+    admin.apply(&tenant("story-on", None, &access(""))).await?;
+    eventually(seconds(30), "the auditor's binding and the policies to go", || async {
+        let left = admin.get("rolebinding", namespace, "siyada-auditor").await?;
+        let policy = admin.get("networkpolicy", namespace, "siyada-default-deny").await?;
+        ensure!(left.is_none() && policy.is_none(), "they are still there");
+        Ok(())
+    })
+    .await?;
+    court.fails(&["-n", namespace, "get", "pgi"], "", &["cannot list"]).await?;
+    let who = Kubectl::person("story-platform", "story-platform");
+    grant("story-on", "siyada-platform", "story-platform").await?;
+    let refused = who.fails(&["delete", "tenant", "story-on"], "", &["still holds 1", "first"]).await;
+    revoke("story-on").await?;
+    refused?;
+    cleared(&[(namespace, "first")], &["story-on"]).await
+}
+
+/// Gives a group a ClusterRole for the time of a story.
+async fn grant(name: &str, role: &str, group: &str) -> Result<()> {
+    let (role, group) = (format!("--clusterrole={role}"), format!("--group={group}"));
+    Kubectl::admin().run(&["create", "clusterrolebinding", name, &role, &group]).await.map(|_| ())
+}
+
+async fn revoke(name: &str) -> Result<()> {
+    Kubectl::admin().run(&["delete", "clusterrolebinding", name]).await.map(|_| ())
+}
+
+/// A namespace of somebody else is never taken over by its name, and one made again inherits nothing.
+pub async fn namespace_taken() -> Result<()> {
+    let (admin, namespace) = (Kubectl::admin(), "story-taken-apps");
+    admin.run(&["create", "namespace", namespace]).await?;
+    admin.apply(&tenant("story-taken", None, "")).await?;
+    let reason = Some("NamespaceTaken");
+    let told = wait_for(&admin, "tenant", "default", "story-taken", "Ready", "False", reason, 30).await?;
+    let (_, _, message) = condition(&told, "Ready").context("no condition")?;
+    let uid = async || platform::uid(&admin.get("namespace", "default", namespace).await?.context("gone")?);
+    let first = uid().await?;
+    ensure!(message.contains("existingNamespaces") && message.contains(&first), "{message}");
+    let there = admin.get("namespace", "default", namespace).await?.context("gone")?;
+    ensure!(there.pointer("/metadata/labels/siyada.cloud~1tenant").is_none(), "it was taken over");
+    ensure!(
+        admin.list("rolebindings", namespace, "siyada.cloud/tenant").await?.is_empty(),
+        "rights were given"
+    );
+    admin.refused(&asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+
+    let bound = |uid: &str| {
+        tenant("story-taken", None, "").replace(
+            &format!("namespaces: [{namespace}]"),
+            &format!("existingNamespaces: [{{name: {namespace}, uid: {uid}}}]"),
+        )
+    };
+    admin.apply(&bound("somebody-elses")).await?;
+    wait_for(&admin, "tenant", "default", "story-taken", "Ready", "False", reason, 30).await?;
+    admin.apply(&bound(&first)).await?;
+    ready(&admin, "tenant", "default", "story-taken", 60).await?;
+    let system = bound("x").replace(&format!("name: {namespace}"), "name: kube-system");
+    admin.refused(&system, &["platform's own namespaces"]).await?;
+
+    // Made again by somebody else, by the same name: nothing is inherited.
+    admin.run(&["delete", "namespace", namespace, "--timeout=60s"]).await?;
+    admin.run(&["create", "namespace", namespace]).await?;
+    wait_for(&admin, "tenant", "default", "story-taken", "Ready", "False", reason, 60).await?;
+    let there = admin.get("namespace", "default", namespace).await?.context("gone")?;
+    ensure!(there.pointer("/metadata/labels/siyada.cloud~1tenant").is_none(), "it inherited the tenant");
+    admin.refused(&asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+    cleared(&[], &["story-taken"]).await
+}
+
+/// 16 orders applied at once race for three places: exactly three are held, at every ancestor.
+pub async fn race() -> Result<()> {
+    racing("story-race").await
+}
+
+/// The same with nobody to advise.
+pub async fn race_without_webhook() -> Result<()> {
+    let admin = Kubectl::admin();
+    admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
+    let raced = racing("story-blind").await;
+    platform::helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
+    admin.run(&["-n", SYSTEM, "rollout", "restart", "deployment/siyada-operator"]).await?;
+    platform::wait_until_it_works().await?;
+    raced
+}
+
+async fn racing(top: &str) -> Result<()> {
+    let (below, admin) = (format!("{top}-below"), Kubectl::admin());
+    let namespace = format!("{below}-apps");
+    made(top, None, "quota: {instances: 3}").await?;
+    made(&below, Some(top), "quota: {instances: 10}").await?;
+    let names: Vec<String> = (0..16).map(|n| format!("runner-{n}")).collect();
+    let applied = names.iter().map(|name| {
+        let (admin, order) = (admin.clone(), asleep(&namespace, name));
+        async move { admin.try_with(&["apply", "-f", "-"], &order).await }
+    });
+    let mut made_it = 0;
+    for printed in futures::future::join_all(applied).await {
+        let printed = printed?;
+        made_it += usize::from(printed.ok);
+        let refused = printed.err.contains(&format!("instances of tenant {top}"));
+        ensure!(printed.ok || refused, "{}", printed.err);
+    }
+    ensure!(made_it >= 3, "only {made_it} orders were accepted");
+    let orders = || async {
+        let list: Value =
+            serde_json::from_str(&admin.run(&["-n", &namespace, "get", "pgi", "-o", "json"]).await?)?;
+        anyhow::Ok(list["items"].as_array().cloned().unwrap_or_default())
+    };
+    let held = eventually(seconds(90), "every order to be judged", || async {
+        let mut held = 0;
+        for order in orders().await? {
+            let (status, reason, message) = condition(&order, "Admitted").context("not judged yet")?;
+            match (status.as_str(), reason.as_str()) {
+                ("True", _) => held += 1,
+                ("False", "QuotaExceeded") => {
+                    ensure!(message.contains("asked 1, free 0"), "{message}");
+                }
+                _ => anyhow::bail!("{status} {reason}: {message}"),
+            }
+        }
+        Ok(held)
+    })
+    .await?;
+    ensure!(held == 3, "{held} orders are held");
+    says(top, "/status/quota/instances/summary", &json!("3/3")).await?;
+    says(&below, "/status/quota/instances/summary", &json!("3/10")).await?;
+    let pairs: Vec<(&str, &str)> = names.iter().map(|name| (namespace.as_str(), name.as_str())).collect();
+    let outcome = inherits_nothing(&namespace, &orders().await?).await;
+    cleared(&pairs, &[&below, top]).await?;
+    outcome
+}
+
+/// A held order, removed and ordered again under its name, has a reservation of its own and not the old one.
+async fn inherits_nothing(namespace: &str, orders: &[Value]) -> Result<()> {
+    let admin = Kubectl::admin();
+    let is_held = |order: &&Value| condition(order, "Admitted").is_some_and(|c| c.0 == "True");
+    let order = orders.iter().find(is_held).context("none is held")?;
+    let name = order.pointer("/metadata/name").and_then(Value::as_str).context("no name")?;
+    let uid = platform::uid(order)?;
+    let before = reservations(namespace).await?;
+    ensure!(before.contains(&uid), "{before:?} lacks {uid}");
+    admin.run(&["-n", namespace, "delete", "pgi", name, "--wait=false"]).await?;
+    gone("pgi", namespace, name, 180).await?;
+    eventually(seconds(30), "the old reservation to go", || async {
+        ensure!(!reservations(namespace).await?.contains(&uid), "it is still there");
+        Ok(())
+    })
+    .await
+}
+
+/// Uids of what the ledger holds for the tenant of a namespace `TENANT-apps`.
+async fn reservations(namespace: &str) -> Result<Vec<String>> {
+    let tenant = namespace.strip_suffix("-apps").unwrap_or(namespace);
+    let page = Api::service_account(namespace, "default")
+        .await?
+        .read(&format!("/v1/tenants/{tenant}/reservations?pageSize=500"))
+        .await?;
+    let items = page["items"].as_array().cloned().unwrap_or_default();
+    Ok(items.iter().filter_map(|r| r["orderUid"].as_str().map(str::to_owned)).collect())
+}
+
+/// A limit lowered below use blocks growth only and says so; a tenant that moves takes its sums along, or stays.
+pub async fn lowered_and_moved() -> Result<()> {
+    let (admin, child) = (Kubectl::admin(), "story-old-child");
+    let namespace = "story-old-child-apps";
+    made("story-old", None, "quota: {instances: 5}").await?;
+    made("story-new", None, "quota: {instances: 1}").await?;
+    made(child, Some("story-old"), "quota: {instances: 2}").await?;
+    for name in ["one", "two"] {
+        admin.apply(&asleep(namespace, name)).await?;
+        admitted(namespace, name).await?;
+    }
+    admin.apply(&tenant(child, Some("story-old"), "quota: {instances: 1}")).await?;
+    let why = Some("LimitBelowUse");
+    let told = wait_for(&admin, "tenant", "default", child, "WithinQuota", "False", why, 30).await?;
+    let (_, _, message) = condition(&told, "WithinQuota").context("no condition")?;
+    ensure!(message.contains("instances (2 of 1)") && message.contains("growth is blocked"), "{message}");
+    admitted(namespace, "one").await?;
+    admin.refused(&asleep(namespace, "three"), &["instances of tenant story-old-child", "free 0"]).await?;
+
+    // The new parent has one place, two are held: the move is refused and nothing changed.
+    admin.apply(&tenant(child, Some("story-new"), "quota: {instances: 2}")).await?;
+    wait_for(&admin, "tenant", "default", child, "Ready", "False", Some("LedgerRefused"), 30).await?;
+    says("story-old", "/status/quota/instances/held", &json!("2")).await?;
+    admin.apply(&tenant("story-new", None, "quota: {instances: 2}")).await?;
+    ready(&admin, "tenant", "default", child, 60).await?;
+    says("story-new", "/status/quota/instances/summary", &json!("2/2")).await?;
+    says("story-old", "/status/quota/instances/summary", &json!("0/5")).await?;
+    says("story-new", "/status/childCount", &json!(1)).await?;
+    admin.fails(&["delete", "tenant", "story-new"], "", &["has 1 tenants below it", child]).await?;
+    // A circle is refused with a sentence.
+    admin.apply(&tenant("story-new", Some(child), "quota: {instances: 2}")).await?;
+    wait_for(&admin, "tenant", "default", "story-new", "Ready", "False", Some("LedgerRefused"), 30).await?;
+    admin
+        .apply(
+            &tenant("story-new", None, "quota: {instances: 2}").replace("spec: {", "spec: {parent: null, "),
+        )
+        .await?;
+    ready(&admin, "tenant", "default", "story-new", 60).await?;
+    cleared(&[(namespace, "one"), (namespace, "two")], &[child, "story-new", "story-old"]).await
+}
+
+/// Nobody changes his tenant by what he writes on objects of his.
+pub async fn spoofing() -> Result<()> {
+    let (admin, namespace) = (Kubectl::admin(), "story-spoof-apps");
+    made("story-spoof", None, "quota: {instances: 2}").await?;
+    let ministry = Kubectl::service_account(namespace, "default").await?;
+    ministry.apply(&asleep(namespace, "mine")).await?;
+    admitted(namespace, "mine").await?;
+    let status = json!({"status": {"reservation": "none", "phase": "Ready"}}).to_string();
+    let patch =
+        ["-n", namespace, "patch", "pgi", "mine", "--type=merge", "--subresource=status", "-p", &status];
+    ministry.fails(&patch, "", &["postgresinstances/status", "cannot"]).await?;
+    ministry.fails(&["get", "tn", "story-spoof"], "", &["cannot get"]).await?;
+    ministry.fails(&["get", "pgi", "-A"], "", &["cannot list"]).await?;
+    ministry
+        .fails(&["--as=system:admin", "get", "pgi", "-n", namespace], "", &["cannot impersonate"])
+        .await?;
+    // Full rights in the cluster's RBAC, yet neither the operator nor break-glass: the policies hold.
+    let strong = Kubectl::person("story-strong", "story-strong");
+    grant("story-spoof", "cluster-admin", "story-strong").await?;
+    let held = async {
+        let label = ["label", "namespace", namespace, "siyada.cloud/tenant=health", "--overwrite"];
+        strong.fails(&label, "", &["labels of siyada.cloud on a namespace are the operator's"]).await?;
+        strong.fails(&patch, "", &["the status of an order is the operator's"]).await?;
+        let finalizers = r#"{"metadata":{"finalizers":null}}"#;
+        for (kind, name) in [("pgi", "mine"), ("tenant", "story-spoof")] {
+            let strip = ["-n", namespace, "patch", kind, name, "--type=merge", "-p", finalizers];
+            strong.fails(&strip, "", &["finalizers of siyada.cloud are the operator's"]).await?;
+        }
+        let figures = r#"{"status":{"reservations":0}}"#;
+        let figures = ["patch", "tenant", "story-spoof", "--type=merge", "--subresource=status", "-p", figures];
+        strong.fails(&figures, "", &["the status is the operator's"]).await?;
+        let mine = "apiVersion: v1\nkind: Namespace\nmetadata: {name: story-spoof-2, labels: {siyada.cloud/tenant: health}}\n";
+        strong.refused(mine, &["labels of siyada.cloud"]).await?;
+        let engine = "apiVersion: v1\nkind: Namespace\nmetadata: {name: siyada-t-story}\n";
+        strong.refused(engine, &["made by the operator only"]).await
+    }
+    .await;
+    revoke("story-spoof").await?;
+    held?;
+    let group = tenant("story-wide", None, "access: [{role: requester, groups: ['system:authenticated']}]");
+    admin.refused(&group, &["only the service accounts of the tenant's own namespaces"]).await?;
+    cleared(&[(namespace, "mine")], &["story-spoof"]).await
+}
+
+/// Bad input gets a sentence.
+pub async fn bad_input() -> Result<()> {
+    let admin = Kubectl::admin();
+    let wrong = |more: &str| tenant("story-bad", None, more);
+    for (more, text) in [
+        ("quota: {instances: -1}", "greater than or equal to 0"),
+        ("quota: {monthlyCost: {amount: '1e9', currency: MAD}}", "amount"),
+        ("quota: {monthlyCost: {amount: '5', currency: BTC}}", "currency must be one of"),
+        ("softLimitPercent: 0", "softLimitPercent"),
+        ("alerts: {percent: [500]}", "1 to 200 percent"),
+        ("parent: story-bad", "its own parent"),
+    ] {
+        admin.refused(&wrong(more), &[text]).await?;
+    }
+    for (more, text) in [
+        ("quota: {cpu: '-3'}", "-3"),
+        ("quota: {memory: 10GB}", "10GB"),
+        ("quota: {storage: '0.1.2'}", "0.1.2"),
+    ] {
+        admin.apply(&wrong(more)).await?;
+        eventually(seconds(30), &format!("a sentence about {text}"), || async {
+            let told = admin.get("tenant", "default", "story-bad").await?.context("no tenant")?;
+            let (status, reason, message) = condition(&told, "Ready").context("no condition")?;
+            ensure!(
+                status == "False" && reason == "Invalid" && message.contains(text),
+                "{reason}: {message}"
+            );
+            Ok(())
+        })
+        .await?;
+    }
+    admin.apply(&tenant("story-orphan", Some("story-nobody"), "")).await?;
+    wait_for(&admin, "tenant", "default", "story-orphan", "Ready", "False", Some("LedgerRefused"), 30)
+        .await?;
+    let named = "displayName: {ar: وكالة الماء, zgh: ⵜⴰⵎⵙⵙⵓⵖⵜ ⵏ ⵡⴰⵎⴰⵏ, fr: Agence de l'eau}";
+    made("story-bad", None, named).await?;
+    cleared(&[], &["story-orphan", "story-bad"]).await
+}
+
+/// What does not fit between orders and ledger is mended when the operator starts: both ways.
+pub async fn swept() -> Result<()> {
+    let (admin, namespace) = (Kubectl::admin(), "story-sweep-apps");
+    made("story-sweep", None, "quota: {instances: 3}").await?;
+    admin.apply(&asleep(namespace, "real")).await?;
+    let uid = platform::uid(&admitted(namespace, "real").await?)?;
+    let operator = Api::service_account(SYSTEM, "siyada-operator").await?;
+    let page = operator.read("/v1/tenants/story-sweep/reservations?pageSize=500").await?;
+    let mut request = page.pointer("/items/0/request").cloned().context("nothing is held")?;
+    request["name"] = json!("ghost");
+    let ghost = "/v1/reservations/00000000-0000-4000-8000-00000000dead";
+    let (status, body) = operator.send(reqwest::Method::PUT, ghost, &request).await?;
+    ensure!(status < 300, "{status} {body}");
+    let real = format!("/v1/reservations/{uid}");
+    let (status, body) = operator.send(reqwest::Method::DELETE, &real, &json!({})).await?;
+    ensure!(status < 300, "{status} {body}");
+    admin.run(&["-n", SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/name=siyada-operator"]).await?;
+    platform::wait_until_it_works().await?;
+    eventually(seconds(120), "the ledger to hold what there is, and no more", || async {
+        let held = reservations(namespace).await?;
+        ensure!(held == [uid.clone()], "it holds {held:?}");
+        Ok(())
+    })
+    .await?;
+    says("story-sweep", "/status/quota/instances/summary", &json!("1/3")).await?;
+    cleared(&[(namespace, "real")], &["story-sweep"]).await
+}
+
+/// A price list never changes, none begins with another, and one in use stays; each says so.
+pub async fn price_lists() -> Result<()> {
+    let admin = Kubectl::admin();
+    let now = platform::file("examples/platform/20-prices.yaml")?;
+    admin.refused(&now.replace("\"0.20\"", "\"0.10\""), &["a price list never changes"]).await?;
+    let second = now.replace("name: tarif-2026-07", "name: story-tarif");
+    admin.apply(&second).await?;
+    let told = wait_for(&admin, "pricelist", "default", "story-tarif", "Ready", "False", None, 30).await?;
+    let (_, reason, message) = condition(&told, "Ready").context("no condition")?;
+    ensure!(reason == "Overlaps" && message.contains("tarif-2026-07"), "{reason}: {message}");
+    admin.run(&["delete", "pricelist", "story-tarif", "--wait=false"]).await?;
+    gone("pricelist", "default", "story-tarif", 60).await
+}
