@@ -8,6 +8,7 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
 
   harness deps                         install the Debian packages that are missing (root), or name them
   harness build                        compile the third-party binaries into the cache
+  harness cargo-deny ARGUMENTS...      what the crates of others are allowed to be; compiled into the cache first
   harness images                       build the container images into the cache
   harness up [--no-node]               start the cluster, or repair what is dead of it
   harness previous                     take the previous landing out of git and compile it into the cache
@@ -86,6 +87,11 @@ pub enum Verb {
         /// Its arguments.
         arguments: Vec<String>,
     },
+    /// Run cargo-deny in the checkout.
+    Deny {
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
     /// The storage provisioner; started by `up`.
     Provisioner,
 }
@@ -132,6 +138,7 @@ impl Arguments {
                 Verb::Trial { previous, command: take_command(&mut words)? }
             }
             "kubectl" | "helm" => Verb::Tool { tool: verb, arguments: std::mem::take(&mut words) },
+            "cargo-deny" => Verb::Deny { arguments: std::mem::take(&mut words) },
             "provisioner" => Verb::Provisioner,
             other => bail!("unknown command {other:?}; `harness help` lists them"),
         };

@@ -13,6 +13,7 @@ mod component;
 mod config;
 mod containerd;
 mod debian;
+mod deny;
 mod down;
 mod engine;
 mod exec;
@@ -67,6 +68,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Exec { ref command } => return exec::inside(&place()?, command),
         Verb::Trial { previous, ref command } => return trial::trial(&place()?, previous, command),
         Verb::Tool { ref tool, ref arguments } => return exec::tool(&place()?, tool, arguments),
+        Verb::Deny { ref arguments } => return deny::run(arguments),
         Verb::Provisioner => provisioner::run(&place()?)?,
     }
     Ok(ExitCode::SUCCESS)
