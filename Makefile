@@ -1,9 +1,13 @@
 # From a bare Debian 12 with Rust and Go: `make demo` to see it, `make test` to check it. Most targets need root.
 
-HARNESS := target/debug/harness
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+HARNESS := $(TARGET)/debug/harness
+# What goes into images: release, or dev for somebody who tries a change.
+export SIYADA_PROFILE ?= release
+MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up cluster down status logs bench soak
+.PHONY: help harness build check test demo up cluster down status logs bench soak licences
 
 # this list
 help:
@@ -11,14 +15,17 @@ help:
 
 # the tool that makes clusters, the Debian packages it needs, and nothing else
 harness:
-	cargo build --quiet --package siyada-harness
+	cargo build --quiet --workspace --bin harness
 	$(HARNESS) deps
 
 # everything compiled: third-party programs, container images, our own programs
 build: harness
 	$(HARNESS) build
 	$(HARNESS) images
-	cargo build --workspace
+	@echo "compiling siyada-operator and siyada-api for their images, $(SIYADA_PROFILE): some $(MINUTES) minutes on 2 cores at first"
+	cargo build --profile $(SIYADA_PROFILE) --package siyada-operator --package siyada-api
+	@echo "compiling what orders, tests and measures: about a minute at first"
+	cargo build --workspace --bin demo --bin stories --bin bench --bin soak
 
 # lints and every test that needs no cluster, in minutes
 check: harness
@@ -26,18 +33,23 @@ check: harness
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo test --workspace
 
+# what the crates of others are allowed to be: licences, sources, and those that must not come in
+licences: harness
+	$(HARNESS) cargo-deny check bans licenses sources
+
 # everything CI runs: `check`, then the stories and 15 minutes of the soak, each on a real cluster that is deleted afterwards
-test: check build
-	$(HARNESS) trial --name ci -- target/debug/stories
-	$(HARNESS) trial --name ci -- target/debug/soak
+test: check licences build
+	$(HARNESS) previous
+	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories
+	$(HARNESS) trial --name ci -- $(TARGET)/debug/soak
 
 # a running platform with the examples applied; says where to look, and stays
 demo: cluster
-	$(HARNESS) exec -- target/debug/demo
+	$(HARNESS) exec -- $(TARGET)/debug/demo
 
 # the cluster with the platform and no orders; again to repair it or after a change
 up: cluster
-	$(HARNESS) exec -- target/debug/demo --platform-only
+	$(HARNESS) exec -- $(TARGET)/debug/demo --platform-only
 
 cluster: build
 	$(HARNESS) up
@@ -57,8 +69,8 @@ logs: harness
 
 # how close the operator comes to what the API server can do, as a table and JSON
 bench: build
-	$(HARNESS) trial --name bench -- target/debug/bench
+	$(HARNESS) trial --name bench -- $(TARGET)/debug/bench
 
 # every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
 soak: build
-	$(HARNESS) trial --name soak -- target/debug/soak --full
+	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full

@@ -3,10 +3,11 @@
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::process::Stdio;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
 
 /// Somebody who uses kubectl.
 #[derive(Clone, Debug, Default)]
@@ -65,23 +66,40 @@ impl Kubectl {
         Self { config: None, acting }
     }
 
+    fn start(&self, arguments: &[&str], input: Stdio, error: Stdio) -> Result<Child> {
+        let mut command = Command::new("kubectl");
+        command
+            .args(&self.acting)
+            .args(arguments)
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(error)
+            .kill_on_drop(true);
+        if let Some(config) = &self.config {
+            command.env("KUBECONFIG", config);
+        }
+        command.spawn().context("failed to run kubectl: run this through `harness exec`")
+    }
+
+    /// Runs a kubectl that goes on, such as `get --watch`, and takes in each line; it ends with the future.
+    ///
+    /// # Errors
+    /// When it ends by itself.
+    pub async fn follow(&self, arguments: &[&str], mut take: impl FnMut(&str)) -> Result<Infallible> {
+        let mut child = self.start(arguments, Stdio::null(), Stdio::null())?;
+        let mut lines = BufReader::new(child.stdout.take().context("kubectl has no output")?).lines();
+        while let Some(line) = lines.next_line().await? {
+            take(&line);
+        }
+        bail!("kubectl {} ended: {}", arguments.join(" "), child.wait().await?)
+    }
+
     /// Runs kubectl with something on its standard input.
     ///
     /// # Errors
     /// When kubectl itself cannot be run.
     pub async fn try_with(&self, arguments: &[&str], input: &str) -> Result<Printed> {
-        let mut command = Command::new("kubectl");
-        command
-            .args(&self.acting)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
-        if let Some(config) = &self.config {
-            command.env("KUBECONFIG", config);
-        }
-        let mut child = command.spawn().context("failed to run kubectl: run this through `harness exec`")?;
+        let mut child = self.start(arguments, Stdio::piped(), Stdio::piped())?;
         let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
         stdin.write_all(input.as_bytes()).await?;
         drop(stdin);

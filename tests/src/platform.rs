@@ -4,6 +4,7 @@ use crate::kubectl::{Kubectl, condition, expect_condition, secret_value};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
@@ -21,7 +22,7 @@ pub fn folder() -> PathBuf {
 /// # Errors
 /// When it cannot be read.
 pub fn file(path: &str) -> Result<String> {
-    std::fs::read_to_string(folder().join(path)).with_context(|| format!("failed to read {path}"))
+    read(&folder().join(path))
 }
 
 /// Runs Helm.
@@ -36,15 +37,111 @@ pub async fn helm(arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Installs or upgrades both charts.
+/// A landing: its tree, and the tag that its images have on the node.
+#[derive(Clone, Debug)]
+pub struct Landing {
+    folder: PathBuf,
+    tag: &'static str,
+}
+
+impl Landing {
+    /// This one.
+    pub fn this() -> Self {
+        Self { folder: folder(), tag: "dev" }
+    }
+
+    /// The one before, as the harness took it out of git.
+    ///
+    /// # Errors
+    /// When it is not on this cluster's node; says how it gets there.
+    pub fn previous() -> Result<Self> {
+        let link = state()?.join("previous");
+        let folder = std::fs::canonicalize(&link).with_context(|| {
+            format!(
+                "no {}: the upgrade needs the previous landing on the node; run `harness trial --previous`, or `harness \
+                 load --previous` for a cluster that is up",
+                link.display()
+            )
+        })?;
+        Ok(Self { folder, tag: "previous" })
+    }
+
+    /// The image of one of its programs on the node, by tag and digest: another build and another landing are another
+    /// image, whose pods are replaced.
+    ///
+    /// # Errors
+    /// When the node does not have it.
+    pub fn image(&self, program: &str) -> Result<String> {
+        let all: BTreeMap<String, String> = serde_json::from_str(&read(&state()?.join("images.json"))?)?;
+        let name = format!("localhost/{program}:{}", self.tag);
+        let (_, digest) = all
+            .get(&name)
+            .and_then(|reference| reference.split_once('@'))
+            .with_context(|| format!("the node has no {name}: run `harness load`"))?;
+        Ok(format!("{name}@{digest}"))
+    }
+
+    /// Installs or upgrades both charts, custom resources first.
+    ///
+    /// # Errors
+    /// What went wrong on the way.
+    pub async fn install(&self) -> Result<()> {
+        for (release, settings) in [("siyada-crds", Vec::new()), ("siyada", self.settings()?)] {
+            let chart = self.folder.join("charts").join(release).display().to_string();
+            let command = ["upgrade", "--install", release, &chart, "-n", SYSTEM, "--create-namespace"];
+            let settings = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
+            helm(&command.into_iter().chain(settings).collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Result<Vec<String>> {
+        let programs = [("operator", "siyada-operator"), ("api", "siyada-api")];
+        programs.iter().map(|(part, program)| Ok(format!("{part}.image={}", self.image(program)?))).collect()
+    }
+
+    /// Applies the platform's examples and waits until the tenants are set up.
+    ///
+    /// # Errors
+    /// Says what is not Ready, and why.
+    pub async fn set_up(&self) -> Result<()> {
+        let admin = Kubectl::admin();
+        let example = |name: &str| read(&self.folder.join(format!("examples/platform/{name}.yaml")));
+        for name in ["00-site", "10-catalogue", "20-prices", "30-tenants"] {
+            admin.apply(&example(name)?).await?;
+        }
+        for (kind, name) in [
+            ("tenant", "interior"),
+            ("tenant", "civil-registry"),
+            ("tenant", "health"),
+            ("pricelist", "tarif-2026-07"),
+        ] {
+            ready(&admin, kind, "default", name, 60).await?;
+        }
+        admin.apply(&example("40-access")?).await.map(|_| ())
+    }
+}
+
+/// Where the harness keeps what it knows of the cluster.
+///
+/// # Errors
+/// When this was not started by the harness.
+pub fn state() -> Result<PathBuf> {
+    let state = std::env::var_os("SIYADA_STATE")
+        .context("SIYADA_STATE is not set: run this through `harness exec`")?;
+    Ok(PathBuf::from(state))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// Installs or upgrades this landing's charts.
 ///
 /// # Errors
 /// What went wrong on the way.
 pub async fn install() -> Result<()> {
-    let namespace = ["-n", SYSTEM, "--create-namespace"];
-    helm(&[&["upgrade", "--install", "siyada-crds", "charts/siyada-crds"][..], &namespace].concat()).await?;
-    helm(&[&["upgrade", "--install", "siyada", "charts/siyada"][..], &namespace].concat()).await?;
-    Ok(())
+    Landing::this().install().await
 }
 
 /// Waits until the api and the operator work.
@@ -60,25 +157,12 @@ pub async fn wait_until_it_works() -> Result<()> {
     Ok(())
 }
 
-/// Applies the platform's examples and waits until the tenants are set up.
+/// Applies this landing's examples of the platform and waits until the tenants are set up.
 ///
 /// # Errors
 /// Says what is not Ready, and why.
 pub async fn set_up() -> Result<()> {
-    let admin = Kubectl::admin();
-    for name in ["00-site", "10-catalogue", "20-prices", "30-tenants"] {
-        admin.apply(&file(&format!("examples/platform/{name}.yaml"))?).await?;
-    }
-    for (kind, name) in [
-        ("tenant", "interior"),
-        ("tenant", "civil-registry"),
-        ("tenant", "health"),
-        ("pricelist", "tarif-2026-07"),
-    ] {
-        ready(&admin, kind, "default", name, 60).await?;
-    }
-    admin.apply(&file("examples/platform/40-access.yaml")?).await?;
-    Ok(())
+    Landing::this().set_up().await
 }
 
 /// Waits until an object is Ready.

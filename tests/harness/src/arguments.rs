@@ -8,18 +8,23 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
 
   harness deps                         install the Debian packages that are missing (root), or name them
   harness build                        compile the third-party binaries into the cache
+  harness cargo-deny ARGUMENTS...      what the crates of others are allowed to be; compiled into the cache first
   harness images                       build the container images into the cache
   harness up [--no-node]               start the cluster, or repair what is dead of it
-  harness load                         put our own images on the node, if they changed
+  harness previous                     take the previous landing out of git and compile it into the cache
+  harness load [--previous]            put our own images on the node, if they changed; the previous landing's too
   harness exec -- COMMAND...           run a command where service names resolve and pods can be reached
-  harness trial -- COMMAND...          the same on a fresh cluster with our images, deleted afterwards
+  harness trial [--previous] -- COMMAND...
+                                       the same on a fresh cluster with our images, deleted afterwards
   harness kubectl|helm ARGUMENTS...    the cached kubectl or helm, on this cluster
   harness status                       every component, its process and its log
   harness logs [COMPONENT] [-f]        the end of the logs
   harness restart COMPONENT            kill one component without warning, and start it again
+  harness cargo-deny ARGUMENTS...      cargo-deny in this checkout, compiled into the cache when it is new
   harness down [--purge]               stop everything; --purge also deletes the databases
 
-All but the first three take --name NAME (default demo) before anything else they take.
+All but deps, build, images, previous and cargo-deny take --name NAME (default demo) before anything else they take. Our images hold
+what `cargo build --release` made, or a dev build when SIYADA_PROFILE is `dev`.
 ";
 
 /// What to do.
@@ -38,8 +43,13 @@ pub enum Verb {
         /// False for a control plane alone.
         node: bool,
     },
+    /// Take the previous landing out of git and compile it.
+    Previous,
     /// Import our images.
-    Load,
+    Load {
+        /// Those of the previous landing too.
+        previous: bool,
+    },
     /// Stop.
     Down {
         /// Also delete etcd's data and the volumes.
@@ -66,6 +76,8 @@ pub enum Verb {
     },
     /// Run a command on a fresh cluster, then delete the cluster.
     Trial {
+        /// Whether the images of the previous landing are wanted.
+        previous: bool,
         /// Program and arguments.
         command: Vec<String>,
     },
@@ -73,6 +85,11 @@ pub enum Verb {
     Tool {
         /// `kubectl` or `helm`.
         tool: String,
+        /// Its arguments.
+        arguments: Vec<String>,
+    },
+    /// Run cargo-deny in the checkout.
+    Deny {
         /// Its arguments.
         arguments: Vec<String>,
     },
@@ -104,7 +121,8 @@ impl Arguments {
             "build" => Verb::Build,
             "images" => Verb::Images,
             "up" => Verb::Up { node: !take_flag(&mut words, "--no-node") },
-            "load" => Verb::Load,
+            "previous" => Verb::Previous,
+            "load" => Verb::Load { previous: take_flag(&mut words, "--previous") },
             "down" => Verb::Down { purge: take_flag(&mut words, "--purge") },
             "status" => Verb::Status,
             "logs" => {
@@ -116,8 +134,12 @@ impl Arguments {
                 None => bail!("restart needs a component, for example `harness restart kube-apiserver`"),
             },
             "exec" => Verb::Exec { command: take_command(&mut words)? },
-            "trial" => Verb::Trial { command: take_command(&mut words)? },
+            "trial" => {
+                let previous = take_first(&mut words, "--previous");
+                Verb::Trial { previous, command: take_command(&mut words)? }
+            }
             "kubectl" | "helm" => Verb::Tool { tool: verb, arguments: std::mem::take(&mut words) },
+            "cargo-deny" => Verb::Deny { arguments: std::mem::take(&mut words) },
             "provisioner" => Verb::Provisioner,
             other => bail!("unknown command {other:?}; `harness help` lists them"),
         };
@@ -144,6 +166,15 @@ fn take_flag(words: &mut Vec<String>, flag: &str) -> bool {
     let before = words.len();
     words.retain(|word| word != flag);
     words.len() != before
+}
+
+/// Only in front, as the name is: what follows may be a wrapped command's.
+fn take_first(words: &mut Vec<String>, flag: &str) -> bool {
+    let first = words.first().is_some_and(|word| word == flag);
+    if first {
+        words.remove(0);
+    }
+    first
 }
 
 fn take_command(words: &mut Vec<String>) -> Result<Vec<String>> {
@@ -178,6 +209,13 @@ mod tests {
             ),
             ("restart --name a etcd", "a", Verb::Restart { component: "etcd".into() }),
             ("logs etcd -f", "demo", Verb::Logs { component: Some("etcd".into()), follow: true }),
+            ("load --previous", "demo", Verb::Load { previous: true }),
+            (
+                "trial --name ci --previous -- stories --previous",
+                "ci",
+                Verb::Trial { previous: true, command: vec!["stories".into(), "--previous".into()] },
+            ),
+            ("trial -- stories", "demo", Verb::Trial { previous: false, command: vec!["stories".into()] }),
             (
                 "kubectl get pods",
                 "demo",

@@ -7,40 +7,61 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::archive::{self, Start};
-use crate::binaries;
+use crate::binaries::{self, Binaries};
 use crate::command::{command, output};
 use crate::component::Component;
 use crate::containerd::{import, source_of};
 use crate::images;
 use crate::place::Place;
+use crate::previous::Previous;
+use crate::programs::{self, PROGRAMS, Profile};
 use crate::say::{print, say};
 
-const PROGRAMS: [&str; 2] = ["siyada-operator", "siyada-api"];
+/// Below the state directory: a link to what the images of the previous landing were made from.
+const PREVIOUS: &str = "previous";
 
-/// Builds and imports what changed since the last time; prints the reference by digest of each image.
-pub fn load(place: &Place) -> Result<()> {
+/// Builds and imports what changed since the last time, and the previous landing beside it when it is given; prints
+/// the reference by digest of each image.
+pub fn load(place: &Place, previous: Option<&Previous>) -> Result<()> {
     if Component::Containerd.running(place).is_none() {
         bail!("the cluster {:?} has no node to load images on; run `harness up{}`", place.name, place.flag());
     }
     let binaries = binaries::ensure(&place.checkout)?;
-    let base = images::ensure(&binaries)?.base();
+    let node = Node { place, base: images::ensure(&binaries)?.base(), binaries };
+    let profile = Profile::wanted()?;
     for program in PROGRAMS {
-        let path = target_directory(&place.checkout).join("debug").join(program);
-        if !path.is_file() {
-            bail!("no {}; run `cargo build --workspace` first", path.display());
-        }
-        let name = format!("localhost/{program}:dev");
-        let source = source_of(&path, &base)?;
-        let (reference, fresh) =
-            import(place, &binaries, &name, &source, || build(place, &path, program, &name, &base))?;
-        say(format!("{name} {}", if fresh { "loaded" } else { "unchanged" }));
-        print(&format!("{reference}\n"));
+        node.put(program, "dev", &programs::find(&place.checkout, profile, program)?)?;
     }
-    Ok(())
+    let Some(previous) = previous else { return Ok(()) };
+    for program in PROGRAMS {
+        node.put(program, "previous", &previous.program(program))?;
+    }
+    link(&place.state(PREVIOUS), previous.folder())
 }
 
-fn target_directory(checkout: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| checkout.join("target"), PathBuf::from)
+/// Points the link at the folder, whatever it pointed at before.
+fn link(link: &Path, folder: &Path) -> Result<()> {
+    let _absent = fs::remove_file(link);
+    std::os::unix::fs::symlink(folder, link).with_context(|| format!("failed to link {}", link.display()))
+}
+
+/// Where images are put, and what they stand on.
+struct Node<'a> {
+    place: &'a Place,
+    binaries: Binaries,
+    base: PathBuf,
+}
+
+impl Node<'_> {
+    fn put(&self, program: &str, tag: &str, path: &Path) -> Result<()> {
+        let name = format!("localhost/{program}:{tag}");
+        let source = source_of(path, &self.base)?;
+        let build = || build(self.place, path, program, &name, &self.base);
+        let (reference, fresh) = import(self.place, &self.binaries, &name, &source, build)?;
+        say(format!("{name} {}", if fresh { "loaded" } else { "unchanged" }));
+        print(&format!("{reference}\n"));
+        Ok(())
+    }
 }
 
 fn build(place: &Place, path: &Path, program: &str, name: &str, base: &Path) -> Result<PathBuf> {
@@ -49,7 +70,7 @@ fn build(place: &Place, path: &Path, program: &str, name: &str, base: &Path) -> 
     let _absent = fs::remove_dir_all(&root);
     let bin = root.join("usr/local/bin");
     fs::create_dir_all(&bin).with_context(|| format!("failed to create {}", bin.display()))?;
-    // Debug information is most of a debug build.
+    // Debug information is most of a dev build.
     output(command("strip", ["-o"]).arg(bin.join(program)).arg(path))?;
     fs::create_dir_all(root.join("tmp"))?;
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;

@@ -13,6 +13,7 @@ mod component;
 mod config;
 mod containerd;
 mod debian;
+mod deny;
 mod down;
 mod engine;
 mod exec;
@@ -22,7 +23,9 @@ mod mounts;
 mod network;
 mod pki;
 mod place;
+mod previous;
 mod process;
+mod programs;
 mod provisioner;
 mod quantity;
 mod restart;
@@ -56,15 +59,22 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Build => drop(binaries::ensure(&Place::checkout()?)?),
         Verb::Images => drop(images::ensure(&binaries::ensure(&Place::checkout()?)?)?),
         Verb::Up { node } => up::up(&place()?, node)?,
-        Verb::Load => load::load(&place()?)?,
+        Verb::Previous => drop(previous::ensure(&Place::checkout()?)?),
+        Verb::Load { previous } => load_on(&place()?, previous)?,
         Verb::Down { purge } => down::down(&place()?, purge)?,
         Verb::Status => return status::status(&place()?),
         Verb::Logs { ref component, follow } => return status::logs(&place()?, component.as_deref(), follow),
         Verb::Restart { ref component } => restart::restart(&place()?, component)?,
         Verb::Exec { ref command } => return exec::inside(&place()?, command),
-        Verb::Trial { ref command } => return trial::trial(&place()?, command),
+        Verb::Trial { previous, ref command } => return trial::trial(&place()?, previous, command),
         Verb::Tool { ref tool, ref arguments } => return exec::tool(&place()?, tool, arguments),
+        Verb::Deny { ref arguments } => return deny::run(arguments),
         Verb::Provisioner => provisioner::run(&place()?)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn load_on(place: &Place, previous: bool) -> Result<()> {
+    let previous = previous.then(|| previous::ensure(&place.checkout)).transpose()?;
+    load::load(place, previous.as_ref())
 }

@@ -13,17 +13,19 @@ use crate::down::down;
 use crate::exec::{kubectl, resolving};
 use crate::load::load;
 use crate::place::Place;
+use crate::previous;
 use crate::say::{Step, say};
 use crate::up::up;
 
 /// Lines of each log shown when the command failed.
 const LINES: usize = 8;
 
-/// Runs it and returns its exit code. On failure the logs are kept, and what matters of them is shown.
-pub fn trial(place: &Place, words: &[String]) -> Result<ExitCode> {
+/// Runs it and returns its exit code. On failure the logs are kept, and what matters of them is shown. With `previous`
+/// the node has the images of the previous landing too.
+pub fn trial(place: &Place, previous: bool, words: &[String]) -> Result<ExitCode> {
     down(place, true).context("failed to clear what an earlier trial left")?;
     let step = Step::begin();
-    let result = attempt(place, words);
+    let result = attempt(place, previous, words);
     let good = matches!(result, Ok(0));
     step.done(format!("trial {}", if good { "passed" } else { "failed" }));
     if !good {
@@ -36,13 +38,14 @@ pub fn trial(place: &Place, words: &[String]) -> Result<ExitCode> {
 }
 
 /// The command's exit code; 1 when a signal ended it.
-fn attempt(place: &Place, words: &[String]) -> Result<i32> {
+fn attempt(place: &Place, previous: bool, words: &[String]) -> Result<i32> {
     let program = words.first().map(String::as_str).unwrap_or_default();
     if program.contains('/') && !Path::new(program).is_file() {
-        anyhow::bail!("no program {program}; run `cargo build --workspace` first");
+        anyhow::bail!("no program {program}; run `make build` first");
     }
+    let previous = previous.then(|| previous::ensure(&place.checkout)).transpose()?;
     up(place, true)?;
-    load(place)?;
+    load(place, previous.as_ref())?;
     let binaries = binaries::ensure(&place.checkout)?;
     let status =
         resolving(place, &binaries, words).status().with_context(|| format!("failed to start {program}"))?;

@@ -1,10 +1,10 @@
 //! Lives every story on the cluster it is run in, and says which held.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use futures::StreamExt as _;
 use siyada_tests::platform;
-use siyada_tests::stories::{Story, all};
+use siyada_tests::stories::{Story, all, beginning};
 use std::time::{Duration, Instant};
 
 /// Databases that start at once: more would only wait for each other on two cores.
@@ -12,16 +12,19 @@ const AT_ONCE: usize = 3;
 /// A story that takes longer is stuck.
 const LONGEST: Duration = Duration::from_secs(900);
 
-/// Lives every story.
+/// Lives every story, on a cluster without the platform.
+///
+/// The first installs the previous landing and upgrades it to this one under live orders (`harness trial --previous`
+/// brings what it needs); all others are lived on what it leaves.
 #[derive(Parser)]
 struct Arguments {
-    /// Only stories whose name has this text.
+    /// Only stories whose name has this text. Unless the upgrade is one of them, the platform is installed directly.
     #[arg(long)]
     only: Option<String>,
     /// Say what there is, and stop.
     #[arg(long)]
     list: bool,
-    /// The charts are installed and the tenants are set up already.
+    /// The charts are installed and the tenants are set up already: the upgrade is left out.
     #[arg(long)]
     installed: bool,
 }
@@ -34,12 +37,20 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let wanted =
         |story: &Story| arguments.only.as_ref().is_none_or(|text| story.name.contains(text.as_str()));
+    let beginning = Some(beginning()).filter(wanted).filter(|_| !arguments.installed);
     let stories: Vec<Story> = all().into_iter().filter(wanted).collect();
     if arguments.list {
-        stories.iter().for_each(|story| println!("{}", story.name));
+        beginning.iter().chain(&stories).for_each(|story| println!("{}", story.name));
         return Ok(());
     }
+    ensure!(beginning.is_some() || !stories.is_empty(), "there is no such story: --list says what there is");
     let started = Instant::now();
+    let (mut passed, mut failed) = (0, 0);
+    let mut count = |held: bool| if held { passed += 1 } else { failed += 1 };
+    if let Some(story) = beginning {
+        count(live(story).await);
+    }
+    // After the upgrade nothing is left to do here, unless it failed half way.
     if !arguments.installed {
         platform::install().await?;
         platform::wait_until_it_works().await?;
@@ -47,9 +58,6 @@ async fn main() -> Result<()> {
         println!("installed and set up in {} s", started.elapsed().as_secs());
     }
     let (alone, together): (Vec<Story>, Vec<Story>) = stories.into_iter().partition(|story| story.alone);
-    let mut passed = 0;
-    let mut failed = 0;
-    let mut count = |held: bool| if held { passed += 1 } else { failed += 1 };
     let outcomes: Vec<bool> =
         futures::stream::iter(together).map(live).buffer_unordered(AT_ONCE).collect().await;
     outcomes.into_iter().for_each(&mut count);

@@ -9,8 +9,11 @@ pub mod outage;
 pub mod refusal;
 pub mod rest;
 pub mod tenancy;
+pub mod upgrade;
 
-use anyhow::Result;
+use crate::kubectl::Kubectl;
+use crate::wait::{eventually, seconds};
+use anyhow::{Result, ensure};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
@@ -30,7 +33,16 @@ macro_rules! story {
     };
 }
 
-/// Every story, in the order in which they begin.
+/// How the platform comes to be: it is installed as it was at the previous landing, and upgraded under live orders.
+pub fn beginning() -> Story {
+    story!(
+        true,
+        "an upgrade from the previous landing, and back, restarts no database, loses no row and keeps every policy",
+        upgrade::from_previous
+    )
+}
+
+/// Every other story, in the order in which they begin.
 pub fn all() -> Vec<Story> {
     let mut all = services();
     all.extend(tenants());
@@ -142,6 +154,20 @@ pub fn documents(namespace: &str, name: &str, more: &str) -> String {
         "apiVersion: siyada.cloud/v1alpha1\nkind: DocumentStoreInstance\nmetadata: {{name: {name}, namespace: \
          {namespace}}}\nspec: {{plan: dev, version: \"1.24\", dataClassification: Internal, {more}}}\n"
     )
+}
+
+/// Waits until an answer to `kubectl apply` holds the price: the API server trusts the operator's webhook.
+///
+/// # Errors
+/// Says what the answer is instead.
+pub async fn advised(ministry: &Kubectl) -> Result<()> {
+    let order = postgres(HOME, "advised", "");
+    eventually(seconds(30), "the price in the answer to kubectl apply", || async {
+        let said = ministry.try_with(&["apply", "--dry-run=server", "-f", "-"], &order).await?;
+        ensure!(said.ok && said.err.contains("Warning: at most"), "it says {:?}", said.err);
+        Ok(())
+    })
+    .await
 }
 
 /// Says that an order may be deleted with its data.

@@ -2,7 +2,7 @@
 
 use super::{DISPOSABLE, HOME, postgres};
 use crate::kubectl::Kubectl;
-use crate::platform::{engine, gone, ready};
+use crate::platform::{engine, gone, ready, state};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -13,9 +13,7 @@ use std::path::PathBuf;
 const OPERATOR: &str = "system:serviceaccount:siyada-system:siyada-operator";
 
 fn audit_log() -> Result<PathBuf> {
-    let state = std::env::var_os("SIYADA_STATE")
-        .context("SIYADA_STATE is not set: run this through `harness exec`")?;
-    Ok(PathBuf::from(state).join("log/audit.log"))
+    Ok(state()?.join("log/audit.log"))
 }
 
 /// The audit log after a byte of it.
