@@ -2,13 +2,16 @@
 //! new leader's too, and every hour. It asks the API server only about what does not fit.
 
 use crate::context::Context;
+use crate::ledger::Ledger;
+use crate::metering::stopped;
 use crate::names::{ORDER_UID, engine_namespace};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order, OrderRef};
-use crate::reconcile::Pass;
+use crate::reconcile::{Pass, report};
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
+use siyada_model::usage::Meter;
 use siyada_model::wire::Reservation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -52,8 +55,14 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
         if orders.contains_key(uid) || children.contains(uid) || exists(context, reservation).await? {
             continue;
         }
-        release(context, reservation).await?;
-        released += 1;
+        match release(context, reservation).await {
+            Ok(()) => released += 1,
+            // One that the ledger keeps must not keep the others.
+            Err(error @ Ledger::Refused(_)) => {
+                tracing::warn!(order.uid = uid, error = %error, "not released")
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     let known: BTreeSet<&str> = reservations.iter().map(|r| r.order_uid.as_str()).collect();
     let missing = held_before.iter().filter(|uid| !known.contains(uid.as_str()));
@@ -120,8 +129,10 @@ async fn exists(context: &Context, reservation: &Reservation) -> Result<bool, Pa
     Ok(false)
 }
 
-async fn release(context: &Context, reservation: &Reservation) -> Result<(), Pass> {
+/// Closes what may still be billed, as nothing is left that could be, and gives the quota back.
+async fn release(context: &Context, reservation: &Reservation) -> Result<(), Ledger> {
     let request = &reservation.request;
+    let ended = |meter| stopped(&reservation.order_uid, &request.tenant, meter, None, "Removed");
     tracing::warn!(
         order.uid = %reservation.order_uid,
         "the ledger held {} for {} {}/{} of tenant {}, which is gone with all it had: it is released",
@@ -131,6 +142,7 @@ async fn release(context: &Context, reservation: &Reservation) -> Result<(), Pas
         request.name,
         request.tenant
     );
+    report(context, vec![ended(Meter::Compute), ended(Meter::Storage)]).await?;
     context.ledger.release(&reservation.order_uid).await?;
     context.memory.lock().held.remove(reservation.order_uid.as_str());
     context.figures.touch(request.tenant.as_str());

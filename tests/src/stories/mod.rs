@@ -81,7 +81,7 @@ fn tenants() -> Vec<Story> {
             approval::approval
         ),
         story!(false, "a price list never changes and none begins with another", tenancy::price_lists),
-        story!(true, "what does not fit between orders and ledger is mended at the start", tenancy::swept),
+        story!(true, "what the ledger holds for nobody is released at the start", tenancy::swept),
         story!(
             true,
             "near a soft limit there is a warning and at a threshold one event",
