@@ -99,11 +99,11 @@ fn compile(checkout: &Path, commit: &str, into: &Path) -> Result<()> {
     let short = &commit[..12];
     match ready.join(".fingerprint").is_dir() {
         true => {
-            say(format!("compiling the previous landing {short}, once: 1 to 3 minutes on 2 cores"));
+            say(format!("compiling the previous landing {short}, once: some 2 minutes on 2 cores"));
             seed(&ready, &target.join("release"))?;
         }
         false => say(format!(
-            "compiling the previous landing {short}, once: 6 to 12 minutes on 2 cores; 1 to 3 after `make build`, which \
+            "compiling the previous landing {short}, once: some 6 minutes on 2 cores; 2 after `make build`, which \
              compiles the third-party crates of both"
         )),
     }

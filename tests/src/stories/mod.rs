@@ -5,6 +5,7 @@ pub mod damage;
 pub mod delegation;
 pub mod deletion;
 pub mod login;
+mod meanwhile;
 pub mod outage;
 pub mod refusal;
 pub mod rest;
