@@ -230,7 +230,8 @@ async fn main() -> Result<()> {
         for part in soak.parts() {
             println!("{}", part.name());
             if let (Part::Walk(_), true) = (&part, soak.arguments.only.is_some()) {
-                step::walk(soak.progress.seed, &part.name(), STEPS)
+                let steps = soak.arguments.steps.unwrap_or(STEPS);
+                step::walk(soak.progress.seed, &part.name(), steps)
                     .iter()
                     .for_each(|step| println!("  {step}"));
             }

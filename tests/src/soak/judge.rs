@@ -208,14 +208,29 @@ fn engine(name: &str, uid: &str, order: Option<&Order>, look: &Snapshot, verdict
     if order.spec.suspend && pods.iter().any(|pod| !pod.text("/spec/nodeName").is_empty()) {
         waiting(format!("{} pods run while it is suspended", pods.len()));
     }
-    if order.spec.runs() && pods.len() != 1 {
-        waiting(format!("{} pods", pods.len()));
+    if order.spec.runs() {
+        match pods[..] {
+            [pod] => pod_differs(&order.spec, pod).into_iter().for_each(&mut waiting),
+            _ => waiting(format!("{} pods", pods.len())),
+        }
     }
     engine_spec(&order.spec, cluster).into_iter().for_each(&mut waiting);
     let volume = volumes(look, uid);
     if order.spec.runs() && volume != i64::from(order.spec.storage_gib) * GIB || volume == 0 {
         waiting(format!("its volumes have {volume} bytes"));
     }
+}
+
+/// The engine replaces the pod some time after its cluster was changed: until then the plan is only asked for.
+fn pod_differs(spec: &Spec, pod: &Object) -> Option<String> {
+    if !pod.text("/metadata/deletionTimestamp").is_empty() {
+        return Some("its pod is going".to_owned());
+    }
+    let containers = pod.body.pointer("/spec/containers").and_then(Value::as_array);
+    let database = containers.into_iter().flatten().find(|c| c["name"] == "postgres");
+    let cpu = database.and_then(|c| c.pointer("/resources/limits/cpu")).and_then(Value::as_str);
+    let wanted = show_cpu(spec.plan.size().0);
+    (cpu != Some(wanted.as_str())).then(|| format!("its pod has cpu {cpu:?} and should have {wanted}"))
 }
 
 fn engine_spec(spec: &Spec, cluster: &Object) -> Vec<String> {
@@ -337,6 +352,7 @@ fn reservations(world: &World, look: &Snapshot, verdict: &mut Verdict) {
 fn intervals(world: &World, memory: &Memory, look: &Snapshot, verdict: &mut Verdict) {
     verdict.wrong.extend(usage::well_formed(&look.intervals));
     verdict.wrong.extend(usage::kept(&memory.intervals, &look.intervals));
+    verdict.wrong.extend(closed_before(memory, look));
     for (uid, levels) in memory.expected(world) {
         if !memory.fleeting.contains(&uid) {
             verdict.waiting.extend(usage::compute(&uid, &look.intervals, &levels));
@@ -367,6 +383,18 @@ fn intervals(world: &World, memory: &Memory, look: &Snapshot, verdict: &mut Verd
     for order in world.living.values() {
         verdict.wrong.extend(first_login(&order.uid, memory, look));
     }
+}
+
+/// What is closed in a step ends in it: all was as it should be before, so nothing can have ended earlier.
+fn closed_before(memory: &Memory, look: &Snapshot) -> Vec<String> {
+    let Some(began) = memory.step else { return Vec::new() };
+    let known = |i: &Interval| {
+        let same = |k: &&Interval| (&k.order_uid, k.meter, k.start) == (&i.order_uid, i.meter, i.start);
+        memory.intervals.iter().find(same).is_some_and(|k| k.end.is_some())
+    };
+    let early = |i: &&Interval| i.end.is_some_and(|end| end < began - CUT) && !known(i);
+    let told = |i| format!("it was closed back before {began}, when all was well: {}", usage::show(i));
+    look.intervals.iter().filter(early).map(told).collect()
 }
 
 /// Storage is billed from the API server's stamp of the volume, whatever was away when it was made.
@@ -472,7 +500,12 @@ mod tests {
                 "u",
                 json!({"status": {"capacity": {"storage": "1Gi"}}}),
             ),
-            object("Pod", "a-1-1", "u", json!({})),
+            object(
+                "Pod",
+                "a-1-1",
+                "u",
+                json!({"spec": {"containers": [{"name": "postgres", "resources": {"limits": {"cpu": "200m"}}}]}}),
+            ),
         ];
         objects[3].body["metadata"]["labels"]["cnpg.io/podRole"] = json!("instance");
         objects.extend((0..5).map(|i| object("Secret", &format!("s{i}"), "u", json!({}))));
@@ -540,6 +573,13 @@ mod tests {
             &[],
             &["is of no order"],
         );
+        check(
+            |_, _, look| {
+                look.objects[3].body["spec"]["containers"][0]["resources"]["limits"]["cpu"] = json!("500m")
+            },
+            &[],
+            &["should have 200m"],
+        );
         check(|_, _, look| look.reservations.clear(), &[], &["no quota is held", "one by one"]);
         check(|_, _, look| look.quotas[0].held.monthly_cost.minor = 101, &[], &["one by one"]);
         check(|_, _, look| look.intervals[1].level.quantity = 2, &[], &["billed as 2 MiB"]);
@@ -562,6 +602,15 @@ mod tests {
             },
             &["was not Ready at"],
             &[],
+        );
+        check(
+            |_, memory, look| {
+                memory.intervals.clone_from(&look.intervals);
+                memory.step = Some(at(200));
+                look.intervals[0].end = Some(at(150));
+            },
+            &["closed back before"],
+            &["compute of u should be"],
         );
         check(|_, memory, _| drop(memory.pods.insert("u".into(), ("p".into(), 0))), &["was restarted"], &[]);
         check(
