@@ -168,6 +168,13 @@ fn of_database(source: &sqlx::Error) -> Box<Problem> {
             if state == "22003" {
                 return problem(code::INVALID, "a sum is larger than the ledger can hold".to_owned(), None);
             }
+            if matches!(&*state, "22021" | "22P05") {
+                return problem(
+                    code::INVALID,
+                    "a text holds a character that is none (NUL)".to_owned(),
+                    None,
+                );
+            }
             if may_succeed_later(&state) {
                 tracing::warn!(cause = %source, "the database refused for now");
                 return unavailable();

@@ -121,6 +121,37 @@ async fn race_any(world: &Arc<World>, count: usize) -> usize {
     granted
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_database_cannot_take_fails_alone() {
+    let world = Arc::new(World::with_tenants().await);
+    let tasks: Vec<_> = (0..40)
+        .map(|index| {
+            let world = world.clone();
+            tokio::spawn(async move {
+                // PostgreSQL has no NUL in a text: the whole batch fails on it.
+                let name = if index == 17 { "nul\0".to_owned() } else { format!("db-{index}") };
+                let request = serde_json::from_value(order("police", &name, 1, 0)).unwrap();
+                world.state.group.hold(format!("u-{index}").parse().unwrap(), request).await.is_ok()
+            })
+        })
+        .collect();
+    let mut held = Vec::new();
+    for task in tasks {
+        held.push(task.await.unwrap());
+    }
+    let failed: Vec<usize> =
+        held.iter().enumerate().filter(|(_, ok)| !**ok).map(|(index, _)| index).collect();
+    assert_eq!(failed, [17]);
+    assert!(world.wrong_sums().await.is_empty());
+    let nul = order("police", "nul\0", 1, 0);
+    world.operator().put("/v1/reservations/u-99", &nul).await.refused(422, "invalid");
+    let named = but(
+        &tenant("police", Some("interior"), json!({})),
+        json!({"displayName": {"ar": "\0"}, "generation": 2}),
+    );
+    world.operator().put("/v1/tenants/police", &named).await.refused(422, "invalid");
+}
+
 #[tokio::test]
 async fn an_order_made_anew_under_another_uid_inherits_nothing() {
     let world = World::with_tenants().await;

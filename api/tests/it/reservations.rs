@@ -331,15 +331,16 @@ async fn two_hundred_at_once_never_exceed_any_limit() {
             // Every fourth goes to the other branch, so that chains of different length meet at the root.
             let tenant = if index % 4 == 0 { "health" } else { "police" };
             let request = order(tenant, &format!("db-{index}"), 1, 0);
-            world.operator().put(&format!("/v1/reservations/u-{index}"), &request).await.status.as_u16()
+            world.operator().put(&format!("/v1/reservations/u-{index}"), &request).await
         }));
     }
     let mut granted = 0;
     for task in tasks {
-        match task.await.unwrap() {
+        let answer = task.await.unwrap();
+        match answer.status.as_u16() {
             200 => granted += 1,
             409 => {}
-            other => panic!("status {other}"),
+            other => panic!("status {other}: {}", answer.text()),
         }
     }
     stop.store(true, Ordering::Release);

@@ -177,6 +177,12 @@ impl Answer {
     }
 }
 
+/// The same pool, which waits for a connection as long as a busy machine needs: what is tested is not its speed.
+fn patient(pool: &PgPool) -> PgPool {
+    let options = pool.options().clone().acquire_timeout(std::time::Duration::from_secs(60));
+    options.connect_lazy_with((*pool.connect_options()).clone())
+}
+
 impl World {
     pub async fn new() -> Self {
         Self::on(store::pool(fresh_database().await))
@@ -190,6 +196,7 @@ impl World {
     }
 
     pub fn with(pool: PgPool, verifier: Verifier) -> Self {
+        let pool = patient(&pool);
         let state = App::new(pool.clone(), verifier, platform());
         state.set_migrated();
         Self { app: app(state.clone()), state, pool }
