@@ -41,3 +41,10 @@ pub fn lock(path: &Path) -> Result<File> {
     file.lock().with_context(|| format!("failed to lock {}", path.display()))?;
     Ok(file)
 }
+
+/// The same without waiting: fails when somebody holds it.
+pub fn lock_at_once(path: &Path) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("failed to open {}", path.display()))?;
+    file.try_lock().with_context(|| format!("failed to lock {}", path.display()))?;
+    Ok(file)
+}

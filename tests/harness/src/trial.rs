@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::binaries;
+use crate::cache;
 use crate::command::{command, output, tail};
 use crate::component::ALL;
 use crate::down::down;
@@ -23,6 +24,10 @@ const LINES: usize = 8;
 /// Runs it and returns its exit code. On failure the logs are kept, and what matters of them is shown. With `previous`
 /// the node has the images of the previous landing too.
 pub fn trial(place: &Place, previous: bool, words: &[String]) -> Result<ExitCode> {
+    let locks = place.checkout.join("target");
+    fs::create_dir_all(&locks).with_context(|| format!("failed to create {}", locks.display()))?;
+    let lock = cache::lock_at_once(&locks.join(format!("trial-{}.lock", place.name)))
+        .with_context(|| format!("a trial {:?} is under way here; give another --name", place.name))?;
     down(place, true).context("failed to clear what an earlier trial left")?;
     let step = Step::begin();
     let result = attempt(place, previous, words);
@@ -32,6 +37,7 @@ pub fn trial(place: &Place, previous: bool, words: &[String]) -> Result<ExitCode
         report(place);
     }
     let cleaned = down(place, true);
+    drop(lock);
     let code = result?;
     cleaned?;
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
