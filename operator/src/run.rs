@@ -180,12 +180,15 @@ pub async fn run(config: Config) -> Result<()> {
     tokio::select! {
         outcome = work(client, config, health, metrics, stop.clone()) => outcome,
         outcome = serving => outcome.map_err(anyhow::Error::from).and_then(|o| Ok(o?)).context("health is not served"),
-        () = stop.cancelled() => {
-            // Whoever waits for the lease has nothing to finish; the leader ends by itself.
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            Ok(())
-        }
+        // What is under way is finished, and the lease given back; whoever never led has nothing to finish.
+        () = long_after(&stop) => Ok(()),
     }
+}
+
+/// Ends so long after the order to stop that what was under way must have ended: the kubelet waits for 30 s.
+async fn long_after(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
 }
 
 fn stop_on_signal(stop: CancellationToken) {

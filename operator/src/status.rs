@@ -7,6 +7,7 @@ use crate::object::ChildKind;
 use crate::order::{Kind, Order};
 use crate::seen::Seen;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::OrderStatus;
 use siyada_crds::order::{Binding, Cost, Endpoint, EngineRef};
 use siyada_model::quantity::show_bytes;
@@ -226,12 +227,23 @@ fn ready(picture: &Picture<'_>) -> Verdict {
             yes(reason::LOGIN_SUCCEEDED, "the operator logged in with the bound Secret over verified TLS")
         }
         Some(Err(why)) if runs(picture) => no(reason::LOGIN_FAILED, format!("nobody can log in: {why}")),
+        // Another operator logged in before this one began; its own first login confirms or denies it within seconds.
+        None if runs(picture) && said_ready(picture.order) => {
+            yes(reason::LOGIN_SUCCEEDED, "the operator logged in with the bound Secret over verified TLS")
+        }
         _ if runs(picture) => no(reason::VERIFYING, "the database runs; the first login is being tried"),
         _ => {
             let (_, why, message) = provisioned(picture);
             no(why, message)
         }
     }
+}
+
+/// Whether the order was told that somebody can log in.
+fn said_ready(order: &Order) -> bool {
+    let told =
+        |c: &Condition| c.type_ == kind::READY && c.status == "True" && c.reason == reason::LOGIN_SUCCEEDED;
+    order.status.conditions.iter().any(told)
 }
 
 fn phase(ready: &Verdict, stalled: bool, picture: &Picture<'_>) -> &'static str {
