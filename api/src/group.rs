@@ -129,7 +129,7 @@ async fn answer_all(pool: &PgPool, turn: Vec<Waiting>) {
     let calls = Arc::new(calls);
     let task = tokio::spawn({
         let (pool, calls) = (pool.clone(), calls.clone());
-        async move { batch::run(&pool, &calls).await }
+        async move { run(&pool, &calls).await }
     });
     let answers = match task.await {
         Ok(Ok(answers)) => answers,
@@ -149,6 +149,14 @@ async fn answer_all(pool: &PgPool, turn: Vec<Waiting>) {
             let _ = sender.send(answer);
         }
     });
+}
+
+/// One batch. Callers wait longer than the pool does for a connection, so that once is not enough to send all away.
+async fn run(pool: &PgPool, calls: &[Call]) -> Result<Vec<Answer>, Error> {
+    match batch::run(pool, calls).await {
+        Err(Error::Database(sqlx::Error::PoolTimedOut)) => batch::run(pool, calls).await,
+        done => done,
+    }
 }
 
 /// What each caller is told after his batch failed as a whole.
