@@ -81,17 +81,21 @@ impl Kubectl {
         command.spawn().context("failed to run kubectl: run this through `harness exec`")
     }
 
-    /// Runs a kubectl that goes on, such as `get --watch`, and takes in each line; it ends with the future.
+    /// Runs a kubectl that goes on, such as `get --watch`, and takes in each line; it ends with the future. The API server
+    /// ends every watch of a kind whose definition changes: it is begun again then, as a program would.
     ///
     /// # Errors
-    /// When it ends by itself.
+    /// When kubectl fails.
     pub async fn follow(&self, arguments: &[&str], mut take: impl FnMut(&str)) -> Result<Infallible> {
-        let mut child = self.start(arguments, Stdio::null(), Stdio::null())?;
-        let mut lines = BufReader::new(child.stdout.take().context("kubectl has no output")?).lines();
-        while let Some(line) = lines.next_line().await? {
-            take(&line);
+        loop {
+            let mut child = self.start(arguments, Stdio::null(), Stdio::null())?;
+            let mut lines = BufReader::new(child.stdout.take().context("kubectl has no output")?).lines();
+            while let Some(line) = lines.next_line().await? {
+                take(&line);
+            }
+            let ended = child.wait().await?;
+            ensure!(ended.success(), "kubectl {} ended: {ended}", arguments.join(" "));
         }
-        bail!("kubectl {} ended: {}", arguments.join(" "), child.wait().await?)
     }
 
     /// Runs kubectl with something on its standard input.

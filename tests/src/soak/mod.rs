@@ -23,6 +23,8 @@ pub mod world;
 pub const ABOVE: &str = "soak";
 /// The tenant whose orders live and die.
 pub const TENANT: &str = "soak-agency";
+/// Namespace of the tenant above; whoever reads both tenants' figures lives in it.
+pub const ABOVE_HOME: &str = "soak-apps";
 /// Its namespace.
 pub const HOME: &str = "soak-agency-apps";
 /// Its engine namespace.

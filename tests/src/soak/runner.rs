@@ -6,7 +6,7 @@ use super::server::{Answer, Server, path};
 use super::snapshot::{Snapshot, look};
 use super::step::{Fault, Step};
 use super::world::{Action, Kind, Spec, World};
-use super::{HOME, NOWHERE, secrets};
+use super::{ABOVE_HOME, HOME, NOWHERE, secrets};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{Api, SYSTEM};
@@ -97,7 +97,7 @@ impl Runner {
     /// When there is no token to be had.
     pub async fn api(&mut self) -> Result<Api> {
         if self.api.as_ref().is_none_or(|(made, _)| made.elapsed() > TOKEN) {
-            self.api = Some((Instant::now(), Api::service_account(HOME, "reader").await?));
+            self.api = Some((Instant::now(), Api::service_account(ABOVE_HOME, "reader").await?));
         }
         Ok(self.api.as_ref().context("no client of the api")?.1.clone())
     }

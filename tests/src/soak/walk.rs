@@ -3,7 +3,7 @@
 use super::runner::Runner;
 use super::server::Server;
 use super::step;
-use super::{ABOVE, HOME, NOWHERE, TENANT};
+use super::{ABOVE, ABOVE_HOME, HOME, NOWHERE, TENANT};
 use crate::kubectl::Kubectl;
 use crate::platform;
 use anyhow::{Context as _, Result};
@@ -15,15 +15,17 @@ fn tenants() -> String {
     let tenant = |name: &str, more: &str, namespace: &str| {
         format!(
             "apiVersion: siyada.cloud/v1alpha1\nkind: Tenant\nmetadata: {{name: {name}}}\nspec:\n  kind: Agency\n  namespaces: \
-             [{namespace}]\n  dataClassification: Internal\n  access: [{{role: finance, groups: \
-             [\"system:serviceaccounts:{HOME}\"]}}]\n  quota: {quota}\n{more}---\n"
+             [{namespace}]\n  dataClassification: Internal\n  quota: {quota}\n{more}---\n"
         )
     };
+    // A role above holds below too.
+    let reader =
+        format!("  access: [{{role: finance, groups: [\"system:serviceaccounts:{ABOVE_HOME}\"]}}]\n");
     format!(
         "{}{}apiVersion: siyada.cloud/v1alpha1\nkind: Site\nmetadata: {{name: {NOWHERE}}}\nspec:\n  country: MA\n  operatingBody: \
          Nobody\n  qualification: No node is here\n  dataClassification: Internal\n  storageClass: siyada-local\n  nodeSelector: \
          {{siyada.cloud/soak: nowhere}}\n",
-        tenant(ABOVE, "", "soak-apps"),
+        tenant(ABOVE, &reader, ABOVE_HOME),
         tenant(TENANT, &format!("  parent: {ABOVE}\n"), HOME)
     )
 }
@@ -41,8 +43,9 @@ pub async fn set_up() -> Result<Server> {
     for tenant in [ABOVE, TENANT] {
         platform::ready(&admin, "tenant", "default", tenant, 120).await?;
     }
-    let reader =
-        format!("apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: reader, namespace: {HOME}}}\n");
+    let reader = format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: reader, namespace: {ABOVE_HOME}}}\n"
+    );
     admin.apply(&reader).await?;
     Server::new().await
 }
