@@ -145,12 +145,27 @@ impl Picture {
             ("intervals", &self.intervals, &now.intervals),
             ("reservations", &self.reservations, &now.reservations),
         ] {
-            ensure!(was == is, "{what} were {was:?} and are {is:?}");
+            let same = was.len() == is.len() && was.iter().zip(is).all(|(was, is)| still_says(was, is));
+            ensure!(same, "{what} were {was:?} and are {is:?}");
         }
-        ensure!(self.quota == now.quota, "the quota was {} and is {}", self.quota, now.quota);
+        let same = still_says(&self.quota, &now.quota);
+        ensure!(same, "the quota was {} and is {}", self.quota, now.quota);
         let lost: Vec<&String> = self.policies.difference(&now.policies).collect();
         ensure!(lost.is_empty(), "policies are gone: {lost:?}");
         Ok(())
+    }
+}
+
+/// Whether an answer of a newer version says everything that an older one said. It may say more.
+fn still_says(was: &Value, is: &Value) -> bool {
+    match (was, is) {
+        (Value::Object(was), Value::Object(is)) => {
+            was.iter().all(|(key, value)| is.get(key).is_some_and(|newer| still_says(value, newer)))
+        }
+        (Value::Array(was), Value::Array(is)) => {
+            was.len() == is.len() && was.iter().zip(is).all(|(was, is)| still_says(was, is))
+        }
+        _ => was == is,
     }
 }
 
@@ -228,6 +243,17 @@ async fn remove(ministry: &Kubectl) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_may_say_more_but_nothing_else() {
+        let check =
+            |was: Value, is: Value, expect: bool| assert_eq!(still_says(&was, &is), expect, "{was} {is}");
+        check(json!({"a": {"b": 1}}), json!({"a": {"b": 1, "c": 2}, "d": 3}), true);
+        check(json!({"a": 1}), json!({"a": 2}), false);
+        check(json!({"a": 1}), json!({"b": 1}), false);
+        check(json!([{"a": 1}]), json!([{"a": 1, "b": 2}]), true);
+        check(json!([1]), json!([1, 2]), false);
+    }
 
     #[test]
     fn a_pod_that_restarted_lives_another_life() {
