@@ -145,15 +145,19 @@ impl Picture {
             ("intervals", &self.intervals, &now.intervals),
             ("reservations", &self.reservations, &now.reservations),
         ] {
-            let same = was.len() == is.len() && was.iter().zip(is).all(|(was, is)| still_says(was, is));
+            let same = was.len() == is.len() && was.iter().zip(is).all(|(was, is)| agree(was, is));
             ensure!(same, "{what} were {was:?} and are {is:?}");
         }
-        let same = still_says(&self.quota, &now.quota);
-        ensure!(same, "the quota was {} and is {}", self.quota, now.quota);
+        ensure!(agree(&self.quota, &now.quota), "the quota was {} and is {}", self.quota, now.quota);
         let lost: Vec<&String> = self.policies.difference(&now.policies).collect();
         ensure!(lost.is_empty(), "policies are gone: {lost:?}");
         Ok(())
     }
+}
+
+/// Whether answers of two versions, whichever is the newer, say the same.
+fn agree(one: &Value, other: &Value) -> bool {
+    still_says(one, other) || still_says(other, one)
 }
 
 /// Whether an answer of a newer version says everything that an older one said. It may say more.
