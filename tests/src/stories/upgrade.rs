@@ -40,18 +40,19 @@ pub async fn from_previous() -> Result<()> {
         works(&this).await?;
         serves(&ministry).await?;
         new_order(&ministry).await?;
-        before.is_still(&ministry).await?;
+        before.is_still(&ministry, &before.policies).await?;
         edit(&ministry).await?;
         let edited = Picture::take(&ministry).await?;
         ensure!(before.pods == edited.pods, "the edit restarted something");
         platform::helm(&["-n", SYSTEM, "rollback", "siyada"]).await?;
         works(&previous).await?;
         serves(&ministry).await?;
-        edited.is_still(&ministry).await?;
+        // Those that this landing brought go with it.
+        edited.is_still(&ministry, &before.policies).await?;
         this.install().await?;
         works(&this).await?;
         serves(&ministry).await?;
-        edited.is_still(&ministry).await
+        edited.is_still(&ministry, &edited.policies).await
     };
     Box::pin(clients.work_during(&ministry, moves)).await?;
     protected(&ministry).await?;
@@ -134,8 +135,8 @@ impl Picture {
         })
     }
 
-    /// Fails unless everything is as it was.
-    async fn is_still(&self, ministry: &Kubectl) -> Result<()> {
+    /// Fails unless everything is as it was, and these policies are there.
+    async fn is_still(&self, ministry: &Kubectl, policies: &BTreeSet<String>) -> Result<()> {
         let now = Self::take(ministry).await?;
         ensure!(self.pods == now.pods, "pods were {:?} and are {:?}", self.pods, now.pods);
         ensure!(self.bindings == now.bindings, "what clients connect with has changed");
@@ -149,7 +150,7 @@ impl Picture {
             ensure!(same, "{what} were {was:?} and are {is:?}");
         }
         ensure!(agree(&self.quota, &now.quota), "the quota was {} and is {}", self.quota, now.quota);
-        let lost: Vec<&String> = self.policies.difference(&now.policies).collect();
+        let lost: Vec<&String> = policies.difference(&now.policies).collect();
         ensure!(lost.is_empty(), "policies are gone: {lost:?}");
         Ok(())
     }
