@@ -3,6 +3,7 @@
 //! Both run inside the cluster's network (`harness exec`), use the same tools as people do, and connect with nothing but
 //! what the bound Secret says.
 
+pub mod audit;
 pub mod clients;
 pub mod kubectl;
 pub mod platform;

@@ -1,7 +1,8 @@
 //! The program dies at every point of reserving and releasing; what it answered stands, and the sums are right.
 
 use crate::support::{
-    AUDIENCE, ISSUER, OPERATOR, World, account, but, claims, fresh_database, order, signer, tenant, until,
+    AUDIENCE, ISSUER, OPERATOR, World, account, but, claims, fresh_database, order, served_address, signer,
+    tenant, until,
 };
 use axum::routing::get;
 use axum::{Json, Router};
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 use siyada_api::fail::POINTS;
 use siyada_api::store;
 use sqlx::postgres::PgConnectOptions;
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
 struct Program {
@@ -49,20 +49,7 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (send, receive) = tokio::sync::oneshot::channel();
-        std::thread::spawn(move || {
-            let mut seen = Vec::new();
-            let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
-                let address = line.split("serving on ").nth(1).and_then(|rest| rest.split(' ').next());
-                let address = address.map(ToOwned::to_owned);
-                seen.push(line);
-                address
-            });
-            let _ = send.send(found.ok_or(seen));
-            lines.for_each(drop);
-        });
-        let address = receive.await.unwrap().unwrap_or_else(|log| panic!("the program ended: {log:#?}"));
+        let address = served_address(&mut child).await;
         let program = Self { child, base: format!("http://{address}") };
         until("the program is ready", 30, async || {
             program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)

@@ -1,12 +1,11 @@
 //! The program itself, with its private PostgreSQL: TLS, and kill -9 of both.
 
-use crate::support::{AUDIENCE, ISSUER, OPERATOR, claims, signer, tenant, until};
+use crate::support::{AUDIENCE, ISSUER, OPERATOR, claims, served_address, signer, tenant, until};
 use axum::routing::get;
 use axum::{Json, Router};
 use jsonwebtoken::jwk::JwkSet;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -76,21 +75,7 @@ impl Place {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (send, receive) = tokio::sync::oneshot::channel();
-        // Reads to the end, so that the program never waits for somebody to read its log.
-        std::thread::spawn(move || {
-            let mut seen = Vec::new();
-            let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
-                let address = line.split("serving on ").nth(1).and_then(|rest| rest.split(' ').next());
-                let address = address.map(ToOwned::to_owned);
-                seen.push(line);
-                address
-            });
-            let _ = send.send(found.ok_or(seen));
-            lines.for_each(drop);
-        });
-        let address = receive.await.unwrap().unwrap_or_else(|log| panic!("the program ended: {log:#?}"));
+        let address = served_address(&mut child).await;
         Program { child, address: address.replace("127.0.0.1", "localhost") }
     }
 }

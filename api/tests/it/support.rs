@@ -14,6 +14,7 @@ use siyada_api::openapi::examples;
 use siyada_api::{App, app, store};
 use siyada_model::wire::Problem;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgPool};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -326,4 +327,23 @@ pub async fn until<F: Future<Output = bool>>(what: &str, seconds: u64, mut holds
         assert!(tokio::time::Instant::now() < deadline, "waited {seconds} s in vain until {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// The address that a program says it serves on, from its log; the rest of the log is read to its end, so that the
+/// program never waits for somebody to read it.
+pub async fn served_address(child: &mut Child) -> String {
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let (send, receive) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        let found = lines.by_ref().map_while(Result::ok).find_map(|line| {
+            let address = line.split("serving on ").nth(1).and_then(|rest| rest.split(' ').next());
+            let address = address.map(ToOwned::to_owned);
+            seen.push(line);
+            address
+        });
+        let _ = send.send(found.ok_or(seen));
+        lines.for_each(drop);
+    });
+    receive.await.unwrap().unwrap_or_else(|log| panic!("the program ended: {log:#?}"))
 }

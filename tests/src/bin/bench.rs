@@ -7,13 +7,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use siyada_tests::kubectl::Kubectl;
 use siyada_tests::wait::{eventually, seconds};
-use siyada_tests::{platform, processes};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use siyada_tests::{audit, platform, processes};
 use std::time::Instant;
 
 const NAMESPACE: &str = "bench-apps";
-const OPERATOR: &str = "system:serviceaccount:siyada-system:siyada-operator";
 /// Requests in flight, of the bare client and of whoever orders.
 const IN_FLIGHT: usize = 32;
 /// Objects of the bare client.
@@ -130,30 +127,6 @@ fn rate(count: usize, started: Instant) -> f64 {
     count as f64 / started.elapsed().as_secs_f64()
 }
 
-fn audit_log() -> Result<PathBuf> {
-    let state = std::env::var_os("SIYADA_STATE")
-        .context("SIYADA_STATE is not set: run this through `harness exec`")?;
-    Ok(PathBuf::from(state).join("log/audit.log"))
-}
-
-/// Writes of the operator after a byte of the audit log, leases aside, by verb and resource.
-fn writes_since(from: u64) -> Result<BTreeMap<String, u32>> {
-    let text = std::fs::read(audit_log()?)?;
-    let text = String::from_utf8_lossy(text.get(usize::try_from(from)?..).unwrap_or_default()).into_owned();
-    let mut writes = BTreeMap::new();
-    for event in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let field = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let (verb, resource, part) =
-            (field("/verb"), field("/objectRef/resource"), field("/objectRef/subresource"));
-        let reads = ["get", "list", "watch"].contains(&verb);
-        if field("/user/username") == OPERATOR && !reads && resource != "leases" {
-            let slash = if part.is_empty() { "" } else { "/" };
-            *writes.entry(format!("{verb} {resource}{slash}{part}")).or_insert(0) += 1;
-        }
-    }
-    Ok(writes)
-}
-
 /// Resident memory of the operator's process, in MiB.
 fn operator_mib() -> Result<u64> {
     processes::one("siyada-operator")?.resident_mib()
@@ -190,20 +163,20 @@ async fn main() -> Result<()> {
     let bare = Bare::new().await?;
     let idle_mib = operator_mib()?;
     let before = bare.raw_rate().await?;
-    let log = std::fs::metadata(audit_log()?)?.len();
+    let log = audit::log_length()?;
     let (started, ticks) = (Instant::now(), processes::cpu_ticks()?);
     bare.order(0, 500).await?;
     bare.settled(500).await?;
     let (orders_rate, took) = (rate(500, started), started.elapsed().as_secs_f64());
     let used = processes::used(&ticks, &processes::cpu_ticks()?);
-    let writes = writes_since(log)?;
+    let writes = audit::writes_since(log)?;
     let mib_500 = operator_mib()?;
     let after = bare.raw_rate().await?;
     bare.order(500, 2_000).await?;
     bare.settled(2_000).await?;
     let mib_2000 = operator_mib()?;
     let raw = f64::midpoint(before, after);
-    let per_order = f64::from(writes.values().sum::<u32>()) / 500.0;
+    let per_order = f64::from(u32::try_from(writes.values().sum::<usize>())?) / 500.0;
     let ceiling = raw / per_order;
     let ratio = orders_rate / ceiling;
     println!("| measured | |\n|---|---|");

@@ -3,9 +3,9 @@
 use super::server::{Answer, Server, path};
 use super::world::{Kind, Spec};
 use super::{ABOVE, ENGINE, NOWHERE, TENANT};
+use crate::audit::{log_length, renewed_since, requests_since};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::Api;
-use crate::stories::rest::{log_length, renewed_since, requests_since};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
