@@ -5,10 +5,12 @@ use clap::Parser;
 use siyada_tests::platform::folder;
 use siyada_tests::soak::dice::Dice;
 use siyada_tests::soak::matrix::{Life, lives};
-use siyada_tests::soak::report::{Outcome, Progress, commit, machine, seed_of};
+use siyada_tests::soak::report::{Outcome, Progress, claim, commit, machine, seed_of};
 use siyada_tests::soak::runner::Runner;
 use siyada_tests::soak::{rest, step, walk};
 use siyada_tests::wait::seconds;
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -38,7 +40,8 @@ struct Arguments {
     /// What everything is drawn from; by default the commit.
     #[arg(long)]
     seed: Option<u64>,
-    /// Every cell of the matrix, every walk and the rest; goes on where it was interrupted; writes docs/soak.md.
+    /// Every cell of the matrix, every walk and the rest; goes on where it was interrupted, beside others of its kind; writes
+    /// docs/soak.md.
     #[arg(long)]
     full: bool,
     /// Only parts whose name has this text.
@@ -155,18 +158,13 @@ impl Soak {
         let mut runner = Runner::new(server.clone()).await?;
         for part in &parts {
             let name = part.name();
-            if self.progress.parts.contains_key(&name) {
-                continue;
-            }
+            let Some(_claim) = self.claim(&name)? else { continue };
             if self.left() < part.least(self.arguments.full) {
                 continue;
             }
             let started = Instant::now();
             let outcome = self.part(part, &mut runner).await;
             let took = started.elapsed().as_secs();
-            for (what, count) in std::mem::take(&mut runner.counts) {
-                *self.progress.counts.entry(what).or_insert(0) += count;
-            }
             match &outcome {
                 Ok(cases) => println!("ok      {name} ({took} s, {cases} cases)"),
                 Err(error) => {
@@ -176,8 +174,8 @@ impl Soak {
             let failure = outcome.as_ref().err().map(|error| format!("{error:#}"));
             let cases = outcome.as_ref().map_or(0, |cases| *cases);
             let failed = failure.is_some();
-            self.progress.parts.insert(name, Outcome { failure, seconds: took, cases });
-            self.write(parts.len())?;
+            let outcome = Outcome { failure, seconds: took, cases };
+            self.done(&name, outcome, std::mem::take(&mut runner.counts), parts.len())?;
             if failed {
                 runner = self.begin_again(runner).await?;
             }
@@ -209,11 +207,32 @@ impl Soak {
         Runner::new(runner.server).await
     }
 
-    fn write(&self, parts: usize) -> Result<()> {
-        if !self.arguments.full || self.arguments.only.is_some() {
+    fn is_whole(&self) -> bool {
+        self.arguments.full && self.arguments.only.is_none()
+    }
+
+    /// A part that is neither done nor under way in another process, which may work at the same soak in another cluster.
+    fn claim(&mut self, name: &str) -> Result<Option<Option<File>>> {
+        if !self.is_whole() {
+            return Ok(Some(None));
+        }
+        let claim = claim(&self.file, name)?;
+        self.progress = Progress::read(&self.file, &self.progress.commit, self.progress.seed);
+        Ok(claim.filter(|_| !self.progress.parts.contains_key(name)).map(Some))
+    }
+
+    fn done(
+        &mut self,
+        name: &str,
+        outcome: Outcome,
+        counts: BTreeMap<String, u64>,
+        parts: usize,
+    ) -> Result<()> {
+        if !self.is_whole() {
+            self.progress.insert(name, outcome, counts);
             return Ok(());
         }
-        self.progress.write(&self.file)?;
+        self.progress.add(&self.file, name, outcome, counts)?;
         std::fs::write(folder().join("docs/soak.md"), self.progress.page(&machine(), parts))?;
         Ok(())
     }

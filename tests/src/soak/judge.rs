@@ -45,6 +45,8 @@ pub struct Memory {
     pub step: Option<Timestamp>,
     /// Names whose database this step may restart; nothing: all of them.
     pub restarts: Option<BTreeSet<String>>,
+    /// Names whose database this step killed: the kubelet tells of it some time after.
+    pub killed: BTreeSet<String>,
 }
 
 impl Memory {
@@ -434,12 +436,16 @@ fn end_of_life(
 
 /// No database is restarted but by what restarts it.
 fn restarts(world: &World, memory: &Memory, look: &Snapshot, verdict: &mut Verdict) {
-    let Some(allowed) = &memory.restarts else { return };
     for (name, order) in &world.living {
         let (before, now) = (memory.pods.get(&order.uid), pod(look, &order.uid));
-        if let (Some(before), false) = (before, allowed.contains(name))
-            && now.as_ref() != Some(before)
-        {
+        let Some(before) = before else { continue };
+        let same = now.as_ref() == Some(before);
+        if memory.killed.contains(name) && order.spec.runs() && same {
+            verdict
+                .waiting
+                .push(format!("the database of {name} {} was killed, which is not told yet", order.uid));
+        }
+        if memory.restarts.as_ref().is_some_and(|allowed| !allowed.contains(name)) && !same {
             verdict
                 .wrong
                 .push(format!("the database of {name} {} was restarted: {before:?} -> {now:?}", order.uid));
@@ -613,6 +619,14 @@ mod tests {
             &["compute of u should be"],
         );
         check(|_, memory, _| drop(memory.pods.insert("u".into(), ("p".into(), 0))), &["was restarted"], &[]);
+        check(
+            |_, memory, _| {
+                memory.pods.insert("u".into(), (String::new(), 0));
+                memory.killed.insert("a".into());
+            },
+            &[],
+            &["not told yet"],
+        );
         check(
             |world, memory, look| {
                 world.living.clear();

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::process::Command;
 
@@ -48,6 +49,33 @@ impl Progress {
         found.filter(|p| p.commit == commit && p.seed == seed).unwrap_or_else(|| Self::new(commit, seed))
     }
 
+    /// Adds what became of a part to the file, beside what other processes did of this soak meanwhile, and reads it all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn add(
+        &mut self,
+        file: &Path,
+        name: &str,
+        outcome: Outcome,
+        counts: BTreeMap<String, u64>,
+    ) -> Result<()> {
+        let lock = File::create(file.with_extension("lock"))?;
+        lock.lock()?;
+        let found = Self::read(file, &self.commit, self.seed);
+        *self = Self { began: self.began.min(found.began), ..found };
+        self.insert(name, outcome, counts);
+        self.write(file)
+    }
+
+    /// Adds what became of a part.
+    pub fn insert(&mut self, name: &str, outcome: Outcome, counts: BTreeMap<String, u64>) {
+        self.parts.insert(name.to_owned(), outcome);
+        for (what, count) in counts {
+            *self.counts.entry(what).or_insert(0) += count;
+        }
+    }
+
     /// Writes it, never half.
     ///
     /// # Errors
@@ -78,7 +106,7 @@ impl Progress {
             ("seed", self.seed.to_string()),
             ("machine", machine.to_owned()),
             ("parts done", format!("{} of {parts}", self.parts.len())),
-            ("duration", format!("{} min", seconds / 60)),
+            ("time of the parts", format!("{} min", seconds / 60)),
             ("passed / failed", format!("{held} / {failed}")),
         ];
         page.push_str("| | |\n|---|---|\n");
@@ -104,6 +132,22 @@ impl Progress {
             let _ = writeln!(page, "| {name} | {} | {} | {held} |", outcome.cases, outcome.seconds);
         }
         page
+    }
+}
+
+/// Takes a part for this process alone, for as long as what it answers with lives; nothing when another process has it.
+/// A process that was killed has none.
+///
+/// # Errors
+/// When the file that is locked cannot be made.
+pub fn claim(file: &Path, name: &str) -> Result<Option<File>> {
+    let folder = file.with_extension("claims");
+    std::fs::create_dir_all(&folder)?;
+    let lock = File::create(folder.join(name.replace(' ', "-")))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }
 
@@ -164,6 +208,28 @@ mod tests {
         assert!(Progress::read(&file, "abd", 7).parts.is_empty());
         std::fs::remove_file(&file).unwrap();
         assert!(Progress::read(&file, "abc", 7).parts.is_empty());
+    }
+
+    #[test]
+    fn two_processes_share_one_soak() {
+        let file = std::env::temp_dir().join(format!("siyada-soak-shared-{}.json", std::process::id()));
+        let outcome = || Outcome { failure: None, seconds: 3, cases: 1 };
+        let counts = || BTreeMap::from([("order".to_owned(), 2)]);
+        let (mut one, mut other) = (Progress::new("abc", 7), Progress::new("abc", 7));
+        one.add(&file, "a", outcome(), counts()).unwrap();
+        other.add(&file, "b", outcome(), counts()).unwrap();
+        one.add(&file, "c", outcome(), counts()).unwrap();
+        assert_eq!(one.parts.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(one.counts, BTreeMap::from([("order".to_owned(), 6)]));
+        let held = claim(&file, "a b").unwrap();
+        assert!(
+            held.is_some() && claim(&file, "a b").unwrap().is_none() && claim(&file, "c").unwrap().is_some()
+        );
+        drop(held);
+        assert!(claim(&file, "a b").unwrap().is_some());
+        std::fs::remove_dir_all(file.with_extension("claims")).unwrap();
+        std::fs::remove_file(file.with_extension("lock")).unwrap();
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]

@@ -125,6 +125,9 @@ impl Runner {
         let (deeds, hits) = tokio::join!(acts, blows);
         for (blow, hit) in step.blows.iter().zip(hits.context("a fault could not be made")?) {
             self.count(&blow.fault.words(), hit);
+            if let (Fault::Database(name), true) = (&blow.fault, hit > 0) {
+                self.memory.killed.insert(name.clone());
+            }
         }
         for deed in deeds? {
             self.note(deed);
@@ -136,6 +139,7 @@ impl Runner {
     /// What the look must allow while a step is under way.
     pub fn begin(&mut self, step: &Step) {
         self.memory.step = Some(Timestamp::now());
+        self.memory.killed.clear();
         let mut allowed: BTreeSet<String> = BTreeSet::new();
         for action in &step.actions {
             if let Action::Edit(name, change) = action
