@@ -10,12 +10,15 @@ use crate::ledger::{Ledger, LedgerClient};
 use crate::metrics::Metrics;
 use crate::order::{Order, OrderResource};
 use axum::{Json, Router, extract::State, routing::post};
+use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
 use siyada_crds::{DocumentStoreInstance, OrderSpec, PostgresInstance};
 use siyada_model::wire::{Quote, QuoteRequest};
 use std::net::SocketAddr;
@@ -239,22 +242,49 @@ pub async fn serve(
     Ok(())
 }
 
-/// Gives the API server the authority that signed the webhook's certificate, if it has another.
-///
-/// # Errors
-/// When the configuration cannot be read or written.
-pub async fn trust(
+/// Keeps the API server trusting the authority that signed the webhook's certificate, however often somebody applies the
+/// webhook's configuration again. Ends with the process.
+pub async fn keep_trusted(client: Client, configuration: String, authority: CertificateAuthority) {
+    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let only = watcher::Config::default().fields(&format!("metadata.name={configuration}"));
+    let mut events = watcher(api, only).default_backoff().boxed();
+    let mut found = false;
+    while let Some(event) = events.next().await {
+        let outcome = match event {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+                found = true;
+                trust(&client, &configuration, &authority, object).await
+            }
+            Ok(Event::Delete(_) | Event::Init) => {
+                found = false;
+                Ok(())
+            }
+            Ok(Event::InitDone) => {
+                if !found {
+                    tracing::warn!(
+                        "there is no webhook configuration {configuration}: orders get no advice at kubectl apply"
+                    );
+                }
+                Ok(())
+            }
+            Err(error) => Err(anyhow::Error::from(error)),
+        };
+        if let Err(error) = outcome {
+            let error = &*error as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                "the webhook's configuration is not as it should be; tried again when it changes"
+            );
+        }
+    }
+}
+
+async fn trust(
     client: &Client,
     configuration: &str,
     authority: &CertificateAuthority,
+    found: ValidatingWebhookConfiguration,
 ) -> anyhow::Result<()> {
-    let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
-    let Some(found) = api.get_opt(configuration).await? else {
-        tracing::warn!(
-            "there is no webhook configuration {configuration}: orders get no advice at kubectl apply"
-        );
-        return Ok(());
-    };
     let bundle = ByteString(authority.pem().as_bytes().to_vec());
     let webhooks = found.webhooks.unwrap_or_default();
     if webhooks.iter().all(|w| w.client_config.ca_bundle.as_ref() == Some(&bundle)) {

@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const TIMEOUT: Duration = Duration::from_secs(8);
 /// Failures in a row that turn a database which worked to not Ready: with the times above, within 60 s.
 const FAILURES: u32 = 2;
+/// Failures in a row before the first login ever is told as failing: an engine says that it runs some seconds before
+/// it, and the gateway before it, take clients.
+const FIRST_FAILURES: u32 = 4;
 /// Logins at once.
 const AT_ONCE: usize = 16;
 
@@ -196,7 +199,12 @@ impl Entry {
         } else {
             self.failures = self.failures.saturating_add(1);
             self.failing_since.get_or_insert(now);
-            if self.failures >= FAILURES || before != Some(Ok(())) {
+            let enough = match before {
+                None => FIRST_FAILURES,
+                Some(Ok(())) => FAILURES,
+                Some(Err(_)) => 1,
+            };
+            if self.failures >= enough {
                 self.outcome = Some(found);
             }
         }
@@ -322,6 +330,18 @@ mod tests {
         assert!(entry.settle(Err("a")).is_none(), "the same fault is told once");
         assert!(entry.settle(Ok(())).is_some());
         assert!(entry.settle(Ok(())).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_first_login_that_fails_for_some_seconds_is_not_told() {
+        let mut entry = entry();
+        for _ in 1..FIRST_FAILURES {
+            assert!(entry.settle(Err("a")).is_none());
+            assert_eq!(entry.outcome, None);
+        }
+        assert!(entry.settle(Err("a")).is_some());
+        assert!(entry.settle(Err("b")).is_some(), "another fault is told at once");
+        assert!(entry.settle(Ok(())).is_some());
     }
 
     #[test]

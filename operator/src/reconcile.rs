@@ -108,8 +108,13 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     };
     let (mut problem, mut fault) = (None, None);
     if let (Ok(valid), Admission::Held) = (&valid, &admission) {
-        match build(valid, &mut seen, context, now, &mut next).await {
-            Ok(found) => problem = found,
+        match build(valid, &mut seen, context, now).await {
+            Ok(Built::Behind) => return Ok(Action::requeue(SOON)),
+            Ok(Built::Done) => {}
+            Ok(Built::Stopped(refusal)) => {
+                problem = Some(refusal);
+                next = Action::requeue(REFUSED_AGAIN);
+            }
             // Told first, then tried again: else the order would go on saying what was so before.
             Err(Pass::Write(error)) => {
                 problem = Some(not_written(&error));
@@ -314,15 +319,19 @@ fn refused_because(problem: &siyada_model::wire::Problem) -> &'static str {
     }
 }
 
-/// Plans and applies. Answers with what a person must mend. What was written counts as seen from then on: the status
-/// need not wait for the caches, and is written once instead of twice.
-async fn build(
-    valid: &Valid,
-    seen: &mut Seen,
-    context: &Context,
-    now: Timestamp,
-    next: &mut Action,
-) -> Result<Option<Refusal>, Pass> {
+/// What became of an order's plan.
+enum Built {
+    /// Everything is as planned.
+    Done,
+    /// The caches do not show yet what an earlier pass wrote: a status made of them would say what is past.
+    Behind,
+    /// A person must mend this first.
+    Stopped(Refusal),
+}
+
+/// Plans and applies. What was written counts as seen from then on: the status need not wait for the caches, and is written
+/// once instead of twice.
+async fn build(valid: &Valid, seen: &mut Seen, context: &Context, now: Timestamp) -> Result<Built, Pass> {
     let names = Names::of(&valid.order, &valid.tenant);
     let certificate = if needs_certificate(valid, seen, &context.platform, now) {
         Some(context.authority.issue(&names.certificate_names(), now)?)
@@ -332,18 +341,15 @@ async fn build(
     let fresh = Fresh { owner_password: password(), login_password: password(), certificate };
     let plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
-        return Ok(Some(problem));
+        return Ok(Built::Stopped(problem));
     }
     let refused = match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
         Applied::Done(writes) => {
             context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
             seen.add(plan.objects);
-            return Ok(None);
+            return Ok(Built::Done);
         }
-        Applied::Behind => {
-            *next = Action::requeue(SOON);
-            return Ok(None);
-        }
+        Applied::Behind => return Ok(Built::Behind),
         Applied::Foreign(key) => Refusal {
             reason: reason::NAME_CONFLICT,
             message: format!(
@@ -355,8 +361,7 @@ async fn build(
             message: format!("the API server refuses {key}: {message}"),
         },
     };
-    *next = Action::requeue(REFUSED_AGAIN);
-    Ok(Some(refused))
+    Ok(Built::Stopped(refused))
 }
 
 /// 32 characters that need no escaping anywhere: 190 bits of the operating system's randomness.

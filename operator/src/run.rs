@@ -215,7 +215,11 @@ async fn work(
     wait_for_policies(&client, &config, &health).await;
     let authority = CertificateAuthority::load(&client, &config.namespace).await?;
     keep_certificates(client.clone(), config.clone(), authority.clone());
-    admission::trust(&client, &config.webhook_configuration, &authority).await?;
+    tokio::spawn(admission::keep_trusted(
+        client.clone(),
+        config.webhook_configuration.clone(),
+        authority.clone(),
+    ));
     let ledger = LedgerClient::new(&config.ledger_url, config.ledger_token_file.clone(), authority.pem())?;
     let (changed, news) = mpsc::unbounded_channel();
     let catalogue = CatalogueStores {

@@ -13,6 +13,7 @@ pub mod tenancy;
 pub mod upgrade;
 
 use crate::kubectl::Kubectl;
+use crate::platform;
 use crate::wait::{eventually, seconds};
 use anyhow::{Result, ensure};
 use futures::FutureExt as _;
@@ -169,6 +170,17 @@ pub async fn advised(ministry: &Kubectl) -> Result<()> {
         Ok(())
     })
     .await
+}
+
+/// Applies the webhook's configuration again, and waits until orders get advice: the operator, which is not restarted, must
+/// have given the API server its authority anew.
+///
+/// # Errors
+/// Says what the answer is instead.
+pub async fn restore_webhook() -> Result<()> {
+    platform::helm(&["-n", platform::SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
+    platform::wait_until_it_works().await?;
+    advised(&Kubectl::service_account(HOME, "ministry-it").await?).await
 }
 
 /// Says that an order may be deleted with its data.

@@ -1,7 +1,7 @@
 //! Parts of the platform that are away.
 
 use super::deletion::{is_kept, remove_retained};
-use super::{DISPOSABLE, HOME, postgres};
+use super::{DISPOSABLE, HOME, postgres, restore_webhook};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
 use crate::platform::{self, Api, SYSTEM, engine, gone, ready, uid, wait_for};
@@ -48,9 +48,7 @@ pub async fn no_webhook() -> Result<()> {
         wait_for(&ministry, "pgi", HOME, "beyond", "Admitted", "False", None, 60).await
     }
     .await;
-    platform::helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
-    admin.run(&["-n", SYSTEM, "rollout", "restart", "deployment/siyada-operator"]).await?;
-    platform::wait_until_it_works().await?;
+    restore_webhook().await?;
     let order = told?;
     let (_, reason, message) = crate::kubectl::condition(&order, "Admitted").context("no condition")?;
     ensure!(

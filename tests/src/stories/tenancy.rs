@@ -195,9 +195,7 @@ pub async fn race_without_webhook() -> Result<()> {
     let admin = Kubectl::admin();
     admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
     let raced = racing("story-blind").await;
-    platform::helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
-    admin.run(&["-n", SYSTEM, "rollout", "restart", "deployment/siyada-operator"]).await?;
-    platform::wait_until_it_works().await?;
+    super::restore_webhook().await?;
     raced
 }
 
