@@ -103,11 +103,11 @@ pub mod examples {
             "held": {"resources": resources(), "monthlyCost": {"minor": 94_690, "currency": "MAD"}},
             "reservations": 1,
             "dimensions": [
-                {"dimension": "instances", "limit": 20, "held": 1, "free": 19, "over": 0},
-                {"dimension": "cpu", "held": 1_000, "over": 0},
-                {"dimension": "memory", "held": 2_147_483_648_i64, "over": 0},
-                {"dimension": "storage", "held": 10_737_418_240_i64, "over": 0},
-                {"dimension": "monthlyCost", "limit": 5_000_000, "held": 94_690, "free": 4_905_310, "over": 0}
+                {"dimension": "instances", "limit": 20, "held": 1, "used": 1, "free": 19, "over": 0},
+                {"dimension": "cpu", "held": 1_000, "used": 1_000, "over": 0},
+                {"dimension": "memory", "held": 2_147_483_648_i64, "used": 2_147_483_648_i64, "over": 0},
+                {"dimension": "storage", "held": 10_737_418_240_i64, "used": 10_737_418_240_i64, "over": 0},
+                {"dimension": "monthlyCost", "limit": 5_000_000, "held": 94_690, "used": 94_690, "free": 4_905_310, "over": 0}
             ],
             "largest": [held_order()],
             "pending": {"count": 1, "monthlyCost": {"minor": 1_240_000, "currency": "MAD"}}

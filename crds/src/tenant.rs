@@ -29,6 +29,11 @@ use std::collections::BTreeMap;
     printcolumn(name = "Storage", type_ = "string", json_path = ".status.quota.storage.summary"),
     printcolumn(name = "Cost/Month", type_ = "string", json_path = ".status.quota.monthlyCost.summary"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Used instances", type_ = "string", json_path = ".status.quota.instances.used", priority = 1),
+    printcolumn(name = "Used CPU", type_ = "string", json_path = ".status.quota.cpu.used", priority = 1),
+    printcolumn(name = "Used memory", type_ = "string", json_path = ".status.quota.memory.used", priority = 1),
+    printcolumn(name = "Used storage", type_ = "string", json_path = ".status.quota.storage.used", priority = 1),
+    printcolumn(name = "Used money", type_ = "string", json_path = ".status.quota.monthlyCost.used", priority = 1),
     printcolumn(name = "Free instances", type_ = "string", json_path = ".status.quota.instances.free", priority = 1),
     printcolumn(name = "Free CPU", type_ = "string", json_path = ".status.quota.cpu.free", priority = 1),
     printcolumn(name = "Free memory", type_ = "string", json_path = ".status.quota.memory.free", priority = 1),
@@ -318,8 +323,11 @@ pub struct QuotaStatus {
 pub struct DimensionStatus {
     /// Held and limit, like `3/10`; only what is held without a limit.
     pub summary: String,
-    /// What is held.
+    /// What is held: reserved, whether it runs or not.
     pub held: String,
+    /// What of it is billed now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<String>,
     /// The limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,

@@ -204,8 +204,12 @@ pub struct DimensionView {
     /// The limit; absent when this tenant sets none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
-    /// What is held.
+    /// What is held: reserved by orders and kept data, whether it runs or not.
     pub held: i64,
+    /// What of it is billed now: CPU and memory of what runs, storage of volumes that are there, instances and money a month
+    /// at most of what has either. An older api says none.
+    #[serde(default)]
+    pub used: i64,
     /// What is free below this tenant's own limit, never below zero; absent without a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free: Option<i64>,
@@ -214,14 +218,14 @@ pub struct DimensionView {
     pub over: i64,
 }
 
-/// Every dimension of a quota beside what is held.
-pub fn view(quota: &Quota, held: &Commitment) -> Vec<DimensionView> {
-    let (limits, held) = (limits(quota), values(held));
-    let rows = Dimension::ALL.into_iter().zip(limits).zip(held);
-    rows.map(|((dimension, limit), held)| DimensionView {
+/// Every dimension of a quota beside what is held, and what of that is used.
+pub fn view(quota: &Quota, held: &Commitment, used: &Commitment) -> Vec<DimensionView> {
+    let rows = Dimension::ALL.into_iter().zip(limits(quota)).zip(values(held).into_iter().zip(values(used)));
+    rows.map(|((dimension, limit), (held, used))| DimensionView {
         dimension,
         limit,
         held,
+        used,
         free: limit.map(|limit| limit.saturating_sub(held).max(0)),
         over: limit.map_or(0, |limit| held.saturating_sub(limit).max(0)),
     })
@@ -439,11 +443,12 @@ mod tests {
     #[test]
     fn a_view_shows_what_is_free_and_what_is_over() {
         let quota = Quota { instances: Some(2), storage_bytes: Some(0), ..Quota::default() };
-        let rows = view(&quota, &commitment(3, 5));
+        let rows = view(&quota, &commitment(3, 5), &commitment(1, 2));
         let row = |d: Dimension| *rows.iter().find(|r| r.dimension == d).unwrap();
         assert_eq!((row(Dimension::Instances).free, row(Dimension::Instances).over), (Some(0), 1));
         assert_eq!((row(Dimension::Storage).free, row(Dimension::Storage).over), (Some(0), 0));
         assert_eq!((row(Dimension::MonthlyCost).free, row(Dimension::MonthlyCost).held), (None, 5));
+        assert_eq!((row(Dimension::Instances).used, row(Dimension::MonthlyCost).used), (1, 2));
     }
 
     #[test]

@@ -407,6 +407,9 @@ pub async fn report(context: &Context, facts: Vec<UsageFact>) -> Result<(), Ledg
     }
     let batch = UsageBatch { collector: context.collector.clone(), epoch: context.epoch, facts: news };
     context.ledger.report(&batch).await?;
+    for fact in &batch.facts {
+        context.figures.touch(fact.tenant.as_str());
+    }
     let mut memory = context.memory.lock();
     for fact in batch.facts {
         memory.metered.insert((fact.order_uid.to_string(), fact.meter), fact.level);

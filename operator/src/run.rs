@@ -18,7 +18,7 @@ use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
 use crate::{lease, price_list, retained, sweeper, tenant};
 use anyhow::{Context as _, Result};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingAdmissionPolicy, MutatingAdmissionPolicyBinding, ValidatingAdmissionPolicy,
@@ -37,7 +37,7 @@ use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -289,8 +289,8 @@ async fn operate(
     let (probe_sender, probe_news) = mpsc::unbounded_channel::<OrderRef>();
     let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(BURST);
     let everything = watcher::Config::default();
-    let (postgres, postgres_store) = controller::<PostgresInstance>(&client);
-    let (documents, documents_store) = controller::<DocumentStoreInstance>(&client);
+    let (postgres, postgres_store, postgres_listed) = controller::<PostgresInstance>(&client);
+    let (documents, documents_store, documents_listed) = controller::<DocumentStoreInstance>(&client);
     let context = Arc::new(Context {
         platform: Platform {
             namespace: config.namespace.clone(),
@@ -320,7 +320,7 @@ async fn operate(
     tokio::spawn(forward(probe_news, triggers));
     start_watches(&context).await;
     let (tick_postgres, tick_documents, tick_tenants) = split(news);
-    start_tasks(&context);
+    start_tasks(&context, [postgres_listed, documents_listed]);
     tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed));
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), everything.clone())
         .with_config(settings.clone())
@@ -352,9 +352,14 @@ fn recorder(client: &Client, config: &Config) -> Recorder {
     Recorder::new(client.clone(), Reporter { controller, instance: Some(config.identity.clone()) })
 }
 
+/// Turns true once everything was listed. A store's own `wait_until_ready` wakes only the last of several that wait for it
+/// (kube 5.0), and the controller is one already.
+type Listed = watch::Receiver<bool>;
+
 /// A controller of orders, and the store that it fills. What is large and read by nobody is not kept.
-fn controller<K: OrderResource>(client: &Client) -> (Controller<K>, Store<K>) {
+fn controller<K: OrderResource>(client: &Client) -> (Controller<K>, Store<K>, Listed) {
     let (reader, writer) = reflector::store();
+    let (sender, listed) = watch::channel(false);
     let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .modify(|order| {
@@ -362,8 +367,13 @@ fn controller<K: OrderResource>(client: &Client) -> (Controller<K>, Store<K>) {
             order.annotations_mut().remove(LAST_APPLIED);
         })
         .reflect(writer)
+        .inspect_ok(move |event| {
+            if matches!(event, Event::InitDone) {
+                sender.send_replace(true);
+            }
+        })
         .touched_objects();
-    (Controller::for_stream(events, reader.clone()), reader)
+    (Controller::for_stream(events, reader.clone()), reader, listed)
 }
 
 async fn orders<K: OrderResource>(
@@ -497,11 +507,11 @@ async fn follow_namespaces(
 }
 
 /// What runs beside the controllers, until the process ends.
-fn start_tasks(context: &Arc<Context>) {
+fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.prober).run());
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
-    tokio::spawn(first_sweep(Arc::clone(context)));
+    tokio::spawn(first_sweep(Arc::clone(context), listed));
     tokio::spawn(tenant::figures::run(Arc::clone(context)));
     tokio::spawn(tenant::delegation::run(Arc::clone(context)));
     tokio::spawn(sweeper::run(Arc::clone(context)));
@@ -518,16 +528,16 @@ async fn start_watches(context: &Arc<Context>) {
 }
 
 /// Once everything was listed, looks for engine objects without an order.
-async fn first_sweep(context: Arc<Context>) {
-    let ready = futures::future::join(
-        context.orders.postgres.wait_until_ready(),
-        context.orders.documents.wait_until_ready(),
-    );
-    if let (Ok(()), Ok(())) = ready.await {
-        // The Secrets' watches start with the tenants; the ledger may need a moment too.
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        context.sweep.notify_one();
+async fn first_sweep(context: Arc<Context>, listed: [Listed; 2]) {
+    for mut listed in listed {
+        // Without its sender the process is ending.
+        if listed.wait_for(|listed| *listed).await.is_err() {
+            return;
+        }
     }
+    // The Secrets' watches start with the tenants; the ledger may need a moment too.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    context.sweep.notify_one();
 }
 
 /// Tells the ledger at intervals which orders are still as reported. Reads memory only.

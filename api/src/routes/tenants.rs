@@ -149,10 +149,10 @@ pub async fn quota(
     let tenant = visible(&app, &caller, &name).await?;
     let currency = currency(&app, &tenant).await?;
     let holdings = tenants::holdings(&app.pool, &tenant, currency).await?;
-    let held = holdings.held.in_currency(currency);
+    let (held, used) = (holdings.held.in_currency(currency), holdings.used.in_currency(currency));
     Ok(Json(QuotaView {
         tenant: name,
-        dimensions: view(&tenant.record.quota, &held),
+        dimensions: view(&tenant.record.quota, &held, &used),
         limit: tenant.record.quota,
         held,
         reservations: holdings.reservations,

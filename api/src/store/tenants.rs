@@ -6,6 +6,7 @@ use crate::error::Error;
 use siyada_model::id::TenantName;
 use siyada_model::money::Currency;
 use siyada_model::quota::Quota;
+use siyada_model::resources::Resources;
 use siyada_model::wire::{
     Access, DisplayName, HeldOrder, MOST_ALERT_RULES, MOST_LARGEST, Pending, Role, TenantRecord,
     TenantSummary, code,
@@ -381,6 +382,8 @@ async fn dependants(tx: &mut PgConnection, id: i64) -> Result<Vec<String>, Error
 pub struct Holdings {
     /// The sums.
     pub held: Amounts,
+    /// What of them is billed now.
+    pub used: Amounts,
     /// Count of reservations.
     pub reservations: i64,
     /// The largest of them.
@@ -396,13 +399,40 @@ pub struct Holdings {
 pub async fn holdings(pool: &PgPool, tenant: &Tenant, currency: Currency) -> Result<Holdings, Error> {
     let mut connection = pool.acquire().await?;
     let held = quota::held(&mut connection, tenant.id).await?;
-    let sql = "select count(*) from reservation
-               where tenant_id in (select id from tenant where path @> array[$1])";
-    let reservations = sqlx::query_scalar(sql).bind(tenant.id).fetch_one(&mut *connection).await?;
+    let (reservations, used) = used(&mut connection, tenant.id).await?;
     let most = i64::try_from(MOST_LARGEST).unwrap_or(i64::MAX);
     let largest = reservations::largest(&mut connection, tenant.id, most).await?;
     let pending = approvals::pending(&mut connection, tenant.id, currency).await?;
-    Ok(Holdings { held, reservations, largest, pending })
+    Ok(Holdings { held, used, reservations, largest, pending })
+}
+
+/// Count of the reservations of a tenant and everything below it, and the sum of what of them is billed now: CPU and memory
+/// where compute runs, storage where there are volumes, instances and their money where there is either.
+async fn used(connection: &mut PgConnection, tenant_id: i64) -> Result<(i64, Amounts), Error> {
+    let sql = "with held as (
+                   select r.*, coalesce(compute.open, false) as runs, coalesce(storage.open, false) as stores
+                   from reservation r
+                   left join lateral (
+                       select c.sku is not null as open from usage_change c
+                       where c.order_uid = r.order_uid and c.meter = 'compute' order by c.at_ms desc limit 1
+                   ) compute on true
+                   left join lateral (
+                       select c.sku is not null as open from usage_change c
+                       where c.order_uid = r.order_uid and c.meter = 'storage' order by c.at_ms desc limit 1
+                   ) storage on true
+                   where r.tenant_id in (select id from tenant where path @> array[$1])
+               )
+               select count(*),
+                      coalesce(sum(instances) filter (where runs or stores), 0)::bigint,
+                      coalesce(sum(cpu_milli) filter (where runs), 0)::bigint,
+                      coalesce(sum(memory_bytes) filter (where runs), 0)::bigint,
+                      coalesce(sum(storage_bytes) filter (where stores), 0)::bigint,
+                      coalesce(sum(money_minor) filter (where runs or stores), 0)::bigint
+               from held";
+    let (count, instances, cpu_milli, memory_bytes, storage_bytes, money_minor) =
+        sqlx::query_as(sql).bind(tenant_id).fetch_one(connection).await?;
+    let resources = Resources { instances, cpu_milli, memory_bytes, storage_bytes };
+    Ok((count, Amounts { resources, money_minor }))
 }
 
 #[derive(sqlx::FromRow)]

@@ -226,6 +226,32 @@ async fn facts_without_a_stamp_are_now_and_an_unchanged_level_adds_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_used_is_what_of_the_held_is_billed_now() {
+    let world = world_of_march().await;
+    let operator = world.operator();
+    let used = async |tenant: &str| {
+        let view: Value = operator.get(&format!("/v1/tenants/{tenant}/quota")).await.ok();
+        let one = |index: usize| view["dimensions"][index]["used"].as_i64().unwrap();
+        let held = |index: usize| view["dimensions"][index]["held"].as_i64().unwrap();
+        ([one(0), one(1), one(3)], held(0), one(4) * 2 == held(4))
+    };
+    assert_eq!(used("police").await, ([0, 0, 0], 2, false));
+    let steps = [
+        (fact("u-1", "storage", "2024-03-10T00:00:00Z", Some(("block-storage", 10_240))), [1, 0, 10 << 30]),
+        (fact("u-1", "compute", "2024-03-10T00:01:00Z", Some(("postgres-small", 1))), [1, 1_000, 10 << 30]),
+        (fact("u-1", "compute", "2024-03-10T00:02:00Z", None), [1, 0, 10 << 30]),
+    ];
+    for (fact, expected) in steps {
+        operator.post("/v1/usage", &batch(1, &[fact])).await.ok::<Value>();
+        assert_eq!(used("police").await, (expected, 2, true));
+        assert_eq!(used("kingdom").await, (expected, 2, true), "those above see what is below");
+    }
+    let end = fact("u-1", "storage", "2024-03-10T00:03:00Z", None);
+    operator.post("/v1/usage", &batch(1, &[end])).await.ok::<Value>();
+    assert_eq!(used("police").await, ([0, 0, 0], 2, false));
+}
+
+#[tokio::test]
 async fn the_first_level_may_begin_at_a_proven_stamp() {
     let world = world_of_march().await;
     let mut created = fact("u-1", "storage", "2024-03-01T00:00:00Z", Some(("block-storage", 1_024)));

@@ -229,6 +229,7 @@ fn one_dimension(view: &DimensionView, currency: Currency) -> DimensionStatus {
     DimensionStatus {
         summary,
         held: with_unit(view.held),
+        used: Some(with_unit(view.used)),
         limit: view.limit.map(with_unit),
         free: view.free.map(with_unit),
         over: (view.over > 0).then(|| with_unit(view.over)),
@@ -326,13 +327,15 @@ mod tests {
             resources: Resources { instances: 3, cpu_milli: 1_500, memory_bytes: 3 << 30, storage_bytes: 0 },
             monthly_cost: money(33_137),
         };
+        let resources = Resources { instances: 2, cpu_milli: 1_000, ..Resources::default() };
+        let used = Commitment { resources, monthly_cost: money(20_000) };
         let limits = Quota { instances: Some(10), monthly_cost: Some(money(limit)), ..Quota::default() };
         QuotaView {
             tenant: "interior".parse().unwrap(),
             limit: limits,
             held,
             reservations: 3,
-            dimensions: siyada_model::quota::view(&limits, &held),
+            dimensions: siyada_model::quota::view(&limits, &held, &used),
             largest: Vec::new(),
             pending: None,
         }
@@ -346,6 +349,8 @@ mod tests {
         assert_eq!(quota.memory.summary, "3Gi");
         assert_eq!(quota.monthly_cost.summary, "331.37/5000.00 MAD");
         assert_eq!(quota.monthly_cost.free.as_deref(), Some("4668.63 MAD"));
+        assert_eq!(quota.monthly_cost.used.as_deref(), Some("200.00 MAD"));
+        assert_eq!(quota.cpu.used.as_deref(), Some("1"));
     }
 
     #[test]

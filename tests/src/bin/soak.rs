@@ -267,6 +267,8 @@ async fn main() -> Result<()> {
     println!("{passed} passed, {failed} failed");
     if failed == 0 {
         outcome?;
+    } else if let Err(error) = outcome {
+        println!("the soak ended early: {error:#}");
     }
     std::process::exit(i32::from(failed > 0));
 }

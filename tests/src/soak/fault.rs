@@ -59,6 +59,13 @@ pub struct Aimed {
     processes: Vec<Process>,
 }
 
+impl Aimed {
+    /// How many processes it will kill.
+    pub fn count(&self) -> u64 {
+        u64::try_from(self.processes.len()).unwrap_or(u64::MAX)
+    }
+}
+
 /// Finds what a fault will hit.
 pub async fn aim(server: &Server, fault: &Fault, world: &World) -> Aimed {
     Aimed { fault: fault.clone(), processes: processes(server, fault, world).await }

@@ -2,7 +2,7 @@
 //! evidence, and the process is killed right then.
 
 use super::dice::Dice;
-use super::fault::{Aimed, aim, strike};
+use super::fault::{Aimed, aim, end_back_off, strike};
 use super::runner::{CONVERGE, Runner};
 use super::server::{Server, path};
 use super::snapshot;
@@ -11,7 +11,7 @@ use super::world::{Action, Change, Kind, Plan, Spec, World};
 use super::{ENGINE, HOME};
 use crate::kubectl::condition;
 use crate::platform::Api;
-use crate::wait::seconds;
+use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use std::fmt;
@@ -198,7 +198,8 @@ fn follows_request(phase: Phase) -> bool {
 impl Runner {
     /// Does an action and kills at a moment that it leads to; then everything must be as without the kill.
     async fn killed(&mut self, life: &Life, phase: Phase, action: Action, dice: &mut Dice) -> Result<()> {
-        let aimed = aim(&self.server, &Fault::Kill(life.component), &self.world).await;
+        let expected = if life.component == Component::Both { 2 } else { 1 };
+        let aimed = self.aimed(&Fault::Kill(life.component), expected).await?;
         // Between two writes there are some milliseconds; between a request and the operator's last write some hundred.
         let delay = Duration::from_millis(dice.below(if follows_request(phase) { 400 } else { 40 }));
         self.begin(&Step { actions: vec![action.clone()], blows: Vec::new() });
@@ -213,10 +214,20 @@ impl Runner {
             acted?;
             hit?
         };
-        let expected = if life.component == Component::Both { 2 } else { 1 };
         ensure!(hit == expected, "{hit} of {expected} processes were killed at {phase}");
         self.count(&Fault::Kill(life.component).words(), hit);
         self.converge(CONVERGE).await.with_context(|| format!("after the kill at {phase}"))
+    }
+
+    /// Aims once everybody who is to be killed runs again: an order that was Ready already does not tell when that is.
+    async fn aimed(&self, fault: &Fault, expected: u64) -> Result<Aimed> {
+        eventually(EVIDENCE, "everybody who is to be killed to run", || async {
+            end_back_off(&self.server).await?;
+            let aimed = aim(&self.server, fault, &self.world).await;
+            ensure!(aimed.count() == expected, "{} of {expected} run", aimed.count());
+            Ok(aimed)
+        })
+        .await
     }
 
     /// Does an action without any kill.

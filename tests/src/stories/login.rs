@@ -18,6 +18,13 @@ pub async fn postgres() -> Result<()> {
         said.err
     );
     let order = ready(&ministry, "pgi", HOME, "login", 240).await?;
+    eventually(seconds(30), "the tenant's figures to tell what runs", || async {
+        let tenant = Kubectl::admin().get("tenant", "default", "interior").await?.context("no tenant")?;
+        let used = tenant.pointer("/status/quota/memory/used").and_then(|used| used.as_str());
+        ensure!(used.is_some_and(|used| used != "0"), "used memory is {used:?}");
+        Ok(())
+    })
+    .await?;
     let binding = Binding::read(&ministry, HOME, "login-postgresql").await?;
     let client = clients::postgres(&binding).await?;
     client.batch_execute("create table citizens (id int primary key, name text)").await?;
