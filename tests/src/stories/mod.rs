@@ -82,8 +82,21 @@ fn tenants() -> Vec<Story> {
             "an order above a threshold waits until a second person approved it",
             approval::approval
         ),
-        story!(false, "a price list never changes and none begins with another", tenancy::price_lists),
-        story!(true, "what the ledger holds for nobody is released at the start", tenancy::swept),
+        story!(
+            false,
+            "a price list never changes, none begins with another and none leaves a gap",
+            tenancy::price_lists
+        ),
+        story!(
+            true,
+            "what the ledger holds for nobody is released, and what it lost is held again",
+            tenancy::swept
+        ),
+        story!(
+            true,
+            "prices rise: orders run on, the next edit is held to their most, a list in use stays",
+            tenancy::prices_rise
+        ),
         story!(
             true,
             "near a soft limit there is a warning and at a threshold one event",

@@ -5,6 +5,7 @@ use crate::kubectl::{Kubectl, condition};
 use crate::platform::{self, Api, SYSTEM, gone, ready, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
+use jiff::{Timestamp, ToSpan as _};
 use serde_json::{Value, json};
 
 /// A tenant with one namespace, `NAME-apps`, whose service accounts order and read its figures.
@@ -399,7 +400,7 @@ pub async fn bad_input() -> Result<()> {
     cleared(&[], &["story-orphan", "story-bad"]).await
 }
 
-/// What the ledger holds for nobody is released when the operator starts; what is real stays.
+/// When the operator starts, what the ledger holds for nobody is released, and what it lost of a real order is held again.
 pub async fn swept() -> Result<()> {
     let (admin, namespace) = (Kubectl::admin(), "story-sweep-apps");
     made("story-sweep", None, "quota: {instances: 3}").await?;
@@ -413,6 +414,9 @@ pub async fn swept() -> Result<()> {
     let (status, body) = operator.send(reqwest::Method::PUT, ghost, &request).await?;
     ensure!(status < 300, "{status} {body}");
     ensure!(reservations(namespace).await?.len() == 2, "the ghost holds nothing");
+    let lost = format!("/v1/reservations/{uid}");
+    let (status, body) = operator.send(reqwest::Method::DELETE, &lost, &json!({})).await?;
+    ensure!(status < 300, "{status} {body}");
     admin.run(&["-n", SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/name=siyada-operator"]).await?;
     platform::wait_until_it_works().await?;
     eventually(seconds(120), "the ledger to hold what there is, and no more", || async {
@@ -425,16 +429,91 @@ pub async fn swept() -> Result<()> {
     cleared(&[(namespace, "real")], &["story-sweep"]).await
 }
 
-/// A price list never changes, none begins with another, and one in use stays; each says so.
+/// A price list never changes, none begins with another, and none leaves what stands without a price; each says so.
 pub async fn price_lists() -> Result<()> {
-    let admin = Kubectl::admin();
+    let (admin, namespace) = (Kubectl::admin(), "story-prices-apps");
     let now = platform::file("examples/platform/20-prices.yaml")?;
     admin.refused(&now.replace("\"0.20\"", "\"0.10\""), &["a price list never changes"]).await?;
+    made("story-prices", None, "quota: {instances: 3}").await?;
+    admin.apply(&asleep(namespace, "priced")).await?;
+    admitted(namespace, "priced").await?;
     let second = now.replace("name: tarif-2026-07", "name: story-tarif");
-    admin.apply(&second).await?;
-    let told = wait_for(&admin, "pricelist", "default", "story-tarif", "Ready", "False", None, 30).await?;
-    let (_, reason, message) = condition(&told, "Ready").context("no condition")?;
-    ensure!(reason == "Overlaps" && message.contains("tarif-2026-07"), "{reason}: {message}");
-    admin.run(&["delete", "pricelist", "story-tarif", "--wait=false"]).await?;
-    gone("pricelist", "default", "story-tarif", 60).await
+    let line = "    - {sku: postgresql-dev, unit: Hour, price: \"0.20\"}\n";
+    ensure!(second.contains(line), "the example has another price of postgresql-dev");
+    let gap = list_from(&second.replace(line, ""), "story-tarif", Timestamp::now() + 3_600.seconds());
+    for (list, reason, text) in
+        [(&second, "Overlaps", "tarif-2026-07"), (&gap, "LeavesGap", "postgresql-dev")]
+    {
+        admin.apply(list).await?;
+        let told =
+            wait_for(&admin, "pricelist", "default", "story-tarif", "Ready", "False", None, 30).await?;
+        let (_, found, message) = condition(&told, "Ready").context("no condition")?;
+        ensure!(found == reason && message.contains(text), "{found}: {message}");
+        admin.run(&["delete", "pricelist", "story-tarif", "--wait=false"]).await?;
+        gone("pricelist", "default", "story-tarif", 60).await?;
+    }
+    cleared(&[(namespace, "priced")], &["story-prices"]).await
+}
+
+/// A price list of another name and beginning.
+fn list_from(list: &str, name: &str, from: Timestamp) -> String {
+    list.replace("name: tarif-2026-07", &format!("name: {name}"))
+        .replace("2026-07-01T00:00:00+01:00", &from.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// What an order and what is above it hold of money a month, in minor units.
+async fn held_minor(tenant: &str) -> Result<i64> {
+    let quota = Api::service_account(SYSTEM, "siyada-operator").await?;
+    let view = quota.read(&format!("/v1/tenants/{tenant}/quota")).await?;
+    view.pointer("/held/monthlyCost/minor").and_then(Value::as_i64).context("no money is held")
+}
+
+/// Prices rise under an order: it runs on and is valued anew, its tenant may be over its limit, its own most holds at the
+/// next edit; and a list in use stays. Ends with the prices of before, under another name.
+pub async fn prices_rise() -> Result<()> {
+    let (admin, namespace) = (Kubectl::admin(), "story-rise-apps");
+    made("story-rise", None, "quota: {monthlyCost: {amount: '200', currency: MAD}}").await?;
+    let order = |more: &str, most: &str| {
+        postgres(
+            namespace,
+            "rising",
+            &format!(
+                "suspend: true, {DISPOSABLE}, {more}maxMonthlyCost: {{amount: '{most}', currency: MAD}}"
+            ),
+        )
+    };
+    admin.apply(&order("", "160")).await?;
+    admitted(namespace, "rising").await?;
+    let before = held_minor("story-rise").await?;
+    let example = platform::file("examples/platform/20-prices.yaml")?;
+    let (stamp, from) = (Timestamp::now().as_second(), Timestamp::now() + 5.seconds());
+    let risen = format!("story-risen-{stamp}");
+    admin.apply(&list_from(&example, &risen, from).replace("\"0.20\"", "\"0.40\"")).await?;
+    ready(&admin, "pricelist", "default", &risen, 30).await?;
+    eventually(seconds(60), "what is held to be valued by the new prices", || async {
+        let held = held_minor("story-rise").await?;
+        ensure!(held > before + before / 2, "{held} after {before}");
+        Ok(())
+    })
+    .await?;
+    let (over, why) = ("WithinQuota", Some("LimitBelowUse"));
+    wait_for(&admin, "tenant", "default", "story-rise", over, "False", why, 60).await?;
+    let standing = admitted(namespace, "rising").await?;
+    ensure!(condition(&standing, "Stalled").is_none(), "an order that stood was stopped by a price");
+    admin.refused(&order("storage: 2Gi, ", "160"), &["above maxMonthlyCost", "160.00 MAD"]).await?;
+    // More than the tenant's limit is held already: nothing grows, whatever the order would pay.
+    admin.refused(&order("storage: 2Gi, ", "900"), &["monthlyCost of tenant story-rise"]).await?;
+    admin.run(&["delete", "pricelist", &risen, "--wait=false"]).await?;
+    let told = wait_for(&admin, "pricelist", "default", &risen, "Ready", "False", Some("InUse"), 30).await?;
+    let (_, _, message) = condition(&told, "Ready").context("no condition")?;
+    ensure!(message.contains(&risen), "{message}");
+    let again = format!("story-again-{stamp}");
+    admin.apply(&list_from(&example, &again, Timestamp::now() + 5.seconds())).await?;
+    eventually(seconds(60), "what is held to be valued as before", || async {
+        let held = held_minor("story-rise").await?;
+        ensure!(held == before, "{held} after {before}");
+        Ok(())
+    })
+    .await?;
+    cleared(&[(namespace, "rising")], &["story-rise"]).await
 }
