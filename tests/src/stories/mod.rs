@@ -9,6 +9,7 @@ mod meanwhile;
 pub mod outage;
 pub mod refusal;
 pub mod rest;
+pub mod roles;
 pub mod tenancy;
 pub mod upgrade;
 
@@ -63,6 +64,11 @@ fn tenants() -> Vec<Story> {
             false,
             "a tenant admin makes and sizes tenants in his own tree and is held everywhere else",
             delegation::delegation
+        ),
+        story!(
+            false,
+            "every role may do with every kind what the table of roles says, and nothing else",
+            roles::matrix
         ),
         story!(
             false,

@@ -134,12 +134,13 @@ pub async fn onboarding() -> Result<()> {
 }
 
 /// Gives a group a ClusterRole for the time of a story.
-async fn grant(name: &str, role: &str, group: &str) -> Result<()> {
+pub(super) async fn grant(name: &str, role: &str, group: &str) -> Result<()> {
     let (role, group) = (format!("--clusterrole={role}"), format!("--group={group}"));
     Kubectl::admin().run(&["create", "clusterrolebinding", name, &role, &group]).await.map(|_| ())
 }
 
-async fn revoke(name: &str) -> Result<()> {
+/// Takes it away again.
+pub(super) async fn revoke(name: &str) -> Result<()> {
     Kubectl::admin().run(&["delete", "clusterrolebinding", name]).await.map(|_| ())
 }
 
