@@ -1,5 +1,6 @@
 //! Stories: what people do and what goes wrong, on the real cluster. Each is independent of the others.
 
+pub mod advice;
 pub mod approval;
 pub mod damage;
 pub mod delegation;
@@ -168,6 +169,9 @@ pub fn documents(namespace: &str, name: &str, more: &str) -> String {
 /// # Errors
 /// Says what the answer is instead.
 pub async fn advised(ministry: &Kubectl) -> Result<()> {
+    if !advice::given("the price in the answer to kubectl apply") {
+        return Ok(());
+    }
     let order = postgres(HOME, "advised", "");
     eventually(seconds(30), "the price in the answer to kubectl apply", || async {
         let said = ministry.try_with(&["apply", "--dry-run=server", "-f", "-"], &order).await?;

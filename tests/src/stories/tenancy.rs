@@ -1,6 +1,6 @@
 //! Tenants: how they come to be, what they hold, how they move. Each story has tenants of its own.
 
-use super::{DISPOSABLE, postgres};
+use super::{DISPOSABLE, advice, postgres};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{self, Api, SYSTEM, gone, ready, wait_for};
 use crate::wait::{eventually, seconds};
@@ -161,7 +161,7 @@ pub async fn namespace_taken() -> Result<()> {
         admin.list("rolebindings", namespace, "siyada.cloud/tenant").await?.is_empty(),
         "rights were given"
     );
-    admin.refused(&asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+    advice::refused(&admin, &asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
 
     let bound = |uid: &str| {
         tenant("story-taken", None, "").replace(
@@ -182,7 +182,7 @@ pub async fn namespace_taken() -> Result<()> {
     wait_for(&admin, "tenant", "default", "story-taken", "Ready", "False", reason, 60).await?;
     let there = admin.get("namespace", "default", namespace).await?.context("gone")?;
     ensure!(there.pointer("/metadata/labels/siyada.cloud~1tenant").is_none(), "it inherited the tenant");
-    admin.refused(&asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+    advice::refused(&admin, &asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
     cleared(&[], &["story-taken"]).await
 }
 
@@ -193,12 +193,9 @@ pub async fn race() -> Result<()> {
 
 /// The same with nobody to advise.
 pub async fn race_without_webhook() -> Result<()> {
-    let admin = Kubectl::admin();
-    admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
+    platform::remove_webhook().await?;
     let raced = racing("story-blind").await;
-    platform::helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
-    admin.run(&["-n", SYSTEM, "rollout", "restart", "deployment/siyada-operator"]).await?;
-    platform::wait_until_it_works().await?;
+    platform::restore_webhook().await?;
     raced
 }
 
@@ -295,7 +292,8 @@ pub async fn lowered_and_moved() -> Result<()> {
     let (_, _, message) = condition(&told, "WithinQuota").context("no condition")?;
     ensure!(message.contains("instances (2 of 1)") && message.contains("growth is blocked"), "{message}");
     admitted(namespace, "one").await?;
-    admin.refused(&asleep(namespace, "three"), &["instances of tenant story-old-child", "free 0"]).await?;
+    let texts = ["instances of tenant story-old-child", "free 0"];
+    advice::refused(&admin, &asleep(namespace, "three"), &texts).await?;
 
     // The new parent has one place, two are held: the move is refused and nothing changed.
     admin.apply(&tenant(child, Some("story-new"), "quota: {instances: 2}")).await?;
