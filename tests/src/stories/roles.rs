@@ -25,14 +25,6 @@ const VERBS: [(char, &str); 8] = [
     ('d', "delete"),
     ('x', "deletecollection"),
 ];
-/// Verbs that mean something for these only; a resource that ends with `/` stands for what is below it.
-const SPECIAL: [(char, &str, &[&str]); 5] = [
-    ('e', "delegate", &["tenants"]),
-    ('r', "grant", &["tenants/"]),
-    ('b', "bind", &["roles", "clusterroles"]),
-    ('s', "escalate", &["roles", "clusterroles"]),
-    ('i', "impersonate", &["users", "groups", "serviceaccounts"]),
-];
 /// Questions under way at once.
 const AT_ONCE: usize = 16;
 
@@ -65,15 +57,20 @@ fn columns() -> impl Iterator<Item = &'static str> {
     ROLES.into_iter().chain(OTHERS)
 }
 
-/// The verbs of a resource, with their letters.
-fn verbs(resource: &str) -> impl Iterator<Item = (char, &'static str)> {
-    let fits = move |pattern: &&str| {
-        pattern.strip_suffix('/').map_or(resource == *pattern, |above| {
-            resource.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
-        })
+/// The verbs that mean something for a resource, with their letters.
+fn verbs(resource: &str) -> Vec<(char, &'static str)> {
+    let more: &[(char, &str)] = match resource {
+        "tenants" => &[('e', "delegate")],
+        "roles" | "clusterroles" => &[('b', "bind"), ('s', "escalate")],
+        "serviceaccounts" => &[('i', "impersonate")],
+        // These are served nowhere: there are rights over them, and nothing else.
+        "users" | "groups" => return vec![('i', "impersonate")],
+        _ if resource.strip_prefix("tenants/").is_some_and(|role| ROLES.contains(&role)) => {
+            return vec![('r', "grant")];
+        }
+        _ => &[],
     };
-    let special = SPECIAL.into_iter().filter(move |(_, _, whose)| whose.iter().any(&fits));
-    VERBS.into_iter().chain(special.map(|(letter, verb, _)| (letter, verb)))
+    VERBS.iter().chain(more).copied().collect()
 }
 
 /// Reads the table.
@@ -98,7 +95,7 @@ fn read(text: &str) -> Result<Vec<Row>> {
         ensure!(may.len() == columns().count(), "{line:?} has {} cells", may.len());
         for letter in may.iter().flat_map(|cell| cell.chars()).filter(|letter| *letter != '-') {
             ensure!(
-                verbs(resource).any(|(l, _)| l == letter),
+                verbs(resource).iter().any(|(l, _)| *l == letter),
                 "{line:?} has {letter:?}, which is no verb of it"
             );
         }
@@ -122,7 +119,7 @@ fn questions(rows: &[Row]) -> Vec<Question> {
             place: row.place.clone(),
             may: cell.contains(letter),
         };
-        verbs(&row.resource).map(question).collect::<Vec<_>>()
+        verbs(&row.resource).into_iter().map(question).collect::<Vec<_>>()
     };
     rows.iter()
         .flat_map(|row| columns().zip(&row.may).flat_map(move |(who, c)| of_cell(row, who, c)))
