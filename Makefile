@@ -7,7 +7,7 @@ export SIYADA_PROFILE ?= release
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up cluster down status logs bench soak licences
+.PHONY: help harness build check test demo up cluster down status logs bench blind soak licences
 
 # this list
 help:
@@ -70,6 +70,10 @@ logs: harness
 # how close the operator comes to what the API server can do, as a table and JSON
 bench: build
 	$(HARNESS) trial --name bench -- $(TARGET)/debug/bench
+
+# every story once without the webhook, which only advises: before a landing
+blind: build
+	$(HARNESS) trial --name blind -- $(TARGET)/debug/stories --without-webhook
 
 # every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
 soak: build

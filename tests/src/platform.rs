@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tokio::process::Command;
 
 /// Namespace of the platform.
@@ -92,7 +93,7 @@ impl Landing {
             let settings = settings.iter().flat_map(|setting| ["--set", setting.as_str()]);
             helm(&command.into_iter().chain(settings).collect::<Vec<_>>()).await?;
         }
-        Ok(())
+        away_if_unwanted().await
     }
 
     fn settings(&self) -> Result<Vec<String>> {
@@ -142,6 +143,64 @@ fn read(path: &Path) -> Result<String> {
 /// What went wrong on the way.
 pub async fn install() -> Result<()> {
     Landing::this().install().await
+}
+
+/// Set when the webhook is kept away.
+static WITHOUT_WEBHOOK: OnceLock<()> = OnceLock::new();
+
+/// From now on the webhook is taken away whenever the charts have brought it.
+pub fn keep_webhook_away() {
+    WITHOUT_WEBHOOK.get_or_init(|| ());
+}
+
+/// Whether the webhook belongs to the platform here.
+pub fn has_webhook() -> bool {
+    WITHOUT_WEBHOOK.get().is_none()
+}
+
+async fn away_if_unwanted() -> Result<()> {
+    if has_webhook() { Ok(()) } else { remove_webhook().await }
+}
+
+/// Takes the webhook away, until the charts bring it again.
+///
+/// # Errors
+/// When the cluster does not let it go.
+pub async fn remove_webhook() -> Result<()> {
+    let delete = ["delete", "validatingwebhookconfiguration", "siyada-orders", "--ignore-not-found"];
+    Kubectl::admin().run(&delete).await.map(|_| ())
+}
+
+/// Brings the webhook back after a story without it, where it belongs to the platform.
+///
+/// # Errors
+/// What went wrong on the way.
+pub async fn restore_webhook() -> Result<()> {
+    if !has_webhook() {
+        return Ok(());
+    }
+    helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
+    wait_until_it_works().await
+}
+
+/// Fails where the webhook is there and was to be kept away.
+///
+/// # Errors
+/// Says so.
+pub async fn webhook_is_as_wanted() -> Result<()> {
+    let there =
+        Kubectl::admin().get("validatingwebhookconfiguration", "default", "siyada-orders").await?.is_some();
+    ensure!(has_webhook() || !there, "the webhook is there: what was lived was not without it");
+    Ok(())
+}
+
+/// Takes the platform back to what it was before the last upgrade.
+///
+/// # Errors
+/// What went wrong on the way.
+pub async fn roll_back() -> Result<()> {
+    helm(&["-n", SYSTEM, "rollback", "siyada"]).await?;
+    away_if_unwanted().await
 }
 
 /// Waits until the api and the operator work.

@@ -27,6 +27,10 @@ struct Arguments {
     /// The charts are installed and the tenants are set up already: the upgrade is left out.
     #[arg(long)]
     installed: bool,
+    /// The webhook, which only advises, is taken away whenever the charts bring it: what is refused must be refused without
+    /// it, by conditions. The upgrade is left out.
+    #[arg(long)]
+    without_webhook: bool,
 }
 
 #[tokio::main]
@@ -37,7 +41,13 @@ async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let wanted =
         |story: &Story| arguments.only.as_ref().is_none_or(|text| story.name.contains(text.as_str()));
-    let beginning = Some(beginning()).filter(wanted).filter(|_| !arguments.installed);
+    let mut beginning = Some(beginning()).filter(wanted).filter(|_| !arguments.installed);
+    if arguments.without_webhook {
+        platform::keep_webhook_away();
+        if let Some(story) = beginning.take() {
+            println!("left out  {}: the advice of both landings is a part of it", story.name);
+        }
+    }
     let stories: Vec<Story> = all().into_iter().filter(wanted).collect();
     if arguments.list {
         beginning.iter().chain(&stories).for_each(|story| println!("{}", story.name));
@@ -63,6 +73,10 @@ async fn main() -> Result<()> {
     outcomes.into_iter().for_each(&mut count);
     for story in alone {
         count(live(story).await);
+    }
+    if let Err(error) = platform::webhook_is_as_wanted().await {
+        println!("FAILED  {error:#}");
+        count(false);
     }
     println!("stories took {} s", started.elapsed().as_secs());
     println!("{passed} passed, {failed} failed");

@@ -51,21 +51,33 @@ pub struct Server {
     http: reqwest::Client,
     address: String,
     token: String,
+    account: String,
 }
 
 impl Server {
-    /// Makes the service account and a client for it.
+    /// Makes the service account of the soak and a client for it.
     ///
     /// # Errors
     /// When the cluster does not allow it.
     pub async fn new() -> Result<Self> {
+        Self::named("soak").await
+    }
+
+    /// Makes a service account of that name, an administrator of the cluster, and a client for it.
+    ///
+    /// # Errors
+    /// When the cluster does not allow it.
+    pub async fn named(name: &str) -> Result<Self> {
         let admin = Kubectl::admin();
-        let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: soak, namespace: default}\n---\n\
-            apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: soak}\n\
-            roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n\
-            subjects: [{kind: ServiceAccount, name: soak, namespace: default}]\n";
-        admin.apply(account).await?;
-        let token = admin.run(&["create", "token", "soak", "--duration", "24h"]).await?.trim().to_owned();
+        let account = format!(
+            "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {name}, namespace: default}}\n---\n\
+             apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {{name: {name}-server}}\n\
+             roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}}\n\
+             subjects: [{{kind: ServiceAccount, name: {name}, namespace: default}}]\n"
+        );
+        admin.apply(&account).await?;
+        let create = ["-n", "default", "create", "token", name, "--duration", "24h"];
+        let token = admin.run(&create).await?.trim().to_owned();
         let view = admin.run(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]).await?;
         let view: Value = serde_json::from_str(&view)?;
         let cluster = view.pointer("/clusters/0/cluster").context("the kubeconfig names no cluster")?;
@@ -77,7 +89,17 @@ impl Server {
             .no_proxy()
             .build()?;
         let address = cluster["server"].as_str().context("the kubeconfig names no server")?.to_owned();
-        Ok(Self { http, address, token })
+        Ok(Self { http, address, token, account: name.to_owned() })
+    }
+
+    /// Takes the service account and its rights away.
+    ///
+    /// # Errors
+    /// When the cluster does not allow it.
+    pub async fn remove(self) -> Result<()> {
+        let admin = Kubectl::admin();
+        admin.run(&["delete", "clusterrolebinding", &format!("{}-server", self.account)]).await?;
+        admin.run(&["-n", "default", "delete", "serviceaccount", &self.account]).await.map(|_| ())
     }
 
     async fn send(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Result<Response> {

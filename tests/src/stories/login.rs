@@ -1,6 +1,6 @@
 //! Ordering and logging in.
 
-use super::{DISPOSABLE, HOME};
+use super::{DISPOSABLE, HOME, advice};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
 use crate::platform::{engine, gone, ready, wait_for};
@@ -12,11 +12,10 @@ use mongodb::bson::{Document, doc};
 pub async fn postgres() -> Result<()> {
     let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
     let said = ministry.apply(&super::postgres(HOME, "login", DISPOSABLE)).await?;
-    ensure!(
-        said.err.contains("Warning: at most") && said.err.contains("MAD/month"),
-        "no price in the answer: {}",
-        said.err
-    );
+    if advice::given("the price in the answer to an order") {
+        let priced = said.err.contains("Warning: at most") && said.err.contains("MAD/month");
+        ensure!(priced, "no price in the answer: {}", said.err);
+    }
     let order = ready(&ministry, "pgi", HOME, "login", 240).await?;
     eventually(seconds(30), "the tenant's figures to tell what runs", || async {
         let tenant = Kubectl::admin().get("tenant", "default", "interior").await?.context("no tenant")?;

@@ -1,5 +1,6 @@
 //! Stories: what people do and what goes wrong, on the real cluster. Each is independent of the others.
 
+pub mod advice;
 pub mod approval;
 pub mod damage;
 pub mod delegation;
@@ -9,6 +10,7 @@ mod meanwhile;
 pub mod outage;
 pub mod refusal;
 pub mod rest;
+pub mod roles;
 pub mod tenancy;
 pub mod upgrade;
 
@@ -64,6 +66,11 @@ fn tenants() -> Vec<Story> {
             false,
             "a tenant admin makes and sizes tenants in his own tree and is held everywhere else",
             delegation::delegation
+        ),
+        story!(
+            false,
+            "every role may do with every kind what the table of roles says, and nothing else",
+            roles::matrix
         ),
         story!(
             false,
@@ -176,6 +183,9 @@ pub fn documents(namespace: &str, name: &str, more: &str) -> String {
 /// # Errors
 /// Says what the answer is instead.
 pub async fn advised(ministry: &Kubectl) -> Result<()> {
+    if !advice::given("the price in the answer to kubectl apply") {
+        return Ok(());
+    }
     let order = postgres(HOME, "advised", "");
     eventually(seconds(30), "the price in the answer to kubectl apply", || async {
         let said = ministry.try_with(&["apply", "--dry-run=server", "-f", "-"], &order).await?;
@@ -185,14 +195,13 @@ pub async fn advised(ministry: &Kubectl) -> Result<()> {
     .await
 }
 
-/// Applies the webhook's configuration again, and waits until orders get advice: the operator, which is not restarted, must
-/// have given the API server its authority anew.
+/// Brings the webhook back where it belongs to the platform, and waits until orders get advice: the operator, which is not
+/// restarted, must have given the API server its authority anew.
 ///
 /// # Errors
 /// Says what the answer is instead.
 pub async fn restore_webhook() -> Result<()> {
-    platform::helm(&["-n", platform::SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
-    platform::wait_until_it_works().await?;
+    platform::restore_webhook().await?;
     advised(&Kubectl::service_account(HOME, "ministry-it").await?).await
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The webhook only advises: without it the reservation says the same.
 pub async fn no_webhook() -> Result<()> {
     let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
-    admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
+    platform::remove_webhook().await?;
     let large =
         postgres(HOME, "beyond", "storage: 5Gi").replace("plan: dev", "plan: large").replace("5Gi", "500Gi");
     // What is wrong with each, and the reason that its condition must have.
@@ -140,7 +140,7 @@ pub async fn reinstall() -> Result<()> {
     ready(&ministry, "pgi", HOME, "resident", 120).await?;
     // Neither an upgrade that changes nothing nor the way back may take the price out of the answers.
     platform::install().await?;
-    platform::helm(&["-n", SYSTEM, "rollback", "siyada"]).await?;
+    platform::roll_back().await?;
     super::advised(&ministry).await?;
     let api = Api::service_account(HOME, "ministry-it").await?;
     // The Service has another address now; names are cached for some seconds.

@@ -1,6 +1,6 @@
 //! What is refused, and how.
 
-use super::{DISPOSABLE, HOME, postgres};
+use super::{DISPOSABLE, HOME, advice, postgres};
 use crate::kubectl::Kubectl;
 use crate::platform::Api;
 use crate::wait::{eventually, seconds};
@@ -50,22 +50,24 @@ pub async fn wrong_orders() -> Result<()> {
         ),
     ];
     for (spec, texts) in cases {
-        ministry.refused(&order(spec), texts).await?;
+        advice::refused(&ministry, &order(spec), texts).await?;
     }
     let long = postgres(HOME, &"a".repeat(31), "");
     ministry.refused(&long, &["at most 30 characters"]).await?;
     let large = crate::platform::file("examples/ministry/too-large.yaml")?;
-    ministry.refused(&large, &["monthlyCost of tenant interior", "asked", "free", "MAD/month"]).await?;
+    let texts = ["monthlyCost of tenant interior", "asked", "free", "MAD/month"];
+    advice::refused(&ministry, &large, &texts).await?;
     let admin = Kubectl::admin();
     let nobody = postgres("default", "stray", "");
-    admin.refused(&nobody, &["namespace default belongs to no tenant"]).await?;
+    advice::refused(&admin, &nobody, &["namespace default belongs to no tenant"]).await?;
     admin.apply(POORER).await?;
     let open = order("plan: dev, version: '15', dataClassification: Internal, site: open-data");
     let free = order("offering: unpriced, plan: free, version: '15', dataClassification: Internal");
     // The operator hears of both within a moment.
     eventually(seconds(30), "what the site and the prices lack to be told", || async {
-        ministry.refused(&open, &["may not be held by site open-data", "choose another site"]).await?;
-        ministry.refused(&free, &["no price for nowhere", "publish a price list"]).await
+        let texts = ["may not be held by site open-data", "choose another site"];
+        advice::refused(&ministry, &open, &texts).await?;
+        advice::refused(&ministry, &free, &["no price for nowhere", "publish a price list"]).await
     })
     .await?;
     admin.run(&["delete", "site/open-data", "serviceoffering/unpriced"]).await?;
@@ -101,7 +103,7 @@ async fn smaller(ministry: &Kubectl) -> Result<()> {
         Ok(())
     };
     eventually(seconds(60), "5Gi to be held", || held("5Gi")).await?;
-    ministry.refused(&with("dev", "storage: 2Gi, "), &["never shrink: it has 5Gi"]).await?;
+    advice::edit_refused(ministry, &with("dev", "storage: 2Gi, "), &["never shrink: it has 5Gi"]).await?;
     ministry.apply(&with("dev", "storage: 6Gi, ")).await?;
     eventually(seconds(60), "6Gi to be held", || held("6Gi")).await?;
     ministry.refused(&with("dev", "storage: 5Gi, "), &["storage can grow but never shrink"]).await?;

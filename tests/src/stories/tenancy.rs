@@ -1,6 +1,6 @@
 //! Tenants: how they come to be, what they hold, how they move. Each story has tenants of its own.
 
-use super::{DISPOSABLE, postgres};
+use super::{DISPOSABLE, advice, postgres};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{self, Api, SYSTEM, gone, ready, wait_for};
 use crate::wait::{eventually, seconds};
@@ -135,12 +135,13 @@ pub async fn onboarding() -> Result<()> {
 }
 
 /// Gives a group a ClusterRole for the time of a story.
-async fn grant(name: &str, role: &str, group: &str) -> Result<()> {
+pub(super) async fn grant(name: &str, role: &str, group: &str) -> Result<()> {
     let (role, group) = (format!("--clusterrole={role}"), format!("--group={group}"));
     Kubectl::admin().run(&["create", "clusterrolebinding", name, &role, &group]).await.map(|_| ())
 }
 
-async fn revoke(name: &str) -> Result<()> {
+/// Takes it away again.
+pub(super) async fn revoke(name: &str) -> Result<()> {
     Kubectl::admin().run(&["delete", "clusterrolebinding", name]).await.map(|_| ())
 }
 
@@ -161,7 +162,7 @@ pub async fn namespace_taken() -> Result<()> {
         admin.list("rolebindings", namespace, "siyada.cloud/tenant").await?.is_empty(),
         "rights were given"
     );
-    admin.refused(&asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+    advice::refused(&admin, &asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
 
     let bound = |uid: &str| {
         tenant("story-taken", None, "").replace(
@@ -182,7 +183,7 @@ pub async fn namespace_taken() -> Result<()> {
     wait_for(&admin, "tenant", "default", "story-taken", "Ready", "False", reason, 60).await?;
     let there = admin.get("namespace", "default", namespace).await?.context("gone")?;
     ensure!(there.pointer("/metadata/labels/siyada.cloud~1tenant").is_none(), "it inherited the tenant");
-    admin.refused(&asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+    advice::refused(&admin, &asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
     cleared(&[], &["story-taken"]).await
 }
 
@@ -193,8 +194,7 @@ pub async fn race() -> Result<()> {
 
 /// The same with nobody to advise.
 pub async fn race_without_webhook() -> Result<()> {
-    let admin = Kubectl::admin();
-    admin.run(&["delete", "validatingwebhookconfiguration", "siyada-orders"]).await?;
+    platform::remove_webhook().await?;
     let raced = racing("story-blind").await;
     super::restore_webhook().await?;
     raced
@@ -293,7 +293,8 @@ pub async fn lowered_and_moved() -> Result<()> {
     let (_, _, message) = condition(&told, "WithinQuota").context("no condition")?;
     ensure!(message.contains("instances (2 of 1)") && message.contains("growth is blocked"), "{message}");
     admitted(namespace, "one").await?;
-    admin.refused(&asleep(namespace, "three"), &["instances of tenant story-old-child", "free 0"]).await?;
+    let texts = ["instances of tenant story-old-child", "free 0"];
+    advice::refused(&admin, &asleep(namespace, "three"), &texts).await?;
 
     // The new parent has one place, two are held: the move is refused and nothing changed.
     admin.apply(&tenant(child, Some("story-new"), "quota: {instances: 2}")).await?;
@@ -500,9 +501,11 @@ pub async fn prices_rise() -> Result<()> {
     wait_for(&admin, "tenant", "default", "story-rise", over, "False", why, 60).await?;
     let standing = admitted(namespace, "rising").await?;
     ensure!(condition(&standing, "Stalled").is_none(), "an order that stood was stopped by a price");
-    admin.refused(&order("storage: 2Gi, ", "160"), &["above maxMonthlyCost", "160.00 MAD"]).await?;
+    advice::edit_refused(&admin, &order("storage: 2Gi, ", "160"), &["above maxMonthlyCost", "160.00 MAD"])
+        .await?;
     // More than the tenant's limit is held already: nothing grows, whatever the order would pay.
-    admin.refused(&order("storage: 2Gi, ", "900"), &["monthlyCost of tenant story-rise"]).await?;
+    advice::edit_refused(&admin, &order("storage: 2Gi, ", "900"), &["monthlyCost of tenant story-rise"])
+        .await?;
     admin.run(&["delete", "pricelist", &risen, "--wait=false"]).await?;
     let told = wait_for(&admin, "pricelist", "default", &risen, "Ready", "False", Some("InUse"), 30).await?;
     let (_, _, message) = condition(&told, "Ready").context("no condition")?;

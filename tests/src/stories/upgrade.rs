@@ -44,7 +44,7 @@ pub async fn from_previous() -> Result<()> {
         edit(&ministry).await?;
         let edited = Picture::take(&ministry).await?;
         ensure!(before.pods == edited.pods, "the edit restarted something");
-        platform::helm(&["-n", SYSTEM, "rollback", "siyada"]).await?;
+        platform::roll_back().await?;
         works(&previous).await?;
         serves(&ministry).await?;
         // Those that this landing brought go with it.
