@@ -45,11 +45,31 @@ impl Process {
     /// # Errors
     /// When the kernel refuses.
     pub fn kill(&self) -> Result<bool> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Lets it do nothing from now on, and know nothing of it. False when it is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn stop(&self) -> Result<bool> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on where it was stopped. False when it is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn go_on(&self) -> Result<bool> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<bool> {
         if !self.alive() {
             return Ok(false);
         }
         let pid = Pid::from_raw(self.pid).context("no such pid")?;
-        kill_process(pid, Signal::KILL).with_context(|| format!("failed to kill {}", self.pid))?;
+        kill_process(pid, signal).with_context(|| format!("failed to signal {}", self.pid))?;
         Ok(true)
     }
 }
@@ -100,17 +120,22 @@ fn of_container(container: &str) -> Result<Process> {
 /// When none runs.
 pub async fn of_pod(server: &Server, namespace: &str, selector: &str) -> Result<Process> {
     let pods = server.list(&format!("{}?labelSelector={selector}", path::pods(namespace))).await?;
+    first_of(&pods).with_context(|| format!("no container of {selector} runs in {namespace}"))
+}
+
+/// The first process of the first container that runs in these pods.
+pub fn first_of(pods: &[Value]) -> Option<Process> {
     for pod in pods {
         let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
         for status in statuses.into_iter().flatten() {
             let running = status.pointer("/state/running").is_some();
             let id = status["containerID"].as_str().unwrap_or_default().trim_start_matches("containerd://");
             if let (true, Ok(process)) = (running, of_container(id)) {
-                return Ok(process);
+                return Some(process);
             }
         }
     }
-    anyhow::bail!("no container of {selector} runs in {namespace}")
+    None
 }
 
 #[cfg(test)]

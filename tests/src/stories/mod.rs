@@ -12,6 +12,7 @@ pub mod refusal;
 pub mod rest;
 pub mod roles;
 pub mod tenancy;
+pub mod two;
 pub mod upgrade;
 
 use crate::kubectl::Kubectl;
@@ -110,6 +111,11 @@ fn tenants() -> Vec<Story> {
             approval::soft_limit_and_alerts
         ),
         story!(true, "without webhook a race is decided as exactly", tenancy::race_without_webhook),
+        story!(
+            true,
+            "two operators that both take themselves for the leader hold exactly what fits",
+            two::two_operators
+        ),
     ]
 }
 

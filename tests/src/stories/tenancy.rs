@@ -200,7 +200,11 @@ pub async fn race_without_webhook() -> Result<()> {
     raced
 }
 
-async fn racing(top: &str) -> Result<()> {
+/// 16 orders race for three places at `top`, below which their tenant is: three are held.
+///
+/// # Errors
+/// Says what else came of it.
+pub async fn racing(top: &str) -> Result<()> {
     let (below, admin) = (format!("{top}-below"), Kubectl::admin());
     let namespace = format!("{below}-apps");
     made(top, None, "quota: {instances: 3}").await?;
