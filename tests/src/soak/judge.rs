@@ -99,6 +99,11 @@ fn instances<'a>(look: &'a Snapshot, uid: &'a str) -> impl Iterator<Item = &'a O
     of(look, "Pod", uid).filter(|pod| pod.label("cnpg.io/podRole") == "instance")
 }
 
+/// The pods of an order's database, as they were looked at.
+pub fn pods_of(look: &Snapshot, uid: &str) -> Vec<Value> {
+    instances(look, uid).map(|pod| pod.body.clone()).collect()
+}
+
 /// Uid and restarts of an order's database.
 fn pod(look: &Snapshot, uid: &str) -> Option<(String, i64)> {
     let pod = instances(look, uid).next()?;

@@ -1,12 +1,12 @@
 //! Does what a step says, strikes, and waits until the world is as it should be.
 
 use super::fault::{self, aim, strike};
-use super::judge::{Memory, judge};
+use super::judge::{self, Memory, judge};
 use super::server::{Answer, Server, path};
 use super::snapshot::{Snapshot, look};
 use super::step::{Fault, Step};
 use super::world::{Action, Kind, Spec, World};
-use super::{ABOVE_HOME, HOME, NOWHERE, secrets};
+use super::{ABOVE_HOME, HOME, NOWHERE, process, secrets};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{Api, SYSTEM};
@@ -250,6 +250,7 @@ impl Runner {
         ensure!(verdict.wrong.is_empty(), "this must never be: {}", show(&verdict.wrong));
         let mut waiting = verdict.waiting;
         waiting.extend(down);
+        waiting.extend(self.untold(look));
         if waiting.is_empty() {
             for (name, order) in &self.world.living {
                 let Some(rows) = self.rows.get(&order.uid).filter(|_| order.spec.runs()) else { continue };
@@ -276,6 +277,14 @@ impl Runner {
             self.memory.settle(&self.world, look);
         }
         Ok(waiting)
+    }
+
+    /// Databases whose container is gone although the look has it running: the kubelet tells of it later, and what was seen
+    /// of its restarts is past.
+    fn untold(&self, look: &Snapshot) -> Vec<String> {
+        let living = self.world.living.iter().filter(|(_, order)| order.spec.runs());
+        let gone = living.filter(|(_, order)| process::first_of(&judge::pods_of(look, &order.uid)).is_none());
+        gone.map(|(name, order)| format!("no container of {name} {} runs", order.uid)).collect()
     }
 
     /// Ends everything: every order goes with its data, and nothing may be left of it.
