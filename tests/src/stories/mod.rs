@@ -95,11 +95,7 @@ fn tenants() -> Vec<Story> {
             "a price list never changes, none begins with another and none leaves a gap",
             tenancy::price_lists
         ),
-        story!(
-            true,
-            "what the ledger holds for nobody is released, and what it lost is held again",
-            tenancy::swept
-        ),
+        story!(true, "what the ledger holds for nobody is released at the start", tenancy::swept),
         story!(
             true,
             "prices rise: orders run on, the next edit is held to their most, a list in use stays",
