@@ -10,15 +10,14 @@ use crate::ledger::{Ledger, LedgerClient};
 use crate::metrics::Metrics;
 use crate::order::{Order, OrderResource};
 use axum::{Json, Router, extract::State, routing::post};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher::{self, Event, watcher};
 use siyada_crds::{DocumentStoreInstance, OrderSpec, PostgresInstance};
 use siyada_model::wire::{Quote, QuoteRequest};
 use std::net::SocketAddr;
@@ -26,6 +25,9 @@ use std::time::Duration;
 
 /// The ledger may take so long while somebody waits at kubectl.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// After a fault of the watch of the webhook's configuration.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// What the webhook needs.
 #[derive(Clone)]
@@ -245,38 +247,39 @@ pub async fn serve(
 /// Keeps the API server trusting the authority that signed the webhook's certificate, however often somebody applies the
 /// webhook's configuration again. Ends with the process.
 pub async fn keep_trusted(client: Client, configuration: String, authority: CertificateAuthority) {
+    loop {
+        if let Err(error) = follow(&client, &configuration, &authority).await {
+            let error = &*error as &dyn std::error::Error;
+            tracing::warn!(error, "the webhook's configuration is not looked after; tried again soon");
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Watches the webhook's configuration until something goes wrong: a new watch begins with all there is.
+async fn follow(
+    client: &Client,
+    configuration: &str,
+    authority: &CertificateAuthority,
+) -> anyhow::Result<()> {
     let api: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
     let only = watcher::Config::default().fields(&format!("metadata.name={configuration}"));
-    let mut events = watcher(api, only).default_backoff().boxed();
+    let mut events = watcher(api, only).boxed();
     let mut found = false;
-    while let Some(event) = events.next().await {
-        let outcome = match event {
-            Ok(Event::Apply(object) | Event::InitApply(object)) => {
+    while let Some(event) = events.try_next().await? {
+        match event {
+            Event::Apply(object) | Event::InitApply(object) => {
                 found = true;
-                trust(&client, &configuration, &authority, object).await
+                trust(client, configuration, authority, object).await?;
             }
-            Ok(Event::Delete(_) | Event::Init) => {
-                found = false;
-                Ok(())
-            }
-            Ok(Event::InitDone) => {
-                if !found {
-                    tracing::warn!(
-                        "there is no webhook configuration {configuration}: orders get no advice at kubectl apply"
-                    );
-                }
-                Ok(())
-            }
-            Err(error) => Err(anyhow::Error::from(error)),
-        };
-        if let Err(error) = outcome {
-            let error = &*error as &dyn std::error::Error;
-            tracing::warn!(
-                error,
-                "the webhook's configuration is not as it should be; tried again when it changes"
-            );
+            Event::InitDone if !found => tracing::warn!(
+                "there is no webhook configuration {configuration}: orders get no advice at kubectl apply"
+            ),
+            Event::Init => found = false,
+            Event::InitDone | Event::Delete(_) => {}
         }
     }
+    Ok(())
 }
 
 async fn trust(
