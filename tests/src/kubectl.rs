@@ -41,9 +41,7 @@ impl Kubectl {
     pub async fn service_account(namespace: &str, name: &str) -> Result<Self> {
         let admin = Self::admin();
         let token = admin.run(&["-n", namespace, "create", "token", name, "--duration", "2h"]).await?;
-        let view = admin.run(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]).await?;
-        let view: Value = serde_json::from_str(&view)?;
-        let cluster = view.pointer("/clusters/0/cluster").context("the kubeconfig names no cluster")?;
+        let cluster = admin.cluster().await?;
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "c",
             "clusters": [{"name": "c", "cluster": cluster}],
@@ -54,6 +52,27 @@ impl Kubectl {
             std::env::temp_dir().join(format!("siyada-{}-{namespace}-{name}.kubeconfig", std::process::id()));
         tokio::fs::write(&path, config.to_string()).await?;
         Ok(Self { config: Some(path), acting: Vec::new() })
+    }
+
+    /// What the kubeconfig says of the cluster: its server, and the authority of its certificate.
+    async fn cluster(&self) -> Result<Value> {
+        let view = self.run(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]).await?;
+        let mut view: Value = serde_json::from_str(&view)?;
+        view.pointer_mut("/clusters/0/cluster").map(Value::take).context("the kubeconfig names no cluster")
+    }
+
+    /// A client of the API server to be finished with limits of time, and the server's address.
+    ///
+    /// # Errors
+    /// When the kubeconfig does not name them.
+    pub async fn api_server(&self) -> Result<(reqwest::ClientBuilder, String)> {
+        let cluster = self.cluster().await?;
+        let authority: ByteString = serde_json::from_value(cluster["certificate-authority-data"].clone())?;
+        let client = reqwest::Client::builder()
+            .tls_certs_only([reqwest::Certificate::from_pem(&authority.0)?])
+            .no_proxy();
+        let address = cluster["server"].as_str().context("the kubeconfig names no server")?;
+        Ok((client, address.to_owned()))
     }
 
     /// A person of a group: the administrator acts as him, and has no other right then.

@@ -171,18 +171,6 @@ pub async fn remove_webhook() -> Result<()> {
     Kubectl::admin().run(&delete).await.map(|_| ())
 }
 
-/// Brings the webhook back after a story without it, where it belongs to the platform.
-///
-/// # Errors
-/// What went wrong on the way.
-pub async fn restore_webhook() -> Result<()> {
-    if !has_webhook() {
-        return Ok(());
-    }
-    helm(&["-n", SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
-    wait_until_it_works().await
-}
-
 /// Fails where the webhook is there and was to be kept away.
 ///
 /// # Errors

@@ -88,6 +88,8 @@ struct Soak {
     progress: Progress,
     file: PathBuf,
     until: Option<Instant>,
+    /// Holds the part under way against other processes.
+    claim: Option<File>,
 }
 
 impl Soak {
@@ -99,7 +101,7 @@ impl Soak {
         let file = folder().join("target/soak.json");
         let progress =
             if arguments.full { Progress::read(&file, &commit, seed) } else { Progress::new(&commit, seed) };
-        Ok(Self { arguments, progress, file, until })
+        Ok(Self { arguments, progress, file, until, claim: None })
     }
 
     /// All parts, in the order in which they are done: walks, and lives drawn by the seed between them.
@@ -158,7 +160,9 @@ impl Soak {
         let mut runner = Runner::new(server.clone()).await?;
         for part in &parts {
             let name = part.name();
-            let Some(_claim) = self.claim(&name)? else { continue };
+            if !self.take(&name)? {
+                continue;
+            }
             if self.left() < part.least(self.arguments.full) {
                 continue;
             }
@@ -212,14 +216,14 @@ impl Soak {
         self.arguments.full && self.arguments.only.is_none()
     }
 
-    /// A part that is neither done nor under way in another process, which may work at the same soak in another cluster.
-    fn claim(&mut self, name: &str) -> Result<Option<Option<File>>> {
+    /// Takes a part that is neither done nor under way in another process, which may work at the same soak in another cluster.
+    fn take(&mut self, name: &str) -> Result<bool> {
         if !self.is_whole() {
-            return Ok(Some(None));
+            return Ok(true);
         }
-        let claim = claim(&self.file, name)?;
+        self.claim = claim(&self.file, name)?;
         self.progress = Progress::read(&self.file, &self.progress.commit, self.progress.seed);
-        Ok(claim.filter(|_| !self.progress.parts.contains_key(name)).map(Some))
+        Ok(self.claim.is_some() && !self.progress.parts.contains_key(name))
     }
 
     fn done(

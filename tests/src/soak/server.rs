@@ -78,17 +78,8 @@ impl Server {
         admin.apply(&account).await?;
         let create = ["-n", "default", "create", "token", name, "--duration", "24h"];
         let token = admin.run(&create).await?.trim().to_owned();
-        let view = admin.run(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]).await?;
-        let view: Value = serde_json::from_str(&view)?;
-        let cluster = view.pointer("/clusters/0/cluster").context("the kubeconfig names no cluster")?;
-        let authority: k8s_openapi::ByteString =
-            serde_json::from_value(cluster["certificate-authority-data"].clone())?;
-        let http = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(&authority.0)?])
-            .connect_timeout(seconds(5))
-            .no_proxy()
-            .build()?;
-        let address = cluster["server"].as_str().context("the kubeconfig names no server")?.to_owned();
+        let (client, address) = admin.api_server().await?;
+        let http = client.connect_timeout(seconds(5)).build()?;
         Ok(Self { http, address, token, account: name.to_owned() })
     }
 

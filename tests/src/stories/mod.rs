@@ -203,7 +203,10 @@ pub async fn advised(ministry: &Kubectl) -> Result<()> {
 /// # Errors
 /// Says what the answer is instead.
 pub async fn restore_webhook() -> Result<()> {
-    platform::restore_webhook().await?;
+    if platform::has_webhook() {
+        platform::helm(&["-n", platform::SYSTEM, "upgrade", "siyada", "charts/siyada"]).await?;
+        platform::wait_until_it_works().await?;
+    }
     advised(&Kubectl::service_account(HOME, "ministry-it").await?).await
 }
 

@@ -1,7 +1,7 @@
 //! A bare client of the API server: what everything else is compared with, and who orders.
 
 use crate::{IN_FLIGHT, NAMESPACE, RAW, rate};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use futures::StreamExt as _;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -45,17 +45,8 @@ impl Bare {
         ];
         admin.run(&grant).await?;
         let token = admin.run(&["create", "token", "bench", "--duration", "2h"]).await?.trim().to_owned();
-        let view = admin.run(&["config", "view", "--raw", "--flatten", "--minify", "-o", "json"]).await?;
-        let view: Value = serde_json::from_str(&view)?;
-        let cluster = &view["clusters"][0]["cluster"];
-        let authority: k8s_openapi::ByteString =
-            serde_json::from_value(cluster["certificate-authority-data"].clone())?;
-        let http = reqwest::Client::builder()
-            .tls_certs_only([reqwest::Certificate::from_pem(&authority.0)?])
-            .timeout(seconds(30))
-            .no_proxy()
-            .build()?;
-        Ok(Self { http, server: cluster["server"].as_str().context("no server")?.to_owned(), token })
+        let (client, server) = admin.api_server().await?;
+        Ok(Self { http: client.timeout(seconds(30)).build()?, server, token })
     }
 
     /// A request that is not sent yet.
