@@ -75,7 +75,7 @@ fn tenants() -> Vec<Story> {
         ),
         story!(
             false,
-            "16 orders at once race for three places and three are held at every ancestor",
+            "64 orders at once in two siblings race for three places and three are held at every ancestor",
             tenancy::race
         ),
         story!(

@@ -46,12 +46,16 @@ pub fn asleep(namespace: &str, name: &str) -> String {
 /// Says what is still there.
 pub async fn cleared(orders: &[(&str, &str)], tenants: &[&str]) -> Result<()> {
     let admin = Kubectl::admin();
-    for (namespace, name) in orders {
-        admin.run(&["-n", namespace, "delete", "pgi", name, "--wait=false", "--ignore-not-found"]).await?;
-    }
-    for (namespace, name) in orders {
-        gone("pgi", namespace, name, 180).await?;
-    }
+    let removed = orders.iter().map(|(namespace, name)| {
+        let admin = &admin;
+        async move {
+            admin
+                .run(&["-n", namespace, "delete", "pgi", name, "--wait=false", "--ignore-not-found"])
+                .await?;
+            gone("pgi", namespace, name, 180).await
+        }
+    });
+    futures::future::try_join_all(removed).await?;
     for name in tenants {
         // Its figures follow within seconds.
         let delete = || async { admin.run(&["delete", "tenant", name, "--wait=false"]).await };
@@ -187,49 +191,67 @@ pub async fn namespace_taken() -> Result<()> {
     cleared(&[], &["story-taken"]).await
 }
 
-/// 16 orders applied at once race for three places: exactly three are held, at every ancestor.
+/// 64 orders applied at once in two sibling tenants race for three places: exactly three are held, at every ancestor.
 pub async fn race() -> Result<()> {
-    racing("story-race").await
+    racing("story-race", 64).await
 }
 
-/// The same with nobody to advise.
+/// The same, of fewer, with nobody to advise.
 pub async fn race_without_webhook() -> Result<()> {
     platform::remove_webhook().await?;
-    let raced = racing("story-blind").await;
+    let raced = racing("story-blind", 16).await;
     super::restore_webhook().await?;
     raced
 }
 
-/// 16 orders race for three places at `top`, below which their tenant is: three are held.
+/// Orders race for three places at `top`, below which two siblings have two places and ten: three are held, at most two of
+/// them by the smaller one.
 ///
 /// # Errors
 /// Says what else came of it.
-pub async fn racing(top: &str) -> Result<()> {
-    let (below, admin) = (format!("{top}-below"), Kubectl::admin());
-    let namespace = format!("{below}-apps");
+pub async fn racing(top: &str, callers: usize) -> Result<()> {
+    let (small, large, admin) = (format!("{top}-below"), format!("{top}-beside"), Kubectl::admin());
     made(top, None, "quota: {instances: 3}").await?;
-    made(&below, Some(top), "quota: {instances: 10}").await?;
-    let names: Vec<String> = (0..16).map(|n| format!("runner-{n}")).collect();
-    let applied = names.iter().map(|name| {
-        let (admin, order) = (admin.clone(), asleep(&namespace, name));
+    made(&small, Some(top), "quota: {instances: 2}").await?;
+    made(&large, Some(top), "quota: {instances: 10}").await?;
+    let spaces = [format!("{small}-apps"), format!("{large}-apps")];
+    let all: Vec<(&str, String)> =
+        (0..callers).map(|n| (spaces[n % 2].as_str(), format!("runner-{n}"))).collect();
+    let applied = all.iter().map(|(namespace, name)| {
+        let (admin, order) = (admin.clone(), asleep(namespace, name));
         async move { admin.try_with(&["apply", "-f", "-"], &order).await }
     });
     let mut made_it = 0;
     for printed in futures::future::join_all(applied).await {
         let printed = printed?;
         made_it += usize::from(printed.ok);
-        let refused = printed.err.contains(&format!("instances of tenant {top}"));
+        let refused = [top, &small].iter().any(|t| printed.err.contains(&format!("instances of tenant {t}")));
         ensure!(printed.ok || refused, "{}", printed.err);
     }
     ensure!(made_it >= 3, "only {made_it} orders were accepted");
-    let orders = || async {
-        let list: Value =
-            serde_json::from_str(&admin.run(&["-n", &namespace, "get", "pgi", "-o", "json"]).await?)?;
-        anyhow::Ok(list["items"].as_array().cloned().unwrap_or_default())
-    };
-    let held = eventually(seconds(90), "every order to be judged", || async {
+    let held = [judged(&spaces[0]).await?, judged(&spaces[1]).await?];
+    ensure!(held[0] <= 2 && held[0] + held[1] == 3, "held below and beside: {held:?}");
+    says(top, "/status/quota/instances/summary", &json!("3/3")).await?;
+    says(&small, "/status/quota/instances/summary", &json!(format!("{}/2", held[0]))).await?;
+    says(&large, "/status/quota/instances/summary", &json!(format!("{}/10", held[1]))).await?;
+    let fuller = &spaces[usize::from(held[1] > held[0])];
+    let outcome = inherits_nothing(fuller, &orders(fuller).await?).await;
+    let pairs: Vec<(&str, &str)> = all.iter().map(|(namespace, name)| (*namespace, name.as_str())).collect();
+    cleared(&pairs, &[&small, &large, top]).await?;
+    outcome
+}
+
+async fn orders(namespace: &str) -> Result<Vec<Value>> {
+    let printed = Kubectl::admin().run(&["-n", namespace, "get", "pgi", "-o", "json"]).await?;
+    let list: Value = serde_json::from_str(&printed)?;
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+/// How many orders of a namespace are held once every one of them is judged; the others lack a free instance.
+async fn judged(namespace: &str) -> Result<usize> {
+    eventually(seconds(90), "every order to be judged", || async {
         let mut held = 0;
-        for order in orders().await? {
+        for order in orders(namespace).await? {
             let (status, reason, message) = condition(&order, "Admitted").context("not judged yet")?;
             match (status.as_str(), reason.as_str()) {
                 ("True", _) => held += 1,
@@ -241,14 +263,7 @@ pub async fn racing(top: &str) -> Result<()> {
         }
         Ok(held)
     })
-    .await?;
-    ensure!(held == 3, "{held} orders are held");
-    says(top, "/status/quota/instances/summary", &json!("3/3")).await?;
-    says(&below, "/status/quota/instances/summary", &json!("3/10")).await?;
-    let pairs: Vec<(&str, &str)> = names.iter().map(|name| (namespace.as_str(), name.as_str())).collect();
-    let outcome = inherits_nothing(&namespace, &orders().await?).await;
-    cleared(&pairs, &[&below, top]).await?;
-    outcome
+    .await
 }
 
 /// A held order, removed and ordered again under its name, has a reservation of its own and not the old one.

@@ -26,7 +26,7 @@ pub async fn two_operators() -> Result<()> {
     })
     .await?;
     platform::wait_until_it_works().await?;
-    let (raced, changed) = tokio::join!(racing(TOP), change_leaders(&server));
+    let (raced, changed) = tokio::join!(racing(TOP, 16), change_leaders(&server));
     scale(1).await?;
     server.remove().await?;
     platform::wait_until_it_works().await?;
