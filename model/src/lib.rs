@@ -4,12 +4,17 @@
 //! with these functions, so that a price shown before an order and a bill after it cannot differ.
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
 
+pub mod allocation;
+pub mod canonical;
 pub mod classification;
 pub mod id;
 pub mod money;
+pub mod party;
+pub mod period;
 pub mod price;
 pub mod quantity;
 pub mod quota;
 pub mod resources;
+pub mod statement;
 pub mod usage;
 pub mod wire;

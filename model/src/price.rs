@@ -149,7 +149,7 @@ pub fn amount(quantity_ms: i128, price: &SkuPrice, currency: Currency) -> Result
 }
 
 /// `numerator / denominator` to the nearest integer, halves away from zero. `denominator` is positive.
-fn div_half_away(numerator: i128, denominator: i128) -> Option<i128> {
+pub(crate) fn div_half_away(numerator: i128, denominator: i128) -> Option<i128> {
     let quotient = numerator.checked_div(denominator)?;
     let remainder = numerator.checked_rem(denominator)?;
     if remainder.checked_abs()?.checked_mul(2)? >= denominator {
