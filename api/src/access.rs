@@ -24,6 +24,8 @@ pub enum Right {
     Approve,
     /// A role on the platform.
     Oversee,
+    /// To be national finance: puts on record who bills and who is billed, and closes months.
+    Bill,
     /// To be the operator.
     Operate,
 }
@@ -66,6 +68,19 @@ pub const TABLE: &[Rule] = &[
     rule(Method::GET, "/v1/alerts", Right::Oversee),
     rule(Method::GET, "/v1/tenants/{tenant}/usage", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/intervals", Right::InTenant),
+    rule(Method::GET, "/v1/issuer", Right::SignedIn),
+    rule(Method::PUT, "/v1/issuer", Right::Bill),
+    rule(Method::GET, "/v1/accounts", Right::Oversee),
+    rule(Method::PUT, "/v1/accounts/{account}", Right::Bill),
+    rule(Method::PUT, "/v1/tenants/{tenant}/orders/{uid}/allocation", Right::InTenant),
+    rule(Method::GET, "/v1/periods", Right::SignedIn),
+    rule(Method::GET, "/v1/periods/{month}/closing", Right::Oversee),
+    rule(Method::POST, "/v1/periods/{month}/closing", Right::Bill),
+    rule(Method::GET, "/v1/tenants/{tenant}/statements", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/statements/{number}", Right::InTenant),
+    rule(Method::POST, "/v1/tenants/{tenant}/statements/{number}/credit-notes", Right::Bill),
+    rule(Method::GET, "/v1/chain", Right::SignedIn),
+    rule(Method::GET, "/v1/signing-key", Right::SignedIn),
     rule(Method::POST, "/v1/quotes", Right::InTenant),
     rule(Method::GET, "/v1/reservations", Right::Oversee),
     rule(Method::PUT, "/v1/reservations/{uid}", Right::Operate),
@@ -134,6 +149,7 @@ pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Erro
     let admitted = match right {
         Right::Open | Right::SignedIn | Right::InTenant | Right::Approve => true,
         Right::Oversee => !platform.is_empty(),
+        Right::Bill => platform.contains(&PlatformRole::Finance),
         Right::Operate => platform.contains(&PlatformRole::Operator),
     };
     if admitted {
@@ -171,6 +187,23 @@ pub fn may_approve(caller: &Caller, chain: &[Vec<Access>], requester: Option<&st
         code::FORBIDDEN,
         "only an approver of the tenant whose threshold it is, or of one above it, decides about this order",
     ))
+}
+
+/// Whether `caller` has a role in a tenant by the access lists of its chain, or is national finance.
+///
+/// # Errors
+/// Forbidden, with the role that is missing.
+pub fn has_role(
+    caller: &Caller,
+    platform: &BTreeSet<PlatformRole>,
+    chain: &[Vec<Access>],
+    role: Role,
+) -> Result<(), Error> {
+    if platform.contains(&PlatformRole::Finance) || roles_in(caller, chain).contains(&role) {
+        return Ok(());
+    }
+    let detail = format!("only somebody with the role {role} in this tenant, or above it, may do this");
+    Err(Error::refuse(code::FORBIDDEN, detail))
 }
 
 /// Whether `caller` may see a tenant, given the access lists of its chain.

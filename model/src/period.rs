@@ -26,7 +26,6 @@ pub enum InvalidPeriod {
 
 /// A calendar month: `2026-10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 #[serde(try_from = "String", into = "String")]
 pub struct Month {
     year: i16,
@@ -69,12 +68,25 @@ impl Month {
     }
 
     /// The first instant of the month in `zone`: midnight, or the first instant that exists after a midnight that does not.
-    fn begins(self, zone: &TimeZone) -> Result<Timestamp, InvalidPeriod> {
+    ///
+    /// # Errors
+    /// [`InvalidPeriod::Label`]: not for months that can be read.
+    pub fn begins(self, zone: &TimeZone) -> Result<Timestamp, InvalidPeriod> {
         let wrong = || InvalidPeriod::Label(self.to_string());
         let midnight = self.first_day().ok_or_else(wrong)?.to_datetime(Time::midnight());
         Ok(midnight.to_zoned(zone.clone()).map_err(|_| wrong())?.timestamp())
     }
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Month {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        <String as utoipa::PartialSchema>::schema()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Month {}
 
 impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

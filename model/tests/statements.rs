@@ -1,4 +1,5 @@
 //! Properties of statements, named by the invariants of docs/reference/statement.md.
+#![expect(clippy::unwrap_used, reason = "a test may; the panic is the report")]
 
 use jiff::Timestamp;
 use proptest::prelude::*;

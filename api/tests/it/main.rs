@@ -4,6 +4,7 @@
 mod access;
 mod alerts;
 mod approvals;
+mod closing;
 mod commitments;
 mod crash;
 mod embedded;

@@ -6,6 +6,7 @@
 //! again by anybody who has that record.
 
 pub mod chain;
+pub mod closing;
 pub mod credit;
 pub mod rating;
 
