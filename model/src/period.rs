@@ -26,7 +26,6 @@ pub enum InvalidPeriod {
 
 /// A calendar month: `2026-10`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 #[serde(try_from = "String", into = "String")]
 pub struct Month {
     year: i16,
@@ -116,6 +115,7 @@ impl From<Month> for String {
 #[serde(rename_all = "camelCase")]
 pub struct Period {
     /// The calendar month in the issuer's time zone.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub month: Month,
     /// First instant.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
