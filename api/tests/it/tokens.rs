@@ -9,7 +9,7 @@ use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use serde_json::{Value, json};
-use siyada_api::auth::{Issuer, KeySource, Population, Verifier};
+use siyada_api::auth::{Issuer, KeySource, People, Population, Verifier};
 use siyada_api::store;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -124,17 +124,16 @@ async fn people_have_roles_by_their_qualified_groups() {
         Issuer::new(name.to_owned(), AUDIENCE.to_owned(), population, source)
     };
     let people = Signer::es256("people-1");
-    let prefix = "oidc:".to_owned();
     let verifier = Verifier::new(vec![
         issuer(ISSUER, Population::Cluster, signer()),
-        issuer("https://id.example", Population::People { prefix }, &people),
+        issuer("https://id.example", Population::People(People::prefixed("oidc:")), &people),
     ]);
     let world = World::with(pool, verifier);
     let mut record = crate::support::tenant("interior", None, json!({}));
     record["access"] = json!([{"role": "finance", "groups": ["oidc:treasury"]}]);
     world.operator().put("/v1/tenants/interior", &record).await.ok::<Value>();
     let with = |groups: Value, key: &Signer| {
-        let changes = json!({"iss": "https://id.example", "sub": OPERATOR, "groups": groups});
+        let changes = json!({"iss": "https://id.example", "sub": "amina", "groups": groups});
         let token = Some(key.sign(&crate::support::but(&claims(""), changes)));
         crate::support::Client { world: &world, token }
     };
