@@ -140,7 +140,8 @@ impl Verifier {
             return Err(refused());
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| refused())?;
-        if !is_accepted(header.alg) {
+        // No extension is known that a signer could call critical (RFC 7515, section 4.1.11).
+        if !is_accepted(header.alg) || header.crit.is_some() {
             return Err(refused());
         }
         let peek: Peek = jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| refused())?;

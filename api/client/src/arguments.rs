@@ -53,6 +53,8 @@ pub enum Command {
     Login(Login),
     /// Sign out: the issuer is told, and the session is forgotten.
     Logout,
+    /// Print a token that is good now, for curl and other programs.
+    Token,
     /// Who the ledger takes you for, with your roles.
     Whoami,
     /// The tenants that you may see.

@@ -28,6 +28,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
     let server = Server::reach(&reach).await?;
     match command {
         Command::Login(_) | Command::Logout => Ok(()),
+        Command::Token => table::print(&format!("{}\n", server.token())),
         Command::Whoami => whoami(&server, output).await,
         Command::Tenants { search } => {
             let rows: Vec<TenantSummary> = server.all(&["tenants"], &[("search", search)]).await?;

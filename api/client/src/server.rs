@@ -57,6 +57,11 @@ impl Server {
         Ok(Self { client, base, token })
     }
 
+    /// The token that is sent.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     fn url(&self, path: &[&str], query: &Query<'_>) -> Result<Url, Error> {
         let mut url = self.base.clone();
         url.path_segments_mut()

@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use serde_json::{Value, json};
 use siyada_api::auth::{Issuer, KeySource, People, Population, Verifier};
@@ -50,6 +50,13 @@ async fn a_token_must_be_right_in_every_way() {
     let none = "eyJhbGciOiJub25lIiwia2lkIjoiY2x1c3Rlci0xIn0";
     let payload = changed(&json!({})).split('.').nth(1).unwrap().to_owned();
     check(format!("{none}.{payload}."), 401, "no signature").await;
+    let head = Header {
+        crit: Some(vec!["b64".to_owned()]),
+        kid: Some("cluster-1".to_owned()),
+        ..Header::new(Algorithm::ES256)
+    };
+    let critical = jsonwebtoken::encode(&head, &claims(OPERATOR), &signer().key).unwrap();
+    check(critical, 401, "an extension that is not known").await;
     check("x".repeat(20_000), 401, "too long").await;
     check(String::new(), 401, "nothing").await;
 }

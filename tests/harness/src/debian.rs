@@ -11,10 +11,11 @@ use crate::command::output;
 use crate::say::{Step, say};
 
 /// All of them, in one place.
-const PACKAGES: [&str; 19] = [
+const PACKAGES: [&str; 20] = [
     "ca-certificates",
     "conntrack",
     "containernetworking-plugins",
+    "curl",
     "gcc",
     "iproute2",
     "iptables",

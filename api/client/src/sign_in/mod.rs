@@ -107,10 +107,11 @@ pub async fn renewed(place: &Place, session: Session) -> Result<Session, Error> 
     asked.extend(session.resource.as_deref().map(|resource| ("resource", resource)));
     let tokens = match issuer.tokens(&asked).await? {
         Ok(tokens) => tokens,
-        Err(refused) => {
+        Err(refused) if refused.error == "invalid_grant" => {
             place.forget()?;
             return Err(Error::NotSignedIn(format!("the session is over: {refused}")));
         }
+        Err(refused) => return Err(Error::NotNow(format!("the session was not renewed: {refused}"))),
     };
     let session = with(session, tokens, Timestamp::now())?;
     place.write(&session)?;

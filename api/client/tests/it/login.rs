@@ -63,6 +63,44 @@ async fn an_old_token_is_renewed_once_however_many_programs_ask() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_whose_access_tokens_are_not_for_us_may_give_id_tokens() {
+    let world = world().await;
+    let amina = world.person("amina");
+    let refused = amina.signs_in(&world.plain, &["--device"]).await;
+    assert!(refused.code == 3 && refused.err.contains("the token is not accepted"), "{refused:?}");
+    amina.signs_in(&world.plain, &["--device", "--id-token"]).await.ok();
+    assert_eq!(amina.runs("whoami -o json", &[]).await.json()["subject"], "c:amina");
+    // Made old, it is renewed as an ID token.
+    let mut session: Value =
+        serde_json::from_str(&std::fs::read_to_string(amina.session()).unwrap()).unwrap();
+    session["expiresAt"] = json!("2026-01-01T00:00:00Z");
+    std::fs::write(amina.session(), session.to_string()).unwrap();
+    assert_eq!(amina.runs("whoami -o json", &[]).await.json()["subject"], "c:amina");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_works_with_the_token_that_is_printed() {
+    let world = world().await;
+    let salma = world.person("salma");
+    salma.signs_in(&world.calm, &["--device"]).await.ok();
+    let token = salma.runs("token", &[]).await.ok();
+    let file = salma.file("header", &format!("Authorization: Bearer {token}"));
+    let port = world.server.rsplit_once(':').unwrap().1;
+    let to = format!("::127.0.0.1:{port}");
+    let done = tokio::process::Command::new("curl")
+        .args(["--silent", "--noproxy", "*", "--connect-to", &to, "--cacert"])
+        .arg(&world.ca)
+        .arg("-H")
+        .arg(format!("@{}", file.display()))
+        .arg(format!("{}/v1/whoami", world.server))
+        .output()
+        .await
+        .expect("the test needs curl: apt-get install curl");
+    let me: Value = serde_json::from_slice(&done.stdout).unwrap_or_else(|e| panic!("{e}: {done:?}"));
+    assert_eq!(me["subject"], "a:salma");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_goes_only_where_it_is_for_and_nothing_is_kept_that_is_not_accepted() {
     let world = world().await;
     let omar = world.person("omar");

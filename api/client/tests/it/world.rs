@@ -32,6 +32,8 @@ pub struct World {
     pub calm: Issuer,
     /// Its people's tokens are old as soon as they come.
     pub hasty: Issuer,
+    /// The ledger takes its ID tokens: they are for the client.
+    pub plain: Issuer,
     directory: PathBuf,
     _undertaker: Child,
 }
@@ -77,12 +79,16 @@ async fn make() -> World {
         .unwrap();
     let setup = Setup::honest(&accounts());
     let calm = Issuer::start(&setup).await;
+    let plain = Issuer::start(&setup).await;
     let hasty = Issuer::start(&Setup { access_seconds: 20, ..setup }).await;
     let database = embedded.connect_options("siyada");
     store::migrate(&database).await.unwrap();
     Box::leak(Box::new(embedded));
     let configured = directory.join("issuers.json");
-    let issuers = json!([{"issuer": calm.url, "prefix": "a:"}, {"issuer": hasty.url, "prefix": "b:"}]);
+    let issuers = json!([
+        {"issuer": calm.url, "prefix": "a:"}, {"issuer": hasty.url, "prefix": "b:"},
+        {"issuer": plain.url, "prefix": "c:", "audience": "siyada"},
+    ]);
     std::fs::write(&configured, issuers.to_string()).unwrap();
     let configured = configured.to_str().unwrap();
     let line = ["siyada-api", "serve", "--issuer=https://cluster", "--insecure-http"];
@@ -104,7 +110,7 @@ async fn make() -> World {
     let acceptor = RustlsAcceptor::new(tls.await.unwrap());
     let served = axum_server::from_tcp(listener).unwrap().acceptor(acceptor);
     tokio::spawn(served.serve(app(state).into_make_service()));
-    let world = World { server, ca, calm, hasty, directory, _undertaker: undertaker };
+    let world = World { server, ca, calm, hasty, plain, directory, _undertaker: undertaker };
     world.fill().await;
     world
 }
