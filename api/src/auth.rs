@@ -1,23 +1,18 @@
 //! Who calls: bearer tokens, checked against the keys of their issuer.
 
 use crate::error::Error;
-use anyhow::Context;
+use crate::keys::{Found, KEYS_STAY_FRESH, Keys, is_accepted};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use jsonwebtoken::jwk::{Jwk, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::{DecodingKey, Validation};
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
-use tokio::sync::RwLock;
-use tokio::time::Instant;
 
-/// Shortest time between two fetches of keys, so that unknown key ids cannot make us flood the issuer.
-const REFETCH_AT_MOST_EVERY: Duration = Duration::from_secs(10);
-/// After this, keys are fetched again, so that a withdrawn one stops being accepted.
-const KEYS_STAY_FRESH: Duration = Duration::from_secs(600);
+pub use crate::keys::KeySource;
+
 /// How far clocks may differ.
 const LEEWAY_SECONDS: u64 = 30;
 /// Longest token that is looked at.
@@ -50,51 +45,27 @@ const NOT_ACCEPTED: &str =
 pub enum Population {
     /// Service accounts of the cluster: only this issuer's subjects and groups may begin with `system:`.
     Cluster,
-    /// People: their subjects and groups get this prefix, so that they are never taken for the cluster's.
-    People {
-        /// The prefix, for example `oidc:`.
-        prefix: String,
-    },
+    /// People: their subjects and groups get a prefix, so that they are never taken for the cluster's.
+    People(People),
 }
 
-/// Where the public keys of an issuer come from.
-pub enum KeySource {
-    /// A URL, fetched with a token of our own if there is one.
-    Url {
-        /// The client, which trusts the issuer's CA.
-        client: reqwest::Client,
-        /// The URL of the JWKS.
-        url: String,
-        /// A file with a bearer token, read at each fetch because it rotates.
-        token_file: Option<PathBuf>,
-    },
-    /// These keys, for ever.
-    Fixed(JwkSet),
+/// How the people of an issuer are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct People {
+    /// What their subjects and groups get in front, for example `oidc:`.
+    pub prefix: String,
+    /// The claim that says who somebody is, usually `sub`.
+    pub subject_claim: String,
+    /// The claim with his groups: its name, or a JSON pointer such as `/realm_access/roles`.
+    pub groups_claim: String,
 }
 
-impl KeySource {
-    async fn fetch(&self) -> anyhow::Result<JwkSet> {
-        let (client, url, token_file) = match self {
-            Self::Fixed(keys) => return Ok(keys.clone()),
-            Self::Url { client, url, token_file } => (client, url, token_file),
-        };
-        let mut request = client.get(url);
-        if let Some(path) = token_file {
-            let token = tokio::fs::read_to_string(path)
-                .await
-                .with_context(|| format!("failed to read {}", path.display()))?;
-            request = request.bearer_auth(token.trim());
-        }
-        let response = request.send().await.context("failed to reach the issuer")?;
-        let response = response.error_for_status().context("the issuer refused")?;
-        response.json().await.context("failed to read the issuer's keys")
+impl People {
+    /// People with this prefix, by the usual claims.
+    pub fn prefixed(prefix: &str) -> Self {
+        let [prefix, subject_claim, groups_claim] = [prefix, "sub", "groups"].map(ToOwned::to_owned);
+        Self { prefix, subject_claim, groups_claim }
     }
-}
-
-#[derive(Default)]
-struct Cached {
-    keys: Option<JwkSet>,
-    tried: Option<Instant>,
 }
 
 /// An issuer whose tokens are accepted.
@@ -105,58 +76,28 @@ pub struct Issuer {
     pub audience: String,
     /// Whose tokens it signs.
     pub population: Population,
-    source: KeySource,
-    cached: RwLock<Cached>,
+    keys: Keys,
 }
 
 impl Issuer {
     /// An issuer; its keys are fetched at first use.
     pub fn new(name: String, audience: String, population: Population, source: KeySource) -> Self {
-        Self { name, audience, population, source, cached: RwLock::default() }
+        Self::with_fresh(name, audience, population, source, KEYS_STAY_FRESH)
     }
 
-    /// The key `id`, fetched anew when it is not known or the keys are old.
-    async fn key(&self, id: &str) -> Result<Jwk, Error> {
-        let found = |cached: &Cached| cached.keys.as_ref().and_then(|keys| keys.find(id)).cloned();
-        let old = |cached: &Cached, after: Duration| cached.tried.is_none_or(|at| at.elapsed() >= after);
-        {
-            let cached = self.cached.read().await;
-            match found(&cached) {
-                Some(key) if !old(&cached, KEYS_STAY_FRESH) => return Ok(key),
-                None if !old(&cached, REFETCH_AT_MOST_EVERY) => {
-                    return Err(self.no_key(cached.keys.is_some()));
-                }
-                _ => {}
-            }
-        }
-        let mut cached = self.cached.write().await;
-        if old(&cached, REFETCH_AT_MOST_EVERY) {
-            cached.tried = Some(Instant::now());
-            match self.source.fetch().await {
-                Ok(keys) => cached.keys = Some(keys),
-                Err(cause) => {
-                    tracing::warn!(issuer = self.name, cause = format!("{cause:#}"), "failed to fetch keys");
-                }
-            }
-        }
-        found(&cached).ok_or_else(|| self.no_key(cached.keys.is_some()))
-    }
-
-    fn no_key(&self, any: bool) -> Error {
-        if any {
-            Error::unauthenticated(NOT_ACCEPTED)
-        } else {
-            Error::unavailable(format!("the keys of issuer {} are not at hand yet; try again", self.name))
-        }
+    /// The same with another time after which its keys are fetched again.
+    pub fn with_fresh(
+        name: String,
+        audience: String,
+        population: Population,
+        source: KeySource,
+        fresh: Duration,
+    ) -> Self {
+        Self { name, audience, population, keys: Keys::new(source, fresh) }
     }
 }
 
-#[derive(Deserialize)]
-struct Claims {
-    sub: String,
-    #[serde(default)]
-    groups: Vec<String>,
-}
+type Claims = Map<String, Value>;
 
 #[derive(Deserialize)]
 struct Peek {
@@ -199,13 +140,20 @@ impl Verifier {
             return Err(refused());
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| refused())?;
-        // An allow-list: the key's family must match as well, which `decode` checks.
-        if !matches!(header.alg, Algorithm::RS256 | Algorithm::ES256) {
+        // No extension is known that a signer could call critical (RFC 7515, section 4.1.11).
+        if !is_accepted(header.alg) || header.crit.is_some() {
             return Err(refused());
         }
         let peek: Peek = jsonwebtoken::dangerous::insecure_decode_claims(token).map_err(|_| refused())?;
         let issuer = self.issuers.iter().find(|i| i.name == peek.iss).ok_or_else(refused)?;
-        let key = issuer.key(header.kid.as_deref().ok_or_else(refused)?).await?;
+        let key = match issuer.keys.find(&header, &issuer.name).await {
+            Found::Key(key) => key,
+            Found::NoSuchKey => return Err(refused()),
+            Found::NotAtHand => {
+                let wait = format!("the keys of issuer {} are not at hand yet; try again", issuer.name);
+                return Err(Error::unavailable(wait));
+            }
+        };
         let key = DecodingKey::from_jwk(&key).map_err(|_| refused())?;
         let mut validation = Validation::new(header.alg);
         validation.set_issuer(&[&issuer.name]);
@@ -214,15 +162,16 @@ impl Verifier {
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
         let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(|_| refused())?.claims;
-        qualified(&issuer.population, claims).ok_or_else(refused)
+        qualified(&issuer.population, &claims).ok_or_else(refused)
     }
 }
 
 /// The caller that `claims` stand for, or nothing when they claim what this issuer cannot give.
-fn qualified(population: &Population, claims: Claims) -> Option<Caller> {
+fn qualified(population: &Population, claims: &Claims) -> Option<Caller> {
     match population {
         Population::Cluster => {
-            let (namespace, name) = claims.sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+            let subject = claims.get("sub")?.as_str()?;
+            let (namespace, name) = subject.strip_prefix("system:serviceaccount:")?.split_once(':')?;
             if namespace.is_empty() || name.is_empty() || name.contains(':') {
                 return None;
             }
@@ -230,33 +179,69 @@ fn qualified(population: &Population, claims: Claims) -> Option<Caller> {
                 "system:serviceaccounts".to_owned(),
                 format!("system:serviceaccounts:{namespace}"),
             ]);
-            Some(Caller { subject: claims.sub, groups })
+            Some(Caller { subject: subject.to_owned(), groups })
         }
-        Population::People { prefix } => {
-            let qualify = |name: &String| format!("{prefix}{name}");
-            let own = |name: &String| !name.is_empty() && !qualify(name).starts_with("system:");
-            if !own(&claims.sub) {
-                return None;
-            }
-            let groups = claims.groups.iter().filter(|g| own(g)).take(MOST_GROUPS).map(qualify).collect();
-            Some(Caller { subject: qualify(&claims.sub), groups })
+        Population::People(people) => {
+            let qualify = |name: &&str| {
+                let qualified = format!("{}{name}", people.prefix);
+                // An issuer of people gives nothing of the cluster's, whatever its prefix is.
+                (!name.is_empty() && !name.starts_with("system:") && !qualified.starts_with("system:"))
+                    .then_some(qualified)
+            };
+            let groups = groups(claims, &people.groups_claim)?;
+            Some(Caller {
+                subject: qualify(&subject(claims, &people.subject_claim)?)?,
+                groups: groups.iter().filter_map(qualify).take(MOST_GROUPS).collect(),
+            })
         }
+    }
+}
+
+/// Who somebody says he is. An address that the issuer did not verify could be another person's.
+fn subject<'a>(claims: &'a Claims, claim: &str) -> Option<&'a str> {
+    if claim == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
+        return None;
+    }
+    claims.get(claim)?.as_str()
+}
+
+/// The groups of a token: a list of texts, a single one, or none; nothing when the claim is anything else.
+fn groups<'a>(claims: &'a Claims, claim: &str) -> Option<Vec<&'a str>> {
+    let found = match claim.strip_prefix('/') {
+        None => claims.get(claim),
+        Some(path) => {
+            let (first, rest) =
+                path.split_once('/').map_or((path, None), |(first, rest)| (first, Some(rest)));
+            let first = claims.get(first);
+            rest.map_or(first, |rest| first.and_then(|value| value.pointer(&format!("/{rest}"))))
+        }
+    };
+    match found {
+        None | Some(Value::Null) => Some(Vec::new()),
+        Some(Value::String(one)) => Some(vec![one]),
+        Some(Value::Array(all)) => all.iter().map(Value::as_str).collect(),
+        Some(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn claims(sub: &str, groups: &[&str]) -> Claims {
-        Claims { sub: sub.to_owned(), groups: groups.iter().map(|g| (*g).to_owned()).collect() }
+        of(json!({"sub": sub, "groups": groups}))
+    }
+
+    fn of(claims: Value) -> Claims {
+        claims.as_object().unwrap().clone()
     }
 
     #[test]
     fn a_service_account_has_the_groups_of_its_namespace_and_no_others() {
         let caller = qualified(
             &Population::Cluster,
-            claims("system:serviceaccount:interior-apps:web", &["system:masters"]),
+            &claims("system:serviceaccount:interior-apps:web", &["system:masters"]),
         )
         .unwrap();
         assert_eq!(caller.subject, "system:serviceaccount:interior-apps:web");
@@ -273,14 +258,14 @@ mod tests {
             "system:serviceaccount:ns:",
             "system:serviceaccount:a:b:c",
         ] {
-            assert_eq!(qualified(&Population::Cluster, claims(sub, &[])), None, "{sub}");
+            assert_eq!(qualified(&Population::Cluster, &claims(sub, &[])), None, "{sub}");
         }
     }
 
     #[test]
     fn people_are_never_taken_for_the_cluster() {
         let check = |prefix: &str, sub: &str, groups: &[&str], expect: Option<(&str, Vec<&str>)>| {
-            let found = qualified(&Population::People { prefix: prefix.to_owned() }, claims(sub, groups));
+            let found = qualified(&Population::People(People::prefixed(prefix)), &claims(sub, groups));
             let expect = expect.map(|(subject, groups)| Caller {
                 subject: subject.to_owned(),
                 groups: groups.into_iter().map(ToOwned::to_owned).collect(),
@@ -290,6 +275,39 @@ mod tests {
         check("oidc:", "amina", &["treasury"], Some(("oidc:amina", vec!["oidc:treasury"])));
         check("", "system:serviceaccount:a:b", &[], None);
         check("", "amina", &["system:masters", "x"], Some(("amina", vec!["x"])));
-        check("oidc:", "system:admin", &[], Some(("oidc:system:admin", vec![])));
+        check("oidc:", "system:admin", &[], None);
+        check("oidc:", "amina", &["system:masters", ""], Some(("oidc:amina", vec![])));
+        check("sys", "tem:admin", &[], None);
+        check("sys", "amina", &["tem:masters"], Some(("sysamina", vec![])));
+    }
+
+    #[test]
+    fn people_are_named_by_the_claims_that_the_platform_chose() {
+        let check = |subject: &str, groups: &str, found: Value, expect: Option<(&str, Vec<&str>)>| {
+            let people = People {
+                subject_claim: subject.to_owned(),
+                groups_claim: groups.to_owned(),
+                ..People::prefixed("oidc:")
+            };
+            let caller = qualified(&Population::People(people), &of(found.clone()));
+            let caller = caller.map(|c| (c.subject, c.groups.into_iter().collect::<Vec<_>>()));
+            let expect = expect.map(|(s, g)| (s.to_owned(), g.into_iter().map(ToOwned::to_owned).collect()));
+            assert_eq!(caller, expect, "{subject} {groups} {found}");
+        };
+        check("sub", "groups", json!({"sub": "a"}), Some(("oidc:a", vec![])));
+        check("sub", "groups", json!({"sub": "a", "groups": null}), Some(("oidc:a", vec![])));
+        check("sub", "groups", json!({"sub": "a", "groups": "g"}), Some(("oidc:a", vec!["oidc:g"])));
+        check("sub", "groups", json!({"sub": "a", "groups": ["g", 1]}), None);
+        check("sub", "groups", json!({"sub": "a", "groups": {"g": true}}), None);
+        check("sub", "groups", json!({"sub": ["a"]}), None);
+        check("email", "groups", json!({"sub": "a", "email": "a@b"}), None);
+        check("email", "groups", json!({"sub": "a", "email": "a@b", "email_verified": "true"}), None);
+        let verified = json!({"sub": "a", "email": "a@b", "email_verified": true});
+        check("email", "groups", verified, Some(("oidc:a@b", vec![])));
+        let nested = json!({"sub": "a", "realm": {"roles": ["g"]}, "https://x/groups": ["h"]});
+        check("sub", "/realm/roles", nested.clone(), Some(("oidc:a", vec!["oidc:g"])));
+        check("sub", "/realm/none", nested.clone(), Some(("oidc:a", vec![])));
+        check("sub", "/realm", nested.clone(), None);
+        check("sub", "https://x/groups", nested, Some(("oidc:a", vec!["oidc:h"])));
     }
 }

@@ -105,16 +105,23 @@ pub struct TokenArgs {
     /// Audience that tokens must be for.
     #[arg(long, env = "SIYADA_AUDIENCE", default_value = "siyada-api")]
     pub audience: String,
-    /// Issuer of people's tokens (OpenID Connect), exactly as in their `iss`.
-    #[arg(long, env = "SIYADA_PEOPLE_ISSUER", requires = "people_jwks_url")]
+    /// After how many seconds keys are fetched again, so that a withdrawn one stops being accepted.
+    #[arg(long, env = "SIYADA_KEYS_FRESH_SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub keys_fresh_seconds: u64,
+    /// File with the issuers of people's tokens (OpenID Connect): JSON, [{"issuer", "prefix", "jwksUrl"?, "caFile"?,
+    /// "audience"?, "subjectClaim"?, "groupsClaim"?}].
+    #[arg(long, env = "SIYADA_PEOPLE_ISSUERS", value_name = "FILE")]
+    pub people_issuers: Option<PathBuf>,
+    /// One more issuer of people's tokens, exactly as in their `iss`.
+    #[arg(long, env = "SIYADA_PEOPLE_ISSUER")]
     pub people_issuer: Option<String>,
-    /// URL of the public keys of people's issuer.
+    /// URL of the public keys of that issuer; where it says itself when absent.
     #[arg(long, env = "SIYADA_PEOPLE_JWKS_URL", requires = "people_issuer")]
     pub people_jwks_url: Option<String>,
-    /// File with the certificate authority of that URL; the system's when absent.
+    /// File with the certificate authority of that issuer; the system's when absent.
     #[arg(long, env = "SIYADA_PEOPLE_JWKS_CA")]
     pub people_jwks_ca: Option<PathBuf>,
-    /// Prefix of people's subjects and groups, the same as the API server's.
+    /// Prefix of that issuer's subjects and groups, the same as the API server's.
     #[arg(long, env = "SIYADA_PEOPLE_PREFIX", default_value = "oidc:")]
     pub people_prefix: String,
 }

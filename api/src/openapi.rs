@@ -1,13 +1,18 @@
 //! The description of the api: what is said once, and the examples.
 
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 
 const ABOUT: &str = "The ledger of Siyada: tenants and their quotas, price lists, reservations, usage and what it \
-costs.\n\nCallers send a token as `Authorization: Bearer ...`: a Kubernetes service account token with the audience of \
-this api. Every refusal is an RFC 9457 problem with a stable `code`. What does not exist and what is not yours is \
+costs.\n\nCallers send a token as `Authorization: Bearer ...`, a JWT with the audience of this api: people one of an issuer of \
+OpenID Connect that the platform configured, programs a Kubernetes service account token. People's subjects and groups \
+are qualified by the prefix of their issuer, and nothing that begins with `system:` is theirs. Every refusal is an RFC 9457 problem with a stable `code`. What does not exist and what is not yours is \
 answered alike, with 404. Writes may be sent again: the same content changes nothing. Every list is paged.\n\nMoney \
 is whole minor units with their currency, prices are decimals as text, instants are UTC to the millisecond.";
+
+const TOKEN: &str = "An access token of an issuer that this api trusts, signed by RS256, ES256, PS256 or EdDSA, with \
+the audience of this api: of people's OpenID Connect issuers, or of the cluster (a service account's). `siyada login` \
+or `kubectl create token NAME --audience siyada-api` gives one.";
 
 /// Everything but the routes.
 pub fn head() -> OpenApi {
@@ -18,7 +23,13 @@ pub fn head() -> OpenApi {
         .description(Some(ABOUT))
         .license(Some(license))
         .build();
-    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    let bearer = SecurityScheme::Http(
+        HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some(TOKEN))
+            .build(),
+    );
     OpenApiBuilder::new()
         .info(info)
         .components(Some(ComponentsBuilder::new().security_scheme("token", bearer).build()))

@@ -5,7 +5,7 @@ use crate::config::{DatabaseArgs, Serve, TokenArgs};
 use crate::embedded::{Embedded, Options};
 use crate::signing::Signer;
 use crate::webhook::Webhooks;
-use crate::{App, app, store, tasks};
+use crate::{App, app, people, store, tasks};
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::extract::State;
@@ -26,8 +26,6 @@ const DRAIN: Duration = Duration::from_secs(20);
 const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(2);
 /// How long to wait between two tries to reach the database.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
-/// How long a fetch of keys may take.
-const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a client may take to begin its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 
@@ -171,36 +169,12 @@ fn metrics_app(state: App) -> Router {
 }
 
 fn verifier(args: &TokenArgs) -> anyhow::Result<Verifier> {
-    let source = key_source(&args.jwks_url, args.jwks_ca.as_deref(), args.jwks_token_file.clone())?;
-    let mut issuers =
-        vec![Issuer::new(args.issuer.clone(), args.audience.clone(), Population::Cluster, source)];
-    if let (Some(issuer), Some(url)) = (&args.people_issuer, &args.people_jwks_url) {
-        let population = Population::People { prefix: args.people_prefix.clone() };
-        let source = key_source(url, args.people_jwks_ca.as_deref(), None)?;
-        issuers.push(Issuer::new(issuer.clone(), args.audience.clone(), population, source));
-    }
+    let source = KeySource::at(&args.jwks_url, args.jwks_ca.as_deref(), args.jwks_token_file.clone())?;
+    let fresh = Duration::from_secs(args.keys_fresh_seconds);
+    let (name, audience) = (args.issuer.clone(), args.audience.clone());
+    let mut issuers = vec![Issuer::with_fresh(name, audience, Population::Cluster, source, fresh)];
+    issuers.extend(people::issuers(args)?);
     Ok(Verifier::new(issuers))
-}
-
-fn key_source(url: &str, ca: Option<&Path>, token_file: Option<PathBuf>) -> anyhow::Result<KeySource> {
-    // Keys of a test issuer may come without TLS, from this machine only.
-    let parsed = reqwest::Url::parse(url).with_context(|| format!("{url} is no URL"))?;
-    let loopback = matches!(parsed.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-    if parsed.scheme() != "https" && !loopback {
-        bail!("the URL of the keys must be https, not {url}");
-    }
-    let builder = reqwest::Client::builder().timeout(KEYS_TIMEOUT).no_proxy();
-    let builder = match ca {
-        Some(path) => {
-            let pem = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
-            let roots = reqwest::Certificate::from_pem_bundle(&pem)
-                .with_context(|| format!("{} holds no certificates", path.display()))?;
-            builder.tls_certs_only(roots)
-        }
-        None => builder,
-    };
-    let client = builder.build().context("failed to make a client for keys")?;
-    Ok(KeySource::Url { client, url: url.to_owned(), token_file })
 }
 
 /// The certificate that is served, and the files it comes from.
@@ -271,13 +245,5 @@ mod tests {
         check("postgres://u@127.0.0.1/siyada", None, true);
         check("postgres://u@10.0.0.1/siyada", None, false);
         check("postgres:///siyada?host=/run/postgresql", None, true);
-    }
-
-    #[test]
-    fn keys_come_over_tls() {
-        crate::install_tls_provider();
-        assert!(key_source("http://issuer.example/keys", None, None).is_err());
-        assert!(key_source("http://127.0.0.1:1/keys", None, None).is_ok());
-        assert!(key_source("https://issuer.example/keys", None, None).is_ok());
     }
 }

@@ -128,6 +128,7 @@ impl From<Month> for String {
 #[serde(rename_all = "camelCase")]
 pub struct Period {
     /// The calendar month in the issuer's time zone.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub month: Month,
     /// First instant.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]

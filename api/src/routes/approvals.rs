@@ -33,6 +33,14 @@ pub struct Which {
     pub page_token: Option<String>,
 }
 
+/// Why somebody rejects.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Reason {
+    /// Words for the record, at most 500 characters.
+    pub comment: Option<String>,
+}
+
 /// Orders of a tenant and below it that were asked for above a threshold, by order uid.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/approvals", tag = "approvals",
     params(("tenant" = TenantName, Path, description = "Name of the tenant"), Which),
@@ -73,9 +81,7 @@ pub async fn approve(
     Keys(name, uid): Keys<TenantName, OrderUid>,
     Body(request): Body<ApproveRequest>,
 ) -> Result<Json<Approval>, Error> {
-    if request.comment.as_ref().is_some_and(|comment| comment.chars().count() > LONGEST_COMMENT) {
-        return Err(Error::invalid(format!("a comment has at most {LONGEST_COMMENT} characters")));
-    }
+    check_comment(request.comment.as_ref())?;
     decide(&app, &caller, &name, &uid, Verdict::Approve(&request)).await.map(Json)
 }
 
@@ -85,18 +91,29 @@ pub async fn approve(
     params(
         ("tenant" = TenantName, Path, description = "Name of the tenant, or of one above it"),
         ("uid" = OrderUid, Path, description = "uid of the order"),
+        Reason,
     ),
     responses(
         (status = 200, description = "On record", body = Approval),
         (status = 403, description = "You ordered it, or you are no approver of the tenant whose threshold it is", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such order waits, or not yours", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid`", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn reject(
     State(app): State<App>,
     caller: Caller,
     Keys(name, uid): Keys<TenantName, OrderUid>,
+    Query(reason): Query<Reason>,
 ) -> Result<Json<Approval>, Error> {
-    decide(&app, &caller, &name, &uid, Verdict::Reject).await.map(Json)
+    check_comment(reason.comment.as_ref())?;
+    decide(&app, &caller, &name, &uid, Verdict::Reject(reason.comment.as_deref())).await.map(Json)
+}
+
+fn check_comment(comment: Option<&String>) -> Result<(), Error> {
+    if comment.is_some_and(|comment| comment.chars().count() > LONGEST_COMMENT) {
+        return Err(Error::invalid(format!("a comment has at most {LONGEST_COMMENT} characters")));
+    }
+    Ok(())
 }
 
 async fn decide(

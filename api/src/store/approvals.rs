@@ -217,8 +217,8 @@ pub async fn pending(
 pub enum Verdict<'a> {
     /// Approve, up to what is asked or more.
     Approve(&'a ApproveRequest),
-    /// Reject, or withdraw what was approved.
-    Reject,
+    /// Reject, or withdraw what was approved, with words for the record.
+    Reject(Option<&'a str>),
 }
 
 /// What waits for the approver: found and locked first, so that the caller's right can be decided on it.
@@ -277,7 +277,7 @@ pub async fn decide(
     let up_to = up_to(&asked, verdict)?;
     let (approved, comment) = match verdict {
         Verdict::Approve(request) => (true, request.comment.as_deref()),
-        Verdict::Reject => (false, None),
+        Verdict::Reject(comment) => (false, comment),
     };
     let known = latest(tx, &[&row.order_uid]).await?.into_values().next();
     let repeated = row.decision_id.is_some()

@@ -172,8 +172,12 @@ async fn a_rejection_stays_until_something_else_is_asked() {
     let world = world().await;
     let operator = world.operator();
     operator.put(PATH, &by_amina(1, 1)).await.refused(409, "approval-pending");
-    let rejected: Value = world.member("chiefs").delete(APPROVAL).await.ok();
+    let long = format!("{APPROVAL}?comment={}", "x".repeat(501));
+    world.member("chiefs").delete(&long).await.refused(422, "invalid");
+    let why = format!("{APPROVAL}?comment=chapter%2030%20is%20empty");
+    let rejected: Value = world.member("chiefs").delete(&why).await.ok();
     assert_eq!(rejected["state"], "rejected");
+    assert_eq!(rejected["decision"]["comment"], "chapter 30 is empty");
     operator.put(PATH, &by_amina(1, 1)).await.refused(409, "approval-rejected");
     operator.put(PATH, &by_amina(2, 2)).await.refused(409, "approval-pending");
     operator.put(PATH, &by_amina(3, 0)).await.ok::<Value>();

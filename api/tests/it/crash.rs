@@ -2,7 +2,7 @@
 
 use crate::support::{
     AUDIENCE, ISSUER, OPERATOR, World, account, but, claims, fresh_database, order, served_address, signer,
-    tenant, until,
+    tenant, until, url_of,
 };
 use axum::routing::get;
 use axum::{Json, Router};
@@ -28,14 +28,6 @@ impl Drop for Program {
 impl Program {
     /// The program on a database, which dies at `fail_at` if it is a fail point.
     pub async fn start(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
-        let socket =
-            database.get_socket().map_or(database.get_host().to_owned(), |s| s.display().to_string());
-        let url = format!(
-            "postgres://{}@localhost/{}?host={}&port=5432&sslmode=disable",
-            database.get_username(),
-            database.get_database().unwrap(),
-            socket.replace('/', "%2F")
-        );
         let mut child = Command::new(env!("CARGO_BIN_EXE_siyada-api"))
             .args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--insecure-http"])
             .args([
@@ -43,7 +35,7 @@ impl Program {
                 format!("--jwks-url={keys}"),
                 format!("--audience={AUDIENCE}"),
             ])
-            .env("SIYADA_DATABASE_URL", url)
+            .env("SIYADA_DATABASE_URL", url_of(database))
             .env("SIYADA_PLATFORM_OPERATOR", OPERATOR)
             .env("SIYADA_PLATFORM_FINANCE", "system:serviceaccounts:finance")
             .env("SIYADA_FAIL_AT", fail_at)

@@ -17,6 +17,7 @@ mod races;
 mod random;
 mod reservations;
 mod revaluation;
+mod sign_in;
 mod support;
 mod tenants;
 mod tokens;

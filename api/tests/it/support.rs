@@ -70,6 +70,17 @@ pub async fn fresh_database() -> sqlx::postgres::PgConnectOptions {
     server.embedded.connect_options(&name)
 }
 
+/// How a program of its own reaches a database of this server.
+pub fn url_of(database: &sqlx::postgres::PgConnectOptions) -> String {
+    let socket = database.get_socket().map_or(database.get_host().to_owned(), |s| s.display().to_string());
+    format!(
+        "postgres://{}@localhost/{}?host={}&port=5432&sslmode=disable",
+        database.get_username(),
+        database.get_database().unwrap(),
+        socket.replace('/', "%2F")
+    )
+}
+
 /// An empty database without a schema.
 pub async fn bare_database(name: &str) -> sqlx::postgres::PgConnectOptions {
     let server = server();

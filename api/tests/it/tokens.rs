@@ -6,10 +6,10 @@ use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
 use jsonwebtoken::jwk::JwkSet;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rsa::pkcs1::EncodeRsaPrivateKey;
 use serde_json::{Value, json};
-use siyada_api::auth::{Issuer, KeySource, Population, Verifier};
+use siyada_api::auth::{Issuer, KeySource, People, Population, Verifier};
 use siyada_api::store;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -50,6 +50,13 @@ async fn a_token_must_be_right_in_every_way() {
     let none = "eyJhbGciOiJub25lIiwia2lkIjoiY2x1c3Rlci0xIn0";
     let payload = changed(&json!({})).split('.').nth(1).unwrap().to_owned();
     check(format!("{none}.{payload}."), 401, "no signature").await;
+    let head = Header {
+        crit: Some(vec!["b64".to_owned()]),
+        kid: Some("cluster-1".to_owned()),
+        ..Header::new(Algorithm::ES256)
+    };
+    let critical = jsonwebtoken::encode(&head, &claims(OPERATOR), &signer().key).unwrap();
+    check(critical, 401, "an extension that is not known").await;
     check("x".repeat(20_000), 401, "too long").await;
     check(String::new(), 401, "nothing").await;
 }
@@ -124,17 +131,16 @@ async fn people_have_roles_by_their_qualified_groups() {
         Issuer::new(name.to_owned(), AUDIENCE.to_owned(), population, source)
     };
     let people = Signer::es256("people-1");
-    let prefix = "oidc:".to_owned();
     let verifier = Verifier::new(vec![
         issuer(ISSUER, Population::Cluster, signer()),
-        issuer("https://id.example", Population::People { prefix }, &people),
+        issuer("https://id.example", Population::People(People::prefixed("oidc:")), &people),
     ]);
     let world = World::with(pool, verifier);
     let mut record = crate::support::tenant("interior", None, json!({}));
     record["access"] = json!([{"role": "finance", "groups": ["oidc:treasury"]}]);
     world.operator().put("/v1/tenants/interior", &record).await.ok::<Value>();
     let with = |groups: Value, key: &Signer| {
-        let changes = json!({"iss": "https://id.example", "sub": OPERATOR, "groups": groups});
+        let changes = json!({"iss": "https://id.example", "sub": "amina", "groups": groups});
         let token = Some(key.sign(&crate::support::but(&claims(""), changes)));
         crate::support::Client { world: &world, token }
     };

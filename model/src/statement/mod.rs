@@ -87,6 +87,7 @@ pub struct Part {
 #[serde(rename_all = "camelCase")]
 pub struct StatementLine {
     /// The month it is about: that of the statement, or an earlier one in a correction.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub month: Month,
     /// The order.
     pub order: Billed,

@@ -1,5 +1,6 @@
 //! The Debian packages everything else needs.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -10,16 +11,19 @@ use crate::command::output;
 use crate::say::{Step, say};
 
 /// All of them, in one place.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 20] = [
     "ca-certificates",
     "conntrack",
     "containernetworking-plugins",
+    "curl",
     "gcc",
     "iproute2",
     "iptables",
     "libc6-dev",
     "mmdebstrap",
     "nftables",
+    "nodejs",
+    "npm",
     "openssl",
     "postgresql-15",
     "postgresql-client-15",
@@ -59,12 +63,21 @@ fn missing() -> Vec<&'static str> {
     // dpkg-query fails when it does not know a package, yet lists the others.
     let listed =
         query.output().map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default();
-    absent(&listed)
+    absent(&listed, is_command)
 }
 
-fn absent(listed: &str) -> Vec<&'static str> {
+/// Packages that are not installed. Node.js that somebody has from elsewhere does as well: its package brings npm and
+/// conflicts with Debian's.
+fn absent(listed: &str, is_command: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let installed = |package: &str| listed.lines().any(|line| line == format!("{package} installed"));
-    PACKAGES.into_iter().filter(|package| !installed(package)).collect()
+    let from_elsewhere =
+        |package: &str| matches!(package, "nodejs" | "npm") && ["node", "npm"].into_iter().all(&is_command);
+    PACKAGES.into_iter().filter(|package| !installed(package) && !from_elsewhere(package)).collect()
+}
+
+fn is_command(name: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
 fn apt(arguments: &[&str]) -> Result<String> {
@@ -101,8 +114,18 @@ mod tests {
     #[test]
     fn only_what_is_fully_installed_counts() {
         let all: String = PACKAGES.iter().map(|package| format!("{package} installed\n")).collect();
-        assert!(absent(&all).is_empty());
-        assert_eq!(absent(&all.replace("runc installed", "runc config-files")), ["runc"]);
-        assert_eq!(absent("").len(), PACKAGES.len());
+        let none = |_: &str| false;
+        assert!(absent(&all, none).is_empty());
+        assert_eq!(absent(&all.replace("runc installed", "runc config-files"), none), ["runc"]);
+        assert_eq!(absent("", none).len(), PACKAGES.len());
+    }
+
+    #[test]
+    fn node_from_elsewhere_does_if_it_brought_npm() {
+        let all: String = PACKAGES.iter().map(|package| format!("{package} installed\n")).collect();
+        let other = all.replace("npm installed", "npm unknown");
+        assert!(absent(&other, |_| true).is_empty());
+        assert_eq!(absent(&other, |command| command == "node"), ["npm"]);
+        assert_eq!(absent("", |_| true).len(), PACKAGES.len() - 2);
     }
 }

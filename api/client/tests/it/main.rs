@@ -1,0 +1,6 @@
+//! The program `siyada` against a real api over TLS, a real PostgreSQL and a real issuer.
+#![expect(clippy::unwrap_used, reason = "a test may; the panic is the report")]
+
+mod commands;
+mod login;
+mod world;
