@@ -5,9 +5,11 @@
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
 
 pub mod allocation;
+pub mod audit;
 pub mod canonical;
 pub mod classification;
 pub mod id;
+pub mod ledger;
 pub mod money;
 pub mod party;
 pub mod period;
