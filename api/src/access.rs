@@ -73,6 +73,9 @@ pub const TABLE: &[Rule] = &[
     rule(Method::POST, "/v1/usage", Right::Operate),
     rule(Method::POST, "/v1/usage/checkpoints", Right::Operate),
     rule(Method::GET, "/v1/collectors/{id}", Right::Oversee),
+    rule(Method::GET, "/v1/ledger/journal", Right::Oversee),
+    rule(Method::GET, "/v1/audit", Right::Oversee),
+    rule(Method::GET, "/v1/tenants/{tenant}/audit", Right::InTenant),
 ];
 
 /// What `method` on the route `path` asks; nothing when it is not declared.

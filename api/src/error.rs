@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use siyada_model::ledger::InvalidTransaction;
 use siyada_model::money::InvalidMoney;
 use siyada_model::price::PriceError;
 use siyada_model::quota::Shortfall;
@@ -144,6 +145,9 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
         "approval_decision_by_another" => {
             (code::FORBIDDEN, "whoever ordered does not decide about the order; ask another approver")
         }
+        "ledger_transaction_sums_to_zero" | "ledger_transaction_is_whole" | "ledger_transaction_follows" => {
+            (code::INTERNAL, "the ledger refused entries that do not balance; its log says which")
+        }
         "reservation_price_list" => (code::IN_USE, "reservations were priced with this list; it stays"),
         "reservation_amounts" | "usage_change_quantity" => (code::INVALID, "an amount cannot be negative"),
         _ => return None,
@@ -207,6 +211,15 @@ impl From<PriceError> for Error {
                 format!("{source}; publish a price list that has it and is in force"),
             ),
             PriceError::Money(money) => money.into(),
+        }
+    }
+}
+
+impl From<InvalidTransaction> for Error {
+    fn from(source: InvalidTransaction) -> Self {
+        match source {
+            InvalidTransaction::Money(money) => money.into(),
+            other => Self::Fault(other.to_string()),
         }
     }
 }

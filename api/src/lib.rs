@@ -18,6 +18,7 @@ pub mod routes;
 pub mod serve;
 pub mod state;
 pub mod store;
+pub mod stream;
 pub mod tasks;
 pub mod webhook;
 

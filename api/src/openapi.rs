@@ -209,6 +209,22 @@ pub mod examples {
         })
     }
 
+    /// A journal of one transaction.
+    pub const JOURNAL: &str = "commodity MAD\n    format 1000.00 MAD\n\naccount receivable:interior\n\
+        account revenue:PostgresInstance\naccount tax:2000\n\n2026-10-31 (statement/SIY-2026-000001) statement\n    \
+        receivable:interior  1200.00 MAD\n    revenue:PostgresInstance  -1000.00 MAD\n    tax:2000  -200.00 MAD\n";
+
+    /// Something that somebody did.
+    pub fn audit_event() -> Value {
+        json!({
+            "seq": 12, "at": "2026-11-02T10:00:00Z", "actor": "oidc:brahim", "action": "approval.approve",
+            "tenant": "interior", "object": format!("order/{ORDER}"),
+            "detail": {"requester": "oidc:amina", "upTo": {"minor": 1_300_000, "currency": "MAD"}},
+            "previousSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
+        })
+    }
+
     /// What an order asks for.
     pub fn reservation_request() -> Value {
         json!({

@@ -2,8 +2,10 @@
 
 pub mod alerts;
 pub mod approvals;
+pub mod audit;
 pub mod commitments;
 pub mod health;
+pub mod ledger;
 pub mod prices;
 pub mod quotes;
 pub mod reservations;
@@ -53,6 +55,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(reservations::put, reservations::delete))
         .routes(routes!(usage::checkpoint))
         .routes(routes!(usage::collector))
+        .routes(routes!(ledger::journal))
+        .routes(routes!(audit::all))
+        .routes(routes!(audit::of_tenant))
         .layer(DefaultBodyLimit::max(limits::LARGEST_BODY))
         .merge(batches)
 }

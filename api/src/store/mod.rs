@@ -2,9 +2,11 @@
 
 pub mod alerts;
 pub mod approvals;
+pub mod audit;
 pub mod batch;
 pub mod commitments;
 pub mod freeable;
+pub mod ledger;
 pub mod orders;
 pub mod prices;
 pub mod quota;

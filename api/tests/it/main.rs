@@ -4,10 +4,13 @@
 mod access;
 mod alerts;
 mod approvals;
+mod audit;
+mod bills;
 mod commitments;
 mod crash;
 mod embedded;
 mod health;
+mod ledger;
 mod matrix;
 mod openapi;
 mod prices;

@@ -50,6 +50,9 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("POST", "/v1/usage", "ufffffffyff"),
     ("POST", "/v1/usage/checkpoints", "ufffffffyff"),
     ("GET", "/v1/collectors/{id}", "ufffffffyyy"),
+    ("GET", "/v1/ledger/journal", "ufffffffyyy"),
+    ("GET", "/v1/audit", "ufffffffyyy"),
+    ("GET", "/v1/tenants/{tenant}/audit", "unyyyyyyyyy"),
 ];
 
 /// police with one namespace for each role, and an order that waits for an approval.

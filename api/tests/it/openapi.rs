@@ -46,6 +46,7 @@ fn every_example_is_a_value_of_its_type() {
     check::<wire::ApproveRequest>(examples::approve_request());
     check::<wire::Alert>(examples::alert());
     check::<wire::Commitments>(examples::commitments());
+    check::<siyada_model::audit::AuditEvent>(examples::audit_event());
 }
 
 #[test]

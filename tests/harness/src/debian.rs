@@ -10,11 +10,12 @@ use crate::command::output;
 use crate::say::{Step, say};
 
 /// All of them, in one place.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 18] = [
     "ca-certificates",
     "conntrack",
     "containernetworking-plugins",
     "gcc",
+    "hledger",
     "iproute2",
     "iptables",
     "libc6-dev",
