@@ -6,6 +6,7 @@
 
 pub mod allocation;
 pub mod audit;
+pub mod budget;
 pub mod canonical;
 pub mod classification;
 pub mod id;
@@ -17,6 +18,7 @@ pub mod price;
 pub mod quantity;
 pub mod quota;
 pub mod resources;
+pub mod settlement;
 pub mod statement;
 pub mod usage;
 pub mod wire;

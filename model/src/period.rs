@@ -69,6 +69,11 @@ impl Month {
         if self.month < start { self.year.saturating_sub(1) } else { self.year }
     }
 
+    /// Count of months from the first one of the year 0: one more for the next month.
+    pub fn ordinal(self) -> i32 {
+        i32::from(self.year).saturating_mul(12).saturating_add(i32::from(self.month)).saturating_sub(1)
+    }
+
     fn new(year: i16, month: i8) -> Option<Self> {
         ((2000..=9998).contains(&year) && (1..=12).contains(&month)).then_some(Self { year, month })
     }
