@@ -148,6 +148,20 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
         "ledger_transaction_sums_to_zero" | "ledger_transaction_is_whole" | "ledger_transaction_follows" => {
             (code::INTERNAL, "the ledger refused entries that do not balance; its log says which")
         }
+        "settlement_certified_by_another" => (
+            code::FORBIDDEN,
+            "whoever ordered something on this statement, or closed it, does not certify it; ask another certifier",
+        ),
+        "settlement_paid_by_another" => (
+            code::FORBIDDEN,
+            "whoever certified a service neither orders its payment nor pays it; ask another",
+        ),
+        "settlement_order" => {
+            (code::CONFLICT, "another stage was put on record at the same time; read the stages again")
+        }
+        "settlement_payment" => (code::INVALID, "stage paid needs the date of the payment and its reference"),
+        "settlement_reason" => (code::INVALID, "stage rejected needs a reason"),
+        "budget_line_version_amounts" => (code::INVALID, "credits cannot be negative"),
         "reservation_price_list" => (code::IN_USE, "reservations were priced with this list; it stays"),
         "reservation_amounts" | "usage_change_quantity" => (code::INVALID, "an amount cannot be negative"),
         _ => return None,

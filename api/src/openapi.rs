@@ -225,6 +225,70 @@ pub mod examples {
         })
     }
 
+    /// Credits of a budget line.
+    pub fn budget_line_record() -> Value {
+        json!({
+            "fiscalYear": 2026, "displayName": {"fr": "Hébergement", "ar": "الاستضافة"},
+            "nomenclature": [{"key": "chapitre", "value": "30"}, {"key": "article", "value": "10"}],
+            "opened": {"minor": 12_000_000, "currency": "MAD"}, "carried": {"minor": 500_000, "currency": "MAD"}
+        })
+    }
+
+    fn budget_line_version() -> Value {
+        let mut version = budget_line_record();
+        for (key, value) in
+            [("version", json!(1)), ("by", json!("oidc:amina")), ("at", json!("2026-01-02T09:00:00.125Z"))]
+        {
+            version[key] = value;
+        }
+        version
+    }
+
+    /// A budget line and how far its credits went.
+    pub fn budget_line() -> Value {
+        let money = |minor: i64| json!({"minor": minor, "currency": "MAD"});
+        let mut line = budget_line_version();
+        for (key, value) in [
+            ("tenant", json!("interior")),
+            ("line", json!("2026-30-10")),
+            ("heldMonthly", money(94_690)),
+            ("committed", money(303_008)),
+            ("billed", money(113_628)),
+            ("certified", money(113_628)),
+            ("ordered", money(113_628)),
+            ("paid", money(0)),
+            ("remainingToCommit", money(12_196_992)),
+            ("remainingToPay", money(303_008)),
+        ] {
+            line[key] = value;
+        }
+        line
+    }
+
+    /// The same with every version.
+    pub fn budget_line_history() -> Value {
+        let mut line = budget_line();
+        line["versions"] = json!([budget_line_version()]);
+        line
+    }
+
+    /// A stage that is put on record.
+    pub fn stage_request() -> Value {
+        json!({"stage": "paid", "budgetLine": "2026-30-10", "date": "2026-11-20", "reference": "OP-2026-0042"})
+    }
+
+    /// What a statement books on a line, and its stages.
+    pub fn booked_stages() -> Value {
+        let money = json!({"minor": 113_628, "currency": "MAD"});
+        json!({
+            "budgetLine": "2026-30-10", "amount": money, "stage": "certified",
+            "history": [{
+                "statement": "SIY-2026-000001", "budgetLine": "2026-30-10", "stage": "certified", "amount": money,
+                "fiscalYear": 2026, "by": "oidc:fatima", "at": "2026-11-03T10:00:00Z", "reference": "SF-17"
+            }]
+        })
+    }
+
     /// What an order asks for.
     pub fn reservation_request() -> Value {
         json!({

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod approvals;
 pub mod audit;
 pub mod batch;
+pub mod budget;
 pub mod commitments;
 pub mod freeable;
 pub mod ledger;
@@ -12,6 +13,7 @@ pub mod prices;
 pub mod quota;
 pub mod reservations;
 pub mod revaluation;
+pub mod settlement;
 pub mod tenants;
 pub mod usage;
 

@@ -83,6 +83,20 @@ async fn i14_what_is_changed_in_an_export_is_found_where_it_is() {
     assert_eq!(verify(some, Extent::Whole), Err(Broken { line: 4, flaw: Flaw::Link }));
 }
 
+/// The recipe of docs/guide/finance.md.
+#[tokio::test]
+async fn i14_an_event_is_checked_with_what_every_debian_has() {
+    let world = world().await;
+    let text = world.member("audit").get("/v1/audit?format=lines").await.text();
+    let recipe = "sed 's/,\"sha256\":\"[0-9a-f]*\"//' | tr -d '\\n' | sha256sum";
+    for line in text.lines() {
+        let shell = format!("printf '%s\\n' \"$1\" | {recipe}");
+        let output = std::process::Command::new("sh").args(["-c", &shell, "sh", line]).output().unwrap();
+        let event: AuditEvent = serde_json::from_str(line).unwrap();
+        assert!(String::from_utf8(output.stdout).unwrap().starts_with(&event.sha256), "{line}");
+    }
+}
+
 #[tokio::test]
 async fn i14_the_database_takes_no_event_that_does_not_follow() {
     let world = world().await;

@@ -1,6 +1,9 @@
 //! Statements for tests, made by the functions that make real ones.
 
+use crate::support::World;
 use serde_json::json;
+use siyada_api::store;
+use siyada_model::ledger::post_statement;
 use siyada_model::statement::{Statement, StatementKind, StatementLine, totals};
 
 /// A line of a bill.
@@ -72,4 +75,21 @@ pub fn note(number: &str, bill: &Statement) -> Statement {
     }
     note.totals = totals(note.lines.iter()).unwrap();
     note
+}
+
+/// Puts a statement on record as the closing does, closed by `closer`.
+pub async fn file(world: &World, statement: &Statement) {
+    let tenant = statement.buyer.tenant.as_str();
+    let sql = "insert into statement (number, tenant_id, document, closed_by)
+               select $1, id, $3, 'closer' from tenant where name = $2 and deleted_ms is null";
+    let mut tx = world.pool.begin().await.unwrap();
+    sqlx::query(sql)
+        .bind(&statement.number)
+        .bind(tenant)
+        .bind(sqlx::types::Json(statement))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    store::ledger::post(&mut tx, &[post_statement(statement).unwrap()]).await.unwrap();
+    tx.commit().await.unwrap();
 }

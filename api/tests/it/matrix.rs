@@ -1,5 +1,6 @@
 //! Every role against every route. The routes come from the description: one without a line here fails.
 
+use crate::bills::{bill, file, line};
 use crate::support::{World, account, but, order, tenant};
 use serde_json::{Value, json};
 use siyada_model::wire::Role;
@@ -53,6 +54,11 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("GET", "/v1/ledger/journal", "ufffffffyyy"),
     ("GET", "/v1/audit", "ufffffffyyy"),
     ("GET", "/v1/tenants/{tenant}/audit", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/budget-lines", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/budget-lines/{line}", "unyyyyyyyyy"),
+    ("PUT", "/v1/tenants/{tenant}/budget-lines/{line}", "unfffyfffyf"),
+    ("GET", "/v1/tenants/{tenant}/statements/{number}/stages", "unyyyyyyyyy"),
+    ("POST", "/v1/tenants/{tenant}/statements/{number}/stages", "unfffyyffyf"),
 ];
 
 /// police with one namespace for each role, and an order that waits for an approval.
@@ -74,6 +80,11 @@ async fn world() -> World {
     world.operator().put("/v1/tenants/police", &police).await.ok::<Value>();
     let waits = but(&order("police", "db", 1, 10), json!({"requester": account("tenant-requester")}));
     world.operator().put("/v1/reservations/u-1", &waits).await.refused(409, "approval-pending");
+    let record = siyada_api::openapi::examples::budget_line_record();
+    let mut year = record.clone();
+    year["fiscalYear"] = json!(jiff::Zoned::now().year());
+    world.member("tenant-finance").put("/v1/tenants/police/budget-lines/30-10", &year).await.ok::<Value>();
+    file(&world, &bill("n-1", "police", "MAD", &[line("u-1", 100, "30-10")])).await;
     world
 }
 
@@ -87,10 +98,14 @@ async fn asked(world: &World, caller: &str, method: &str, template: &str) -> cha
         role => world.member(&format!("tenant-{role}")),
     };
     let path = template.replace("{tenant}", "police").replace("{uid}", "u-1").replace("{id}", "c");
-    let path = path.replace("{name}", "tarif-2026");
+    let path = path.replace("{name}", "tarif-2026").replace("{line}", "30-10").replace("{number}", "n-1");
     let body = match template {
         "/v1/quotes" => {
             json!({"tenant": "police", "resources": order("police", "x", 1, 1)["resources"], "items": []})
+        }
+        "/v1/tenants/{tenant}/budget-lines/{line}" => siyada_api::openapi::examples::budget_line_record(),
+        "/v1/tenants/{tenant}/statements/{number}/stages" => {
+            json!({"stage": "rejected", "reason": "not done"})
         }
         _ => json!({}),
     };
