@@ -22,6 +22,9 @@ pub enum Right {
     /// To see the tenant as for [`Right::InTenant`], and to be an approver of the tenant whose threshold an order
     /// passes, or above it, and not the one who ordered; else it is forbidden. A role on the platform does not do.
     Approve,
+    /// To see the tenant as for [`Right::InTenant`], and to have one of these roles in it or above it; national finance
+    /// has the role of finance everywhere. Else it is forbidden.
+    As(&'static [Role]),
     /// A role on the platform.
     Oversee,
     /// To be national finance: puts on record who bills and who is billed, and closes months.
@@ -88,6 +91,18 @@ pub const TABLE: &[Rule] = &[
     rule(Method::POST, "/v1/usage", Right::Operate),
     rule(Method::POST, "/v1/usage/checkpoints", Right::Operate),
     rule(Method::GET, "/v1/collectors/{id}", Right::Oversee),
+    rule(Method::GET, "/v1/ledger/journal", Right::Oversee),
+    rule(Method::GET, "/v1/audit", Right::Oversee),
+    rule(Method::GET, "/v1/tenants/{tenant}/audit", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/budget-lines", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/budget-lines/{line}", Right::InTenant),
+    rule(Method::PUT, "/v1/tenants/{tenant}/budget-lines/{line}", Right::As(&[Role::Finance])),
+    rule(Method::GET, "/v1/tenants/{tenant}/statements/{number}/stages", Right::InTenant),
+    rule(
+        Method::POST,
+        "/v1/tenants/{tenant}/statements/{number}/stages",
+        Right::As(&[Role::Certifier, Role::Finance]),
+    ),
 ];
 
 /// What `method` on the route `path` asks; nothing when it is not declared.
@@ -147,7 +162,7 @@ impl Platform {
 /// Forbidden, for routes of the platform.
 pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Error> {
     let admitted = match right {
-        Right::Open | Right::SignedIn | Right::InTenant | Right::Approve => true,
+        Right::Open | Right::SignedIn | Right::InTenant | Right::Approve | Right::As(_) => true,
         Right::Oversee => !platform.is_empty(),
         Right::Bill => platform.contains(&PlatformRole::Finance),
         Right::Operate => platform.contains(&PlatformRole::Operator),
@@ -161,6 +176,37 @@ pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Erro
 /// The roles that `caller` has in a tenant by the access lists of its chain: a role above holds below.
 pub fn roles_in(caller: &Caller, chain: &[Vec<Access>]) -> BTreeSet<Role> {
     chain.iter().flatten().filter(|a| is_among(caller, &a.groups)).map(|a| a.role).collect()
+}
+
+/// The roles that `caller` acts with in a tenant: those of its chain, and finance for national finance.
+pub fn acting_roles(
+    caller: &Caller,
+    platform: &BTreeSet<PlatformRole>,
+    chain: &[Vec<Access>],
+) -> BTreeSet<Role> {
+    let mut roles = roles_in(caller, chain);
+    if platform.contains(&PlatformRole::Finance) {
+        roles.insert(Role::Finance);
+    }
+    roles
+}
+
+/// Whether somebody with `roles` may do what asks for one of `any`.
+///
+/// # Errors
+/// Forbidden, with the roles that would do.
+pub fn may_act(roles: &BTreeSet<Role>, any: &[Role]) -> Result<(), Error> {
+    if any.iter().any(|role| roles.contains(role)) {
+        return Ok(());
+    }
+    let named: Vec<String> = any.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
+    Err(Error::refuse(
+        code::FORBIDDEN,
+        format!(
+            "this needs the role {} in the tenant or above it; GET /v1/whoami shows your roles",
+            named.join(" or ")
+        ),
+    ))
 }
 
 /// The subject of a caller and its groups.
@@ -258,6 +304,25 @@ mod tests {
         check(caller("amina", &["chiefs"]), Some("amina"), false);
         check(caller("amina", &["treasury"]), Some("brahim"), false);
         check(caller("amina", &[]), Some("brahim"), false);
+    }
+
+    #[test]
+    fn national_finance_acts_as_finance_everywhere_and_nobody_else_of_the_platform_does() {
+        let chain = [access(Role::Certifier, "certifiers")];
+        let check = |groups: &[&str], platform: &[PlatformRole], any: &[Role], expect: bool| {
+            let roles = acting_roles(&caller("amina", groups), &platform.iter().copied().collect(), &chain);
+            assert_eq!(may_act(&roles, any).is_ok(), expect, "{groups:?} {platform:?} {any:?}");
+        };
+        check(&[], &[PlatformRole::Finance], &[Role::Finance], true);
+        check(&[], &[PlatformRole::Finance], &[Role::Certifier], false);
+        check(
+            &[],
+            &[PlatformRole::Admin, PlatformRole::Auditor, PlatformRole::Operator],
+            &[Role::Finance],
+            false,
+        );
+        check(&["certifiers"], &[], &[Role::Certifier, Role::Finance], true);
+        check(&["certifiers"], &[], &[Role::Finance], false);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use siyada_model::ledger::InvalidTransaction;
 use siyada_model::money::InvalidMoney;
 use siyada_model::price::PriceError;
 use siyada_model::quota::Shortfall;
@@ -151,6 +152,23 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
         | "statement_extends_the_chain"
         | "period_is_fixed"
         | "period_pkey" => (code::UNAVAILABLE, "somebody else closes or issues at the same time; ask again"),
+        "ledger_transaction_sums_to_zero" | "ledger_transaction_is_whole" | "ledger_transaction_follows" => {
+            (code::INTERNAL, "the ledger refused entries that do not balance; its log says which")
+        }
+        "settlement_certified_by_another" => (
+            code::FORBIDDEN,
+            "whoever ordered something on this statement, or closed it, does not certify it; ask another certifier",
+        ),
+        "settlement_paid_by_another" => (
+            code::FORBIDDEN,
+            "whoever certified a service neither orders its payment nor pays it; ask another",
+        ),
+        "settlement_order" => {
+            (code::CONFLICT, "another stage was put on record at the same time; read the stages again")
+        }
+        "settlement_payment" => (code::INVALID, "stage paid needs the date of the payment and its reference"),
+        "settlement_reason" => (code::INVALID, "stage rejected needs a reason"),
+        "budget_line_version_amounts" => (code::INVALID, "credits cannot be negative"),
         "reservation_price_list" => (code::IN_USE, "reservations were priced with this list; it stays"),
         "reservation_amounts" | "usage_change_quantity" => (code::INVALID, "an amount cannot be negative"),
         _ => return None,
@@ -214,6 +232,15 @@ impl From<PriceError> for Error {
                 format!("{source}; publish a price list that has it and is in force"),
             ),
             PriceError::Money(money) => money.into(),
+        }
+    }
+}
+
+impl From<InvalidTransaction> for Error {
+    fn from(source: InvalidTransaction) -> Self {
+        match source {
+            InvalidTransaction::Money(money) => money.into(),
+            other => Self::Fault(other.to_string()),
         }
     }
 }

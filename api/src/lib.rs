@@ -21,6 +21,7 @@ pub mod serve;
 pub mod signing;
 pub mod state;
 pub mod store;
+pub mod stream;
 pub mod tasks;
 pub mod webhook;
 

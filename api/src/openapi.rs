@@ -298,6 +298,86 @@ pub mod examples {
         })
     }
 
+    /// A journal of one transaction.
+    pub const JOURNAL: &str = "commodity MAD\n    format 1000.00 MAD\n\naccount receivable:interior\n\
+        account revenue:PostgresInstance\naccount tax:2000\n\n2026-10-31 (statement/SIY-2026-000001) statement\n    \
+        receivable:interior  1200.00 MAD\n    revenue:PostgresInstance  -1000.00 MAD\n    tax:2000  -200.00 MAD\n";
+
+    /// Something that somebody did.
+    pub fn audit_event() -> Value {
+        json!({
+            "seq": 12, "at": "2026-11-02T10:00:00Z", "actor": "oidc:brahim", "action": "approval.approve",
+            "tenant": "interior", "object": format!("order/{ORDER}"),
+            "detail": {"requester": "oidc:amina", "upTo": {"minor": 1_300_000, "currency": "MAD"}},
+            "previousSha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
+        })
+    }
+
+    /// Credits of a budget line.
+    pub fn budget_line_record() -> Value {
+        json!({
+            "fiscalYear": 2026, "displayName": {"fr": "Hébergement", "ar": "الاستضافة"},
+            "nomenclature": [{"key": "chapitre", "value": "30"}, {"key": "article", "value": "10"}],
+            "opened": {"minor": 12_000_000, "currency": "MAD"}, "carried": {"minor": 500_000, "currency": "MAD"}
+        })
+    }
+
+    fn budget_line_version() -> Value {
+        let mut version = budget_line_record();
+        for (key, value) in
+            [("version", json!(1)), ("by", json!("oidc:amina")), ("at", json!("2026-01-02T09:00:00.125Z"))]
+        {
+            version[key] = value;
+        }
+        version
+    }
+
+    /// A budget line and how far its credits went.
+    pub fn budget_line() -> Value {
+        let money = |minor: i64| json!({"minor": minor, "currency": "MAD"});
+        let mut line = budget_line_version();
+        for (key, value) in [
+            ("tenant", json!("interior")),
+            ("line", json!("2026-30-10")),
+            ("heldMonthly", money(94_690)),
+            ("committed", money(303_008)),
+            ("billed", money(113_628)),
+            ("certified", money(113_628)),
+            ("ordered", money(113_628)),
+            ("paid", money(0)),
+            ("remainingToCommit", money(12_196_992)),
+            ("remainingToPay", money(303_008)),
+        ] {
+            line[key] = value;
+        }
+        line
+    }
+
+    /// The same with every version.
+    pub fn budget_line_history() -> Value {
+        let mut line = budget_line();
+        line["versions"] = json!([budget_line_version()]);
+        line
+    }
+
+    /// A stage that is put on record.
+    pub fn stage_request() -> Value {
+        json!({"stage": "paid", "budgetLine": "2026-30-10", "date": "2026-11-20", "reference": "OP-2026-0042"})
+    }
+
+    /// What a statement books on a line, and its stages.
+    pub fn booked_stages() -> Value {
+        let money = json!({"minor": 113_628, "currency": "MAD"});
+        json!({
+            "budgetLine": "2026-30-10", "amount": money, "stage": "certified",
+            "history": [{
+                "statement": "SIY-2026-000001", "budgetLine": "2026-30-10", "stage": "certified", "amount": money,
+                "fiscalYear": 2026, "by": "oidc:fatima", "at": "2026-11-03T10:00:00Z", "reference": "SF-17"
+            }]
+        })
+    }
+
     /// What an order asks for.
     pub fn reservation_request() -> Value {
         json!({

@@ -5,9 +5,12 @@
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
 
 pub mod allocation;
+pub mod audit;
+pub mod budget;
 pub mod canonical;
 pub mod classification;
 pub mod id;
+pub mod ledger;
 pub mod money;
 pub mod party;
 pub mod period;
@@ -15,6 +18,7 @@ pub mod price;
 pub mod quantity;
 pub mod quota;
 pub mod resources;
+pub mod settlement;
 pub mod statement;
 pub mod usage;
 pub mod wire;

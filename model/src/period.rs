@@ -32,6 +32,16 @@ pub struct Month {
     month: i8,
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Month {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        <String as utoipa::PartialSchema>::schema()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Month {}
+
 impl Month {
     /// The month in which `at` lies in `zone`.
     pub fn holding(at: Timestamp, zone: &TimeZone) -> Self {
@@ -59,6 +69,11 @@ impl Month {
         if self.month < start { self.year.saturating_sub(1) } else { self.year }
     }
 
+    /// Count of months from the first one of the year 0: one more for the next month.
+    pub fn ordinal(self) -> i32 {
+        i32::from(self.year).saturating_mul(12).saturating_add(i32::from(self.month)).saturating_sub(1)
+    }
+
     fn new(year: i16, month: i8) -> Option<Self> {
         ((2000..=9998).contains(&year) && (1..=12).contains(&month)).then_some(Self { year, month })
     }
@@ -77,16 +92,6 @@ impl Month {
         Ok(midnight.to_zoned(zone.clone()).map_err(|_| wrong())?.timestamp())
     }
 }
-
-#[cfg(feature = "openapi")]
-impl utoipa::PartialSchema for Month {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        <String as utoipa::PartialSchema>::schema()
-    }
-}
-
-#[cfg(feature = "openapi")]
-impl utoipa::ToSchema for Month {}
 
 impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

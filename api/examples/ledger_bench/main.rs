@@ -1,9 +1,11 @@
 //! How fast the ledger is. Reservations a second: 1, 32 and 256 callers, on one hot tenant and on fifty, in the process
 //! and over HTTPS, beside the rate at which `pgbench` raises one guarded sum by one statement on the same server in the
-//! same run. And rows of usage a second, beside a raw COPY of the same rows.
+//! same run. Reservations beside changes that are told to the audit trail. And rows of usage a second, beside a raw COPY of
+//! the same rows.
 //!
 //! `cargo run --release -p siyada-api --example ledger_bench` prints tables, and JSON after them.
 
+mod audit;
 mod https;
 mod pgbench;
 mod rates;
@@ -32,6 +34,9 @@ struct Args {
     /// Only usage.
     #[arg(long)]
     usage: bool,
+    /// Only reservations beside the audit trail.
+    #[arg(long, conflicts_with = "usage")]
+    audit: bool,
 }
 
 #[tokio::main]
@@ -58,6 +63,13 @@ async fn measure(args: &Args, directory: &Path, embedded: &Embedded, pool: &PgPo
     world::prepare(pool).await?;
     let served = Served::start(directory, &embedded.connect_options("siyada")).await?;
     let mut report = json!({"seconds": args.seconds});
+    if !args.usage {
+        report["audit"] = json!(audit::measure(pool, Duration::from_secs(args.seconds)).await?);
+    }
+    if args.audit {
+        println!("\n{}", serde_json::to_string_pretty(&report)?);
+        return Ok(());
+    }
     if !args.usage {
         report["rates"] = json!(reservations::measure(embedded, pool, &served, args.seconds).await?);
         let burst = reservations::burst(pool).await?;

@@ -67,7 +67,7 @@ pub async fn measure(
 }
 
 /// Through group commit, as the api does, in this process.
-async fn grouped(pool: &PgPool, tenants: usize, callers: usize, time: Duration) -> anyhow::Result<Rate> {
+pub async fn grouped(pool: &PgPool, tenants: usize, callers: usize, time: Duration) -> anyhow::Result<Rate> {
     let group = Group::new(pool);
     let call = move |caller: usize| {
         let group = group.clone();

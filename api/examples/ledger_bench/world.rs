@@ -13,7 +13,7 @@ pub const TENANTS: usize = 50;
 /// Prices, a root, a ministry and fifty tenants below it; and the rows that pgbench raises.
 pub async fn prepare(pool: &PgPool) -> anyhow::Result<()> {
     let list: PriceListRecord = serde_json::from_value(siyada_api::openapi::examples::price_list())?;
-    prices::put(pool, &list.prices.name, &list).await.map_err(failed)?;
+    prices::put(pool, &list.prices.name, &list, "bench").await.map_err(failed)?;
     let limit = json!({"instances": 1_i64 << 50, "monthlyCost": {"minor": 1_i64 << 60, "currency": "MAD"}});
     put(pool, "kingdom", None, limit.clone()).await?;
     put(pool, "interior", Some("kingdom"), limit.clone()).await?;
@@ -45,7 +45,7 @@ pub async fn put(
     quota: serde_json::Value,
 ) -> anyhow::Result<()> {
     let name: TenantName = name.parse()?;
-    tenants::put(pool, &name, &record(parent, quota)?).await.map_err(failed)?;
+    tenants::put(pool, &name, &record(parent, quota)?, "bench").await.map_err(failed)?;
     Ok(())
 }
 

@@ -2,13 +2,17 @@
 
 pub mod alerts;
 pub mod approvals;
+pub mod audit;
+pub mod budget;
 pub mod commitments;
 pub mod finance;
 pub mod health;
+pub mod ledger;
 pub mod periods;
 pub mod prices;
 pub mod quotes;
 pub mod reservations;
+pub mod settlement;
 pub mod statements;
 pub mod tenants;
 pub mod usage;
@@ -24,6 +28,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use siyada_model::id::TenantName;
+use siyada_model::wire::Role;
+use std::collections::BTreeSet;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -67,6 +73,12 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(reservations::put, reservations::delete))
         .routes(routes!(usage::checkpoint))
         .routes(routes!(usage::collector))
+        .routes(routes!(ledger::journal))
+        .routes(routes!(audit::all))
+        .routes(routes!(audit::of_tenant))
+        .routes(routes!(budget::list))
+        .routes(routes!(budget::get, budget::put))
+        .routes(routes!(settlement::get, settlement::post))
         .layer(DefaultBodyLimit::max(limits::LARGEST_BODY))
         .merge(batches)
 }
@@ -85,6 +97,16 @@ pub fn app(state: App) -> Router {
         .layer(from_fn_with_state(state.clone(), metrics::count))
         .layer(from_fn(health::request_log))
         .with_state(state)
+}
+
+/// The tenant, if `caller` may see it, and the roles that he acts with in it.
+async fn acting(app: &App, caller: &Caller, name: &TenantName) -> Result<(Tenant, BTreeSet<Role>), Error> {
+    let tenant = visible(app, caller, name).await?;
+    let mut connection = app.pool.acquire().await?;
+    let chain = crate::store::tenants::chain(&mut connection, &tenant.path).await?;
+    let access: Vec<_> = chain.into_iter().map(|link| link.access).collect();
+    let roles = access::acting_roles(caller, &app.platform.roles(caller), &access);
+    Ok((tenant, roles))
 }
 
 /// The tenant, if `caller` may see it; the same answer for one that is not there and one that is not his.

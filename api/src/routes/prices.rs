@@ -1,5 +1,6 @@
 //! Price lists.
 
+use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Key, Query};
 use crate::openapi::examples;
@@ -38,10 +39,11 @@ pub async fn list(
     ))]
 pub async fn put(
     State(app): State<App>,
+    caller: Caller,
     Key(name): Key<PriceListName>,
     Body(record): Body<PriceListRecord>,
 ) -> Result<Json<PriceListRecord>, Error> {
-    Ok(Json(prices::put(&app.pool, &name, &record).await?))
+    Ok(Json(prices::put(&app.pool, &name, &record, &caller.subject).await?))
 }
 
 /// Withdraws a price list that nothing was priced with. Once more is no error.
@@ -52,7 +54,11 @@ pub async fn put(
         (status = 403, description = "Only for the operator", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`in-use`", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn delete(State(app): State<App>, Key(name): Key<PriceListName>) -> Result<StatusCode, Error> {
-    prices::delete(&app.pool, &name).await?;
+pub async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Key(name): Key<PriceListName>,
+) -> Result<StatusCode, Error> {
+    prices::delete(&app.pool, &name, &caller.subject).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -115,10 +115,11 @@ fn is_named(row: &TenantSummary, search: &str) -> bool {
     ))]
 pub async fn put(
     State(app): State<App>,
+    caller: Caller,
     Key(name): Key<TenantName>,
     Body(record): Body<TenantRecord>,
 ) -> Result<Json<TenantRecord>, Error> {
-    Ok(Json(tenants::put(&app.pool, &name, &record).await?))
+    Ok(Json(tenants::put(&app.pool, &name, &record, &caller.subject).await?))
 }
 
 /// Removes a tenant on which nothing depends any more; its past usage stays. Once more is no error.
@@ -129,8 +130,12 @@ pub async fn put(
         (status = 403, description = "Only for the operator", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`in-use`, with at most 20 that depend on it", body = Problem, content_type = "application/problem+json"),
     ))]
-pub async fn delete(State(app): State<App>, Key(name): Key<TenantName>) -> Result<StatusCode, Error> {
-    tenants::delete(&app.pool, &name).await?;
+pub async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Key(name): Key<TenantName>,
+) -> Result<StatusCode, Error> {
+    tenants::delete(&app.pool, &name, &caller.subject).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,8 +1,10 @@
 //! Where orders are booked: entries from an instant on, never altered.
 
+use super::audit::{self, Act};
 use super::{id, orders, periods, timestamp};
 use crate::error::Error;
 use jiff::Timestamp;
+use serde_json::json;
 use siyada_model::allocation::{Allocation, Shares};
 use siyada_model::id::OrderUid;
 use siyada_model::wire::code;
@@ -69,6 +71,10 @@ pub async fn put(
         .bind(by)
         .execute(&mut *tx)
         .await?;
+    let object = format!("order/{uid}");
+    let act =
+        Act { actor: by, action: "order.allocate", tenant_id: Some(tenant_id), object, detail: json!(asked) };
+    audit::record(&mut tx, act).await?;
     tx.commit().await?;
     Ok(asked)
 }

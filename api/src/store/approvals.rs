@@ -1,9 +1,11 @@
 //! Approvals: what waits, who decided, and up to what.
 
+use super::audit::{self, Act};
 use super::quota::Amounts;
 use super::tenants::Tenant;
 use super::{id, orders, timestamp};
 use crate::error::Error;
+use serde_json::json;
 use siyada_model::id::OrderUid;
 use siyada_model::money::{Currency, Money};
 use siyada_model::quota::Commitment;
@@ -317,8 +319,12 @@ pub async fn decide(
     sqlx::query("update approval_request set decision_id = $2 where order_uid = $1")
         .bind(&row.order_uid)
         .bind(decision.id)
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
+    let detail = json!({"requester": row.requester, "upTo": up_to, "comment": decision.comment});
+    let action = if approved { "approval.approve" } else { "approval.reject" };
+    let object = format!("order/{}", row.order_uid);
+    audit::record(tx, Act { actor: by, action, tenant_id: Some(tenant_id), object, detail }).await?;
     Row { approved: Some(approved), decision_id: Some(decision.id), ..row }.with(Some(decision.try_into()?))
 }
 

@@ -1,13 +1,15 @@
 //! Closing a month: what is on record is read, the model makes the documents, and one transaction numbers, chains and
 //! stores them. Nothing that is recorded later can change what was closed.
 
+use super::audit::{self, Act};
 use super::finance::{self, no_issuer};
 use super::statements::{self, Issued};
-use super::{allocations, id, periods, prices, timestamp};
+use super::{allocations, id, ledger, periods, prices, timestamp};
 use crate::error::Error;
 use crate::fail::point;
 use crate::signing::Signer;
 use jiff::Timestamp;
+use serde_json::json;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::money::{Currency, Money};
 use siyada_model::party::{IssuerRecord, Party, TaxRegime};
@@ -69,6 +71,11 @@ pub async fn close(pool: &PgPool, month: Month, by: &str, signer: Option<&Signer
         .bind(as_of)
         .execute(&mut *tx)
         .await?;
+    let detail =
+        json!({"statements": closing.statements, "net": closing.net, "gross": closing.gross, "asOf": as_of});
+    let act =
+        Act { actor: by, action: "period.close", tenant_id: None, object: format!("period/{month}"), detail };
+    audit::record(&mut tx, act).await?;
     point("closing-before-commit");
     tx.commit().await?;
     point("closing-after-commit");
@@ -363,7 +370,9 @@ async fn issue(
         head = one.head();
         issued.push(one);
     }
-    statements::insert(tx, &issued, by, None).await
+    statements::insert(tx, &issued, by, None).await?;
+    let posted = issued.iter().map(Issued::posting).collect::<Result<Vec<_>, Error>>()?;
+    ledger::post(tx, &posted).await
 }
 
 /// The series of the fiscal year in which `now` lies.

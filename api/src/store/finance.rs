@@ -1,6 +1,8 @@
 //! Who bills and who is billed: every version that finance put on record, of which the last one counts.
 
+use super::audit::{self, Act};
 use crate::error::Error;
+use serde_json::json;
 use siyada_model::party::{AccountRecord, IssuerRecord};
 use siyada_model::wire::{AccountEntry, code};
 use sqlx::types::Json;
@@ -31,8 +33,11 @@ pub async fn put_issuer(pool: &PgPool, record: &IssuerRecord, by: &str) -> Resul
             .bind(by)
             .execute(&mut *tx)
             .await?;
+        super::periods::open_due(&mut tx).await?;
+        let object = "issuer".to_owned();
+        let act = Act { actor: by, action: "issuer.put", tenant_id: None, object, detail: json!(record) };
+        audit::record(&mut tx, act).await?;
     }
-    super::periods::open_due(&mut tx).await?;
     tx.commit().await?;
     Ok(record.clone())
 }
@@ -74,7 +79,14 @@ pub async fn put_account(
     let sql = "insert into account_version (account, record, put_by, put_ms)
                select $1, $2, $3, ledger_now_ms()
                where $2 is distinct from (select record from account_version where account = $1 order by id desc limit 1)";
-    sqlx::query(sql).bind(name).bind(Json(record)).bind(by).execute(pool).await?;
+    let mut tx = pool.begin().await?;
+    let done = sqlx::query(sql).bind(name).bind(Json(record)).bind(by).execute(&mut *tx).await?;
+    if done.rows_affected() > 0 {
+        let object = format!("account/{name}");
+        let act = Act { actor: by, action: "account.put", tenant_id: None, object, detail: json!(record) };
+        audit::record(&mut tx, act).await?;
+    }
+    tx.commit().await?;
     Ok(AccountEntry { account: name.to_owned(), record: record.clone() })
 }
 

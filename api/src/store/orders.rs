@@ -83,6 +83,7 @@ struct Columns<'a> {
     kinds: Vec<&'a str>,
     plans: Vec<&'a str>,
     billings: Vec<Json<&'a Billing>>,
+    requesters: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -95,6 +96,7 @@ impl<'a> Columns<'a> {
             kinds: texts(|r| &r.kind),
             plans: texts(|r| &r.plan),
             billings: said.iter().map(|(_, r)| Json(&r.billing)).collect(),
+            requesters: said.iter().map(|(_, r)| r.requester.as_deref()).collect(),
         }
     }
 }
@@ -110,10 +112,11 @@ pub async fn insert(
     tenants: &[i64],
 ) -> Result<Vec<String>, Error> {
     let of = Columns::of(said);
-    let sql = "insert into orders (uid, tenant_id, namespace, name, kind, plan, billing)
-               select o.uid, o.tenant_id, o.namespace, o.name, o.kind, o.plan, o.billing
-               from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[])
-                    as o (uid, tenant_id, namespace, name, kind, plan, billing)
+    let sql = "insert into orders (uid, tenant_id, namespace, name, kind, plan, billing, requester)
+               select o.uid, o.tenant_id, o.namespace, o.name, o.kind, o.plan, o.billing, o.requester
+               from unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::jsonb[],
+                           $8::text[])
+                    as o (uid, tenant_id, namespace, name, kind, plan, billing, requester)
                order by o.uid on conflict (uid) do nothing returning uid";
     point("insert-orders");
     let made = sqlx::query_scalar(sql)
@@ -124,6 +127,7 @@ pub async fn insert(
         .bind(of.kinds)
         .bind(of.plans)
         .bind(of.billings)
+        .bind(of.requesters)
         .fetch_all(tx)
         .await?;
     Ok(made)
@@ -146,11 +150,12 @@ pub async fn drop_new(tx: &mut PgConnection, uids: &[&str]) -> Result<(), Error>
 pub async fn describe(tx: &mut PgConnection, said: &[(&OrderUid, &ReservationRequest)]) -> Result<(), Error> {
     let of = Columns::of(said);
     let sql = "update orders o set namespace = n.namespace, name = n.name, kind = n.kind, plan = n.plan,
-                   billing = n.billing
-               from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[])
-                    as n (uid, namespace, name, kind, plan, billing)
-               where o.uid = n.uid and (o.namespace, o.name, o.kind, o.plan, o.billing)
-                   is distinct from (n.namespace, n.name, n.kind, n.plan, n.billing)";
+                   billing = n.billing, requester = coalesce(n.requester, o.requester)
+               from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[])
+                    as n (uid, namespace, name, kind, plan, billing, requester)
+               where o.uid = n.uid and (o.namespace, o.name, o.kind, o.plan, o.billing, o.requester)
+                   is distinct from (n.namespace, n.name, n.kind, n.plan, n.billing,
+                                     coalesce(n.requester, o.requester))";
     point("describe-orders");
     sqlx::query(sql)
         .bind(of.uids)
@@ -159,6 +164,7 @@ pub async fn describe(tx: &mut PgConnection, said: &[(&OrderUid, &ReservationReq
         .bind(of.kinds)
         .bind(of.plans)
         .bind(of.billings)
+        .bind(of.requesters)
         .execute(tx)
         .await?;
     Ok(())

@@ -1,7 +1,9 @@
 //! Price lists: what they were when they were published, for ever.
 
+use super::audit::{self, Act};
 use crate::error::Error;
 use jiff::Timestamp;
+use serde_json::json;
 use siyada_model::id::PriceListName;
 use siyada_model::money::Currency;
 use siyada_model::price::{MOST_PRICE_DECIMALS, PriceList};
@@ -29,6 +31,7 @@ pub async fn put(
     pool: &PgPool,
     name: &PriceListName,
     record: &PriceListRecord,
+    actor: &str,
 ) -> Result<PriceListRecord, Error> {
     check(name, &record.prices)?;
     let mut tx = pool.begin().await?;
@@ -60,8 +63,15 @@ pub async fn put(
         .execute(&mut *tx)
         .await?;
     announce(&mut tx).await?;
+    audit::record(&mut tx, act(actor, "priceList.put", record)).await?;
     tx.commit().await?;
     Ok(record.clone())
+}
+
+/// All of the list is told: what is withdrawn is nowhere else any more.
+fn act<'a>(actor: &'a str, action: &'static str, record: &PriceListRecord) -> Act<'a> {
+    let object = format!("priceList/{}", record.prices.name);
+    Act { actor, action, tenant_id: None, object, detail: json!({"record": record}) }
 }
 
 /// Whoever waits for the next list to come into force looks again.
@@ -192,7 +202,7 @@ fn check(name: &PriceListName, list: &PriceList) -> Result<(), Error> {
 ///
 /// # Errors
 /// `in-use` when a reservation was priced with it or usage falls in its time.
-pub async fn delete(pool: &PgPool, name: &PriceListName) -> Result<(), Error> {
+pub async fn delete(pool: &PgPool, name: &PriceListName, actor: &str) -> Result<(), Error> {
     let mut tx = pool.begin().await?;
     lock(&mut tx).await?;
     let Some(known) = find(&mut tx, name).await? else { return Ok(()) };
@@ -212,6 +222,7 @@ pub async fn delete(pool: &PgPool, name: &PriceListName) -> Result<(), Error> {
     }
     sqlx::query("delete from price_list where name = $1").bind(name.as_str()).execute(&mut *tx).await?;
     announce(&mut tx).await?;
+    audit::record(&mut tx, act(actor, "priceList.delete", &known)).await?;
     tx.commit().await?;
     Ok(())
 }

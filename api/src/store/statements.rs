@@ -1,12 +1,15 @@
 //! Documents: sealed, stored as their canonical bytes, found again.
 
-use super::{finance, id, periods, timestamp};
+use super::audit::{self, Act};
+use super::{finance, id, ledger, periods, timestamp};
 use crate::error::Error;
 use crate::fail::point;
 use crate::signing::Signer;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 use siyada_model::canonical::sha256;
+use siyada_model::ledger::{Transaction, post_statement};
 use siyada_model::money::Money;
 use siyada_model::period::Month;
 use siyada_model::statement::chain::{BEGINNING, extend, number};
@@ -78,6 +81,14 @@ impl Issued {
         let signature = signer.map(|signer| (signer.sign(&bytes), signer.id().to_owned()));
         let text = String::from_utf8(bytes).map_err(|cause| Error::Fault(cause.to_string()))?;
         Ok(Self { document, text, series, sequence, sha256, chain, signature })
+    }
+
+    /// What it moves in the ledger.
+    ///
+    /// # Errors
+    /// When its figures do not add up.
+    pub fn posting(&self) -> Result<Transaction, Error> {
+        Ok(post_statement(&self.document)?)
     }
 
     /// The end of the chain after it.
@@ -299,7 +310,12 @@ pub async fn take_back(
     };
     let issued = Issued::seal(note, series, sequence, signer)?;
     let text = issued.text.clone();
+    ledger::post(&mut tx, &[issued.posting()?]).await?;
+    let detail = json!({"credits": original, "reason": request.reason, "totals": issued.document.totals});
+    let object = format!("statement/{}", issued.document.number);
     insert(&mut tx, &[issued], by, Some(&request.key)).await?;
+    let act = Act { actor: by, action: "statement.credit", tenant_id: Some(tenant_id), object, detail };
+    audit::record(&mut tx, act).await?;
     point("credit-before-commit");
     tx.commit().await?;
     point("credit-after-commit");

@@ -1,8 +1,10 @@
 //! Tenants: the tree, its quotas' limits, and who may do what.
 
+use super::audit::{self, Act};
 use super::quota::{self, Amounts, Shift};
 use super::{alerts, approvals, id, prices, reservations};
 use crate::error::Error;
+use serde_json::{Value, json};
 use siyada_model::id::TenantName;
 use siyada_model::money::Currency;
 use siyada_model::quota::Quota;
@@ -125,7 +127,12 @@ pub async fn roles_of(pool: &PgPool, names: &[String]) -> Result<Vec<(TenantName
 /// # Errors
 /// `stale` for an older generation, `tenant-unknown` for an unknown parent, `invalid` for a cycle, a tree that is too
 /// deep or a wrong quota, `quota-exceeded` when what it holds does not fit below another parent.
-pub async fn put(pool: &PgPool, name: &TenantName, record: &TenantRecord) -> Result<TenantRecord, Error> {
+pub async fn put(
+    pool: &PgPool,
+    name: &TenantName,
+    record: &TenantRecord,
+    actor: &str,
+) -> Result<TenantRecord, Error> {
     check_quota(&record.quota)?;
     check_rules(record)?;
     let mut tx = pool.begin().await?;
@@ -143,7 +150,9 @@ pub async fn put(pool: &PgPool, name: &TenantName, record: &TenantRecord) -> Res
         }
         None => None,
     };
-    match lock_one(&mut tx, name).await? {
+    let known = lock_one(&mut tx, name).await?;
+    let before = known.as_ref().map(|known| audited(&known.record));
+    let id = match known {
         Some(known) => {
             let same_object = known.record.uid == record.uid;
             if same_object && known.record.generation > record.generation {
@@ -157,11 +166,30 @@ pub async fn put(pool: &PgPool, name: &TenantName, record: &TenantRecord) -> Res
                 return Ok(known.record);
             }
             update(&mut tx, &known, parent.as_ref(), record).await?;
+            known.id
         }
         None => insert(&mut tx, name, parent.as_ref(), record).await?,
+    };
+    let after = audited(record);
+    if before.as_ref() != Some(&after) {
+        let detail = json!({"before": before, "after": after});
+        audit::record(&mut tx, act(actor, "tenant.put", (name, id), detail)).await?;
     }
     tx.commit().await?;
     Ok(record.clone())
+}
+
+fn act<'a>(actor: &'a str, action: &'static str, (name, id): (&TenantName, i64), detail: Value) -> Act<'a> {
+    Act { actor, action, tenant_id: Some(id), object: format!("tenant/{name}"), detail }
+}
+
+/// What is told of a tenant when it changes: where it stands, what it may hold, and who may do what in it.
+fn audited(record: &TenantRecord) -> Value {
+    json!({
+        "parent": record.parent, "access": record.access, "quota": record.quota, "suspended": record.suspended,
+        "billing": record.billing, "dataClassification": record.data_classification,
+        "softLimitPercent": record.soft_limit_percent, "approvalAbove": record.approval_above
+    })
 }
 
 fn check_quota(quota: &Quota) -> Result<(), Error> {
@@ -224,7 +252,7 @@ async fn insert(
     name: &TenantName,
     parent: Option<&Tenant>,
     record: &TenantRecord,
-) -> Result<(), Error> {
+) -> Result<i64, Error> {
     let id: i64 = sqlx::query_scalar("select nextval(pg_get_serial_sequence('tenant', 'id'))")
         .fetch_one(&mut *tx)
         .await?;
@@ -244,7 +272,7 @@ async fn insert(
         .await?;
     sqlx::query("insert into tenant_quota (tenant_id) values ($1)").bind(id).execute(&mut *tx).await?;
     set_limits(tx, id, &record.quota).await?;
-    Ok(())
+    Ok(id)
 }
 
 async fn update(
@@ -343,7 +371,7 @@ async fn set_limits(tx: &mut PgConnection, id: i64, quota: &Quota) -> Result<(),
 ///
 /// # Errors
 /// `in-use` with what still depends on it.
-pub async fn delete(pool: &PgPool, name: &TenantName) -> Result<(), Error> {
+pub async fn delete(pool: &PgPool, name: &TenantName, actor: &str) -> Result<(), Error> {
     let mut tx = pool.begin().await?;
     lock_tree(&mut tx).await?;
     let Some(tenant) = lock_one(&mut tx, name).await? else { return Ok(()) };
@@ -361,6 +389,8 @@ pub async fn delete(pool: &PgPool, name: &TenantName) -> Result<(), Error> {
         .bind(tenant.id)
         .execute(&mut *tx)
         .await?;
+    let detail = json!({"before": audited(&tenant.record)});
+    audit::record(&mut tx, act(actor, "tenant.delete", (name, tenant.id), detail)).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -348,7 +348,7 @@ async fn i14_the_database_itself_refuses_a_hole_a_change_and_a_broken_link() {
     };
     check("update statement set net_minor = 0", "statement_is_append_only").await;
     check("delete from statement", "statement_is_append_only").await;
-    check("truncate statement", "statement_is_append_only").await;
+    check("truncate statement cascade", "statement_is_append_only").await;
     const COPY: &str = "insert into statement select 3, 'SIY-2024-000009', 'SIY-2024', 9, kind, tenant_id, '2024-03', credits,
         request_key, issued_ms, issued_by, net_minor, gross_minor, currency, document, sha256, chain from statement limit 1";
     check(COPY, "statement_has_the_next_number").await;

@@ -46,6 +46,12 @@ fn every_example_is_a_value_of_its_type() {
     check::<wire::ApproveRequest>(examples::approve_request());
     check::<wire::Alert>(examples::alert());
     check::<wire::Commitments>(examples::commitments());
+    check::<siyada_model::budget::BudgetLineRecord>(examples::budget_line_record());
+    check::<siyada_model::budget::BudgetLine>(examples::budget_line());
+    check::<siyada_api::routes::budget::BudgetLineHistory>(examples::budget_line_history());
+    check::<siyada_model::settlement::StageRequest>(examples::stage_request());
+    check::<siyada_model::settlement::BookedStages>(examples::booked_stages());
+    check::<siyada_model::audit::AuditEvent>(examples::audit_event());
 }
 
 #[test]

@@ -11,12 +11,13 @@ use crate::command::output;
 use crate::say::{Step, say};
 
 /// All of them, in one place.
-const PACKAGES: [&str; 20] = [
+const PACKAGES: [&str; 21] = [
     "ca-certificates",
     "conntrack",
     "containernetworking-plugins",
     "curl",
     "gcc",
+    "hledger",
     "iproute2",
     "iptables",
     "libc6-dev",

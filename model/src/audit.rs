@@ -1,0 +1,235 @@
+//! The audit trail: who did what, each event chained to the one before by its hash, so that none can be changed, removed
+//! or slipped in unseen.
+//!
+//! The hash of an event is SHA-256 over its canonical bytes ([`crate::canonical`]) without the member `sha256`;
+//! `previousSha256` is the hash of the event before, 64 zeros before the first.
+
+use crate::canonical::{self, LARGEST_NUMBER, NotCanonical};
+use crate::id::TenantName;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What stands before the first event.
+pub const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Something that somebody did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditEvent {
+    /// Its place in the ledger's trail, from 1, without holes.
+    pub seq: i64,
+    /// When, by the ledger's clock; never before the event before.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+    /// Who: the subject of the token.
+    pub actor: String,
+    /// What, for example `priceList.put`.
+    pub action: String,
+    /// The tenant it concerns; absent when it concerns all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
+    /// What it was done to, for example `priceList/tarif-2026`.
+    pub object: String,
+    /// What changed.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub detail: Value,
+    /// Hash of the event before.
+    pub previous_sha256: String,
+    /// Hash of this event.
+    pub sha256: String,
+}
+
+impl AuditEvent {
+    /// What its hash must be.
+    ///
+    /// # Errors
+    /// [`NotCanonical`] for numbers that not every reader keeps; [`exact`] writes them as texts.
+    pub fn hash(&self) -> Result<String, NotCanonical> {
+        let mut value = serde_json::to_value(self)?;
+        if let Some(members) = value.as_object_mut() {
+            members.remove("sha256");
+        }
+        Ok(canonical::sha256(&canonical::bytes(&value)?))
+    }
+}
+
+/// `detail` with every number as a text that not every reader of JSON keeps exactly.
+pub fn exact(detail: Value) -> Value {
+    match detail {
+        Value::Number(number) => {
+            let whole = number.as_i64().is_some_and(|n| n.unsigned_abs() <= LARGEST_NUMBER.unsigned_abs());
+            if whole { Value::Number(number) } else { Value::String(number.to_string()) }
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(exact).collect()),
+        Value::Object(members) => {
+            Value::Object(members.into_iter().map(|(key, value)| (key, exact(value))).collect())
+        }
+        other => other,
+    }
+}
+
+/// How much of the trail is at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it from the first event: nothing may be missing before the last.
+    Whole,
+    /// What concerns somebody: events of others are left out between.
+    Part,
+}
+
+/// What is wrong with an event.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// It cannot be read, or not byte for byte as it was written.
+    #[error("it is not an event in its canonical form")]
+    Form,
+    /// Its content is not what was hashed.
+    #[error("its hash is not that of its content")]
+    Hash,
+    /// The event before is not the one it names.
+    #[error("it does not follow the event before: one was changed, removed or slipped in")]
+    Link,
+    /// Its number or its time is not after that of the event before.
+    #[error("its number or its time is not after that of the event before")]
+    Order,
+}
+
+/// The first event that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event at line {line} is broken: {flaw}")]
+pub struct Broken {
+    /// Its line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub flaw: Flaw,
+}
+
+/// Checks an export line by line, each an event in its canonical bytes, and answers the last one. For the whole trail
+/// compare that one with what was noted elsewhere: a tail that is cut off leaves no trace in what is left.
+///
+/// # Errors
+/// [`Broken`] names the first line that is not as it was written.
+pub fn verify<'a>(
+    lines: impl IntoIterator<Item = &'a [u8]>,
+    extent: Extent,
+) -> Result<Option<AuditEvent>, Broken> {
+    let mut before: Option<AuditEvent> = None;
+    for (index, line) in lines.into_iter().enumerate() {
+        let broken = |flaw| Broken { line: index.saturating_add(1), flaw };
+        let event: AuditEvent = serde_json::from_slice(line).map_err(|_| broken(Flaw::Form))?;
+        if canonical::bytes(&event).map_err(|_| broken(Flaw::Form))? != line {
+            return Err(broken(Flaw::Form));
+        }
+        if event.hash().map_err(|_| broken(Flaw::Form))? != event.sha256 {
+            return Err(broken(Flaw::Hash));
+        }
+        follows(before.as_ref(), &event, extent).map_err(broken)?;
+        before = Some(event);
+    }
+    Ok(before)
+}
+
+fn follows(before: Option<&AuditEvent>, event: &AuditEvent, extent: Extent) -> Result<(), Flaw> {
+    let seq = before.map_or(0, |event| event.seq);
+    if event.seq <= seq || before.is_some_and(|before| event.at < before.at) {
+        return Err(Flaw::Order);
+    }
+    let next = event.seq == seq.saturating_add(1);
+    if !next {
+        return if extent == Extent::Part { Ok(()) } else { Err(Flaw::Link) };
+    }
+    let expected = before.map_or(NOTHING_BEFORE, |event| &event.sha256);
+    if event.previous_sha256 == expected { Ok(()) } else { Err(Flaw::Link) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn trail(details: &[String]) -> Vec<AuditEvent> {
+        let mut events: Vec<AuditEvent> = Vec::new();
+        for (seq, detail) in (1_i64..).zip(details) {
+            let mut event = AuditEvent {
+                seq,
+                at: Timestamp::from_second(seq).unwrap(),
+                actor: "oidc:amina".to_owned(),
+                action: "tenant.put".to_owned(),
+                tenant: (seq % 2 == 0).then(|| "interior".parse().unwrap()),
+                object: "tenant/interior".to_owned(),
+                detail: json!({"why": detail, "limit": seq}),
+                previous_sha256: events
+                    .last()
+                    .map_or(NOTHING_BEFORE.to_owned(), |event| event.sha256.clone()),
+                sha256: String::new(),
+            };
+            event.sha256 = event.hash().unwrap();
+            events.push(event);
+        }
+        events
+    }
+
+    fn lines(events: &[AuditEvent]) -> Vec<Vec<u8>> {
+        events.iter().map(|event| canonical::bytes(event).unwrap()).collect()
+    }
+
+    fn check(lines: &[Vec<u8>], extent: Extent) -> Result<Option<AuditEvent>, Broken> {
+        verify(lines.iter().map(Vec::as_slice), extent)
+    }
+
+    #[test]
+    fn i14_what_is_removed_or_moved_is_found_where_it_was() {
+        let all = lines(&trail(&["a".to_owned(), "b".to_owned(), "c".to_owned(), "d".to_owned()]));
+        assert_eq!(check(&all, Extent::Whole).unwrap().unwrap().seq, 4);
+        let without = |index: usize| {
+            let mut some = all.clone();
+            some.remove(index);
+            some
+        };
+        let link = |line| Err(Broken { line, flaw: Flaw::Link });
+        assert_eq!(check(&without(0), Extent::Whole), link(1));
+        assert_eq!(check(&without(2), Extent::Whole), link(3));
+        assert!(check(&without(2), Extent::Part).is_ok());
+        let mut swapped = all.clone();
+        swapped.swap(1, 2);
+        assert_eq!(check(&swapped, Extent::Part), Err(Broken { line: 3, flaw: Flaw::Order }));
+    }
+
+    #[test]
+    fn i14_an_event_written_anew_with_its_own_hash_breaks_the_link_after_it() {
+        let mut events = trail(&["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+        events[1].actor = "oidc:brahim".to_owned();
+        events[1].sha256 = events[1].hash().unwrap();
+        for extent in [Extent::Whole, Extent::Part] {
+            assert_eq!(check(&lines(&events), extent), Err(Broken { line: 3, flaw: Flaw::Link }));
+        }
+    }
+
+    #[test]
+    fn numbers_that_readers_would_round_become_texts() {
+        let detail = json!({"a": i64::MAX, "b": 1.5, "c": [1, u64::MAX], "d": null});
+        let expect =
+            json!({"a": "9223372036854775807", "b": "1.5", "c": [1, "18446744073709551615"], "d": null});
+        assert_eq!(exact(detail), expect);
+    }
+
+    proptest! {
+        #[test]
+        fn i14_any_flipped_bit_is_found_in_its_line(
+            details in proptest::collection::vec(".{0,12}", 1..8), line in any::<prop::sample::Index>(),
+            byte in any::<prop::sample::Index>(), bit in 0..8_u8,
+        ) {
+            let mut all = lines(&trail(&details));
+            prop_assert!(check(&all, Extent::Whole).is_ok());
+            let line = line.index(all.len());
+            let byte = byte.index(all[line].len());
+            all[line][byte] ^= 1 << bit;
+            for extent in [Extent::Whole, Extent::Part] {
+                prop_assert_eq!(check(&all, extent).unwrap_err().line, line + 1);
+            }
+        }
+    }
+}
