@@ -30,6 +30,7 @@ fn dependencies_point_one_way() {
     never("siyada-crds", &["tokio", "sqlx", "reqwest", "siyada-operator", "siyada-api"]);
     never("siyada-operator", &["sqlx", "siyada-api"]);
     never("siyada-api", &["kube", "siyada-crds", "siyada-operator"]);
+    never("siyada-documents", &["tokio", "sqlx", "reqwest", "siyada-crds", "siyada-api", "siyada-operator"]);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The audit trail, for the tenant it concerns and for the platform.
 
-use super::commitments::cell;
 use super::visible;
 use crate::auth::Caller;
 use crate::error::Error;
@@ -15,6 +14,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use siyada_documents::cell;
 use siyada_model::audit::AuditEvent;
 use siyada_model::canonical;
 use siyada_model::id::TenantName;

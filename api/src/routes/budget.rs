@@ -1,6 +1,6 @@
 //! Budget lines: credits for a fiscal year, and how far they went.
 
-use super::commitments::{Format, cell};
+use super::commitments::Format;
 use super::{acting, visible};
 use crate::access::may_act;
 use crate::auth::Caller;
@@ -17,6 +17,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+use siyada_documents::cell;
 use siyada_model::budget::{BudgetLine, BudgetLineRecord, BudgetLineVersion, LineName};
 use siyada_model::id::TenantName;
 use siyada_model::period::Month;

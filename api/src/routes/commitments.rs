@@ -18,6 +18,7 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
+use siyada_documents::cell;
 use siyada_model::id::TenantName;
 use siyada_model::money::Currency;
 use siyada_model::wire::{Commitments, CommittedOrder, Forecast, Problem, code};
@@ -167,13 +168,6 @@ fn line(row: &CommittedOrder) -> String {
     cells.join(",") + "\r\n"
 }
 
-/// A text as a cell. A spreadsheet must not take it for a formula.
-pub(super) fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,14 +189,5 @@ mod tests {
         let casablanca = TimeZone::get("Africa/Casablanca").unwrap();
         let year = fiscal_year("2026-08-31T23:30:00Z".parse().unwrap(), 9, &casablanca).unwrap();
         assert_eq!(year.0.to_string(), "2026-08-31T23:00:00Z");
-    }
-
-    #[test]
-    fn a_cell_is_quoted_and_never_a_formula() {
-        let check = |text: &str, expect: &str| assert_eq!(cell(text), expect);
-        check("DSI", "DSI");
-        check("a,\"b\"", "\"a,\"\"b\"\"\"");
-        check("=1+1", "'=1+1");
-        check("ⵜⴰⵎⴰⵡⴰⵙⵜ", "ⵜⴰⵎⴰⵡⴰⵙⵜ");
     }
 }

@@ -14,12 +14,13 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use siyada_documents::{DocumentError, FocusVersion, Language};
 use siyada_model::id::TenantName;
 use siyada_model::party::plain;
 use siyada_model::statement::Statement;
 use siyada_model::wire::{ChainLink, CreditRequest, Page, Problem, StatementEntry};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Longest key of a credit note.
 const LONGEST_KEY: usize = 64;
@@ -51,24 +52,111 @@ pub async fn list(
     Ok(Json(page(rows, size, |row| row.position.to_string())))
 }
 
-/// A document: exactly the bytes that were hashed and signed.
+/// How a document is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FileFormat {
+    /// Exactly the bytes that were hashed and signed.
+    #[default]
+    Json,
+    /// For people: PDF/UA, in a language.
+    Pdf,
+    /// A workbook, in a language.
+    Xlsx,
+    /// CSV (RFC 4180), one row for each part of a line.
+    Csv,
+    /// Cost and Usage of FOCUS 1.2.
+    #[serde(rename = "focus-1.2")]
+    Focus12,
+    /// Cost and Usage of FOCUS 1.4.
+    #[serde(rename = "focus-1.4")]
+    Focus14,
+}
+
+impl FileFormat {
+    /// The type of the content, and how a file ends.
+    fn media(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Json => ("application/json", "json"),
+            Self::Pdf => ("application/pdf", "pdf"),
+            Self::Xlsx => ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
+            Self::Csv => ("text/csv; charset=utf-8", "csv"),
+            Self::Focus12 | Self::Focus14 => ("text/csv; charset=utf-8", "focus.csv"),
+        }
+    }
+
+    fn write(self, text: &str, language: Language) -> Result<Vec<u8>, Error> {
+        let fault = |cause: String| Error::Fault(format!("failed to read a document: {cause}"));
+        let document: Statement = serde_json::from_str(text).map_err(|cause| fault(cause.to_string()))?;
+        let one = std::slice::from_ref(&document);
+        let written = match self {
+            Self::Json => return Ok(text.as_bytes().to_vec()),
+            Self::Pdf => siyada_documents::pdf(&document, language),
+            Self::Xlsx => siyada_documents::xlsx(&document, language),
+            Self::Csv => siyada_documents::csv(&document).map(String::into_bytes),
+            Self::Focus12 => siyada_documents::focus(one, FocusVersion::V1_2).map(String::into_bytes),
+            Self::Focus14 => siyada_documents::focus(one, FocusVersion::V1_4).map(String::into_bytes),
+        };
+        written.map_err(|cause| match cause {
+            DocumentError::Digits(_) => Error::invalid(cause.to_string()),
+            _ => Error::Fault(format!("failed to write {}: {cause}", document.number)),
+        })
+    }
+}
+
+/// How a document is asked for.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub struct File {
+    /// `json`, `pdf`, `xlsx`, `csv`, `focus-1.2` or `focus-1.4`.
+    #[param(inline)]
+    pub format: Option<FileFormat>,
+    /// `fr`, `ar` or `en`, for PDF and XLSX; French when absent.
+    pub language: Option<String>,
+}
+
+impl File {
+    fn language(&self) -> Result<Language, Error> {
+        let asked = self.language.as_deref().unwrap_or("fr");
+        let known = Language::ALL.into_iter().find(|language| language.tag() == asked);
+        known.ok_or_else(|| Error::invalid(format!("language {asked:?} is not one of fr, ar and en")))
+    }
+}
+
+/// A document: exactly the bytes that were hashed and signed, or a file that says the same.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/statements/{number}", tag = "finance",
     params(
         ("tenant" = TenantName, Path, description = "Name of the tenant"),
         ("number" = String, Path, description = "Number of the document"),
+        File,
     ),
     responses(
-        (status = 200, description = "The document", body = Statement),
+        (status = 200, description = "The document", content(
+            (Statement = "application/json"),
+            (Vec<u8> = "application/pdf"),
+            (Vec<u8> = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+            (String = "text/csv"),
+        )),
+        (status = 422, description = "`invalid`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such document, or not yours", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn get(
     State(app): State<App>,
     caller: Caller,
     Keys(name, number): Keys<TenantName, String>,
+    Query(file): Query<File>,
 ) -> Result<Response, Error> {
     let tenant = visible(&app, &caller, &name).await?;
+    let (format, language) = (file.format.unwrap_or_default(), file.language()?);
     let text = statements::text(&app.pool, tenant.id, &number).await?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    // A long document takes a tenth of a second, which is not for the threads that answer.
+    let written = tokio::task::spawn_blocking(move || format.write(&text, language)).await;
+    let written = written.map_err(|cause| Error::Fault(format!("failed to write {number}: {cause}")))??;
+    let (media, ending) = format.media();
+    let disposition = format!("attachment; filename=\"{number}.{ending}\"");
+    Ok(([(header::CONTENT_TYPE, media.to_owned()), (header::CONTENT_DISPOSITION, disposition)], written)
+        .into_response())
 }
 
 /// Takes back a statement, or a part of it, by a credit note. The same key once more answers the same note.

@@ -338,6 +338,38 @@ async fn i17_documents_of_another_tenant_are_not_there() {
 }
 
 #[tokio::test]
+async fn a_statement_comes_as_every_kind_of_file() {
+    let world = fresh().await;
+    close(&world, FEBRUARY).await;
+    let number = documents(&world).await[0].number.clone();
+    let of = async |query: &str| {
+        finance(&world).get(&format!("/v1/tenants/kingdom/statements/{number}?{query}")).await
+    };
+    for (query, media, begins) in [
+        ("format=pdf&language=ar", "application/pdf", "%PDF-"),
+        ("format=pdf", "application/pdf", "%PDF-"),
+        ("format=xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "PK"),
+        ("format=csv", "text/csv; charset=utf-8", "number,"),
+        ("format=focus-1.2", "text/csv; charset=utf-8", ""),
+        ("format=focus-1.4", "text/csv; charset=utf-8", ""),
+        ("format=json", "application/json", "{\"asOf\":"),
+    ] {
+        let answer = of(query).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        assert_eq!(answer.headers["content-type"], media, "{query}");
+        assert!(answer.headers["content-disposition"].to_str().unwrap().contains(&number));
+        assert!(
+            answer.bytes.starts_with(begins.as_bytes()),
+            "{query}: {}",
+            &answer.text()[..80.min(answer.text().len())]
+        );
+        assert_eq!(of(query).await.bytes, answer.bytes, "{query} is not stable");
+    }
+    of("format=docx").await.refused(422, "invalid");
+    of("format=pdf&language=de").await.refused(422, "invalid");
+}
+
+#[tokio::test]
 async fn i14_the_database_itself_refuses_a_hole_a_change_and_a_broken_link() {
     let world = fresh().await;
     close(&world, FEBRUARY).await;

@@ -11,7 +11,7 @@ use crate::command::output;
 use crate::say::{Step, say};
 
 /// All of them, in one place.
-const PACKAGES: [&str; 21] = [
+const PACKAGES: [&str; 23] = [
     "ca-certificates",
     "conntrack",
     "containernetworking-plugins",
@@ -26,9 +26,12 @@ const PACKAGES: [&str; 21] = [
     "nodejs",
     "npm",
     "openssl",
+    // Judge statements from outside in tests.
+    "poppler-utils",
     "postgresql-15",
     "postgresql-client-15",
     "procps",
+    "python3-venv",
     "runc",
     "socat",
     "util-linux",
