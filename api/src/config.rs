@@ -21,6 +21,10 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Bring the schema of the database up to date, and stop.
     Migrate(DatabaseArgs),
+    /// Write everything that statements are computed from into a new directory, for auditors.
+    Export(ExportArgs),
+    /// Check an export with nothing but its files: every hash, number, link and signature, and every month computed again.
+    Verify(VerifyArgs),
     /// Print the description of the api.
     Openapi,
     /// Print the version.
@@ -44,6 +48,28 @@ pub struct DatabaseArgs {
     /// Let the private PostgreSQL lose data when the machine stops: only for tests.
     #[arg(long, env = "SIYADA_EMBEDDED_UNSAFE_NO_FSYNC", requires = "embedded_postgres")]
     pub embedded_unsafe_no_fsync: bool,
+}
+
+/// Where to write an export.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// The directory, which must not be there yet.
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
+}
+
+/// Which export to check.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// The directory of the export.
+    #[arg(long, value_name = "DIR")]
+    pub export: PathBuf,
+    /// The issuer's public key in base64, as `GET /v1/signing-key` answers it; every document must be signed by it then.
+    #[arg(long, value_name = "BASE64")]
+    pub public_key: Option<String>,
 }
 
 /// How to serve.

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod config;
 pub mod embedded;
 pub mod error;
+pub mod export;
 pub mod extract;
 pub mod fail;
 pub mod group;
@@ -23,6 +24,7 @@ pub mod state;
 pub mod store;
 pub mod stream;
 pub mod tasks;
+pub mod verify;
 pub mod webhook;
 
 pub use routes::app;

@@ -81,13 +81,13 @@ pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
 }
 
 /// An instant of the database as a timestamp.
-fn timestamp(ms: i64) -> Result<Timestamp, Error> {
+pub(crate) fn timestamp(ms: i64) -> Result<Timestamp, Error> {
     Timestamp::from_millisecond(ms)
         .map_err(|cause| Error::Fault(format!("failed to read instant {ms}: {cause}")))
 }
 
 /// An identifier of the database as its type.
-fn id<T>(text: String) -> Result<T, Error>
+pub(crate) fn id<T>(text: String) -> Result<T, Error>
 where
     T: TryFrom<String>,
     T::Error: std::fmt::Display,

@@ -14,19 +14,19 @@ use siyada_model::wire::{Closing, StatementEntry};
 use sqlx::PgPool;
 use std::sync::Arc;
 
-const FEBRUARY: &str = "/v1/periods/2024-02/closing";
-const MARCH: &str = "/v1/periods/2024-03/closing";
+pub const FEBRUARY: &str = "/v1/periods/2024-02/closing";
+pub const MARCH: &str = "/v1/periods/2024-03/closing";
 
-fn finance(world: &World) -> Client<'_> {
+pub fn finance(world: &World) -> Client<'_> {
     world.member("finance")
 }
 
-fn fact(uid: &str, tenant: &str, meter: &str, at: &str, level: Option<(&str, i64)>) -> Value {
+pub fn fact(uid: &str, tenant: &str, meter: &str, at: &str, level: Option<(&str, i64)>) -> Value {
     let level = level.map(|(sku, quantity)| json!({"sku": sku, "quantity": quantity}));
     json!({"orderUid": uid, "tenant": tenant, "meter": meter, "at": at, "level": level, "reason": "Seen"})
 }
 
-async fn send(world: &World, facts: &[Value]) {
+pub async fn send(world: &World, facts: &[Value]) {
     let batch = json!({"collector": "cluster-a", "epoch": 1, "facts": facts});
     world.operator().post("/v1/usage", &batch).await.ok::<Value>();
 }
@@ -85,16 +85,16 @@ async fn ready(pool: PgPool) -> World {
     world
 }
 
-async fn fresh() -> World {
+pub async fn fresh() -> World {
     ready(store::pool(fresh_database().await)).await
 }
 
-async fn close(world: &World, path: &str) -> Closing {
+pub async fn close(world: &World, path: &str) -> Closing {
     finance(world).post(path, &json!({})).await.ok()
 }
 
 /// Every document, through the chain: canonical, numbered without a hole, chained, and its figures add up.
-async fn documents(world: &World) -> Vec<Statement> {
+pub async fn documents(world: &World) -> Vec<Statement> {
     let page: Value = finance(world).get("/v1/tenants/kingdom/statements?pageSize=500").await.ok();
     let entries: Vec<StatementEntry> = serde_json::from_value(page["items"].clone()).unwrap();
     let mut chain = Chain::default();

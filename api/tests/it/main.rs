@@ -11,6 +11,7 @@ mod closing;
 mod commitments;
 mod crash;
 mod embedded;
+mod export;
 mod health;
 mod ledger;
 mod matrix;

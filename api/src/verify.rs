@@ -1,0 +1,332 @@
+//! Checks an export with nothing but its files: no database, no network, no clock. Every hash, number, link of the chain
+//! and signature is checked, and every closed month is computed again from the record, by the functions that closed it.
+
+use crate::export::{Booked, FILES, FORMAT, Manifest, Recorded, Sealed};
+use crate::signing::{key_id, verifies};
+use anyhow::{Context as _, bail, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use siyada_model::allocation::Allocation;
+use siyada_model::canonical::sha256;
+use siyada_model::id::{OrderUid, TenantName};
+use siyada_model::party::TaxRegime;
+use siyada_model::period::Period;
+use siyada_model::price::PriceList;
+use siyada_model::statement::chain::{Chain, first_difference};
+use siyada_model::statement::closing::{Books, Draft, drafts};
+use siyada_model::statement::{Billed, Buyer, Statement, StatementKind};
+use siyada_model::usage::{Change, Interval, Meter, intervals};
+use siyada_model::wire::PeriodState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
+/// What a check found to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Documents.
+    pub documents: usize,
+    /// Documents with a signature that was checked.
+    pub signed: usize,
+    /// Months that were computed again.
+    pub months: usize,
+    /// Changes of level they were computed from.
+    pub records: usize,
+    /// The end of the chain.
+    pub chain: String,
+}
+
+/// Everything of an export, read.
+struct Record {
+    documents: Vec<Statement>,
+    periods: Vec<PeriodState>,
+    usage: Vec<Recorded>,
+    allocations: Vec<Booked>,
+    orders: BTreeMap<OrderUid, Billed>,
+    lists: Vec<PriceList>,
+}
+
+/// Checks the export in `directory`. With the public key of the issuer (32 bytes) every document must be signed by it.
+///
+/// # Errors
+/// The first thing that is wrong: the file, the document and the first byte that differs.
+pub fn verify(directory: &Path, public_key: Option<&[u8]>) -> anyhow::Result<Verified> {
+    let manifest: Manifest = serde_json::from_slice(&read(directory, "manifest.json")?)
+        .context("manifest.json is no manifest of an export")?;
+    ensure!(manifest.format == FORMAT, "the export's format is {:?}, not {FORMAT:?}", manifest.format);
+    for name in FILES {
+        let expected =
+            manifest.files.get(name).with_context(|| format!("manifest.json does not name {name}"))?;
+        let found = hash_of(directory, name)?;
+        ensure!(
+            found == *expected,
+            "{name} is not the file of the manifest: its SHA-256 is {found}, not {expected}"
+        );
+    }
+    let sealed: Vec<Sealed> = rows(directory, "documents.ndjson")?;
+    let (documents, signed, chain) = chained(&sealed, public_key)?;
+    ensure!(
+        manifest.chain.as_deref().is_none_or(|head| head == chain),
+        "the chain ends at {chain}, and the manifest says {:?}",
+        manifest.chain
+    );
+    let orders: Vec<Billed> = rows(directory, "orders.ndjson")?;
+    let record = Record {
+        documents,
+        periods: rows(directory, "periods.ndjson")?,
+        usage: rows(directory, "usage.ndjson")?,
+        allocations: rows(directory, "allocations.ndjson")?,
+        orders: orders.into_iter().map(|order| (order.uid.clone(), order)).collect(),
+        lists: rows(directory, "price-lists.ndjson")?,
+    };
+    known_orders(&record)?;
+    let mut months = 0_usize;
+    for state in record.periods.iter().filter(|state| state.closed_at.is_some()) {
+        recompute(&record, state)?;
+        months = months.saturating_add(1);
+    }
+    let closed: BTreeSet<_> =
+        record.periods.iter().filter(|p| p.closed_at.is_some()).map(|p| p.period.month).collect();
+    if let Some(stray) = record.documents.iter().find(|d| !closed.contains(&d.period.month)) {
+        bail!("{} is about {}, which is not closed", stray.number, stray.period.month);
+    }
+    let (documents, records) = (record.documents.len(), record.usage.len());
+    Ok(Verified { documents, signed, months, records, chain })
+}
+
+fn read(directory: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(directory.join(name)).with_context(|| format!("failed to read {name} of the export"))
+}
+
+fn hash_of(directory: &Path, name: &str) -> anyhow::Result<String> {
+    let file =
+        File::open(directory.join(name)).with_context(|| format!("failed to read {name} of the export"))?;
+    let (mut file, mut hash) = (BufReader::with_capacity(1 << 20, file), Sha256::new());
+    loop {
+        let read = file.fill_buf()?;
+        if read.is_empty() {
+            break;
+        }
+        hash.update(read);
+        let length = read.len();
+        file.consume(length);
+    }
+    Ok(hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+fn rows<T: DeserializeOwned>(directory: &Path, name: &str) -> anyhow::Result<Vec<T>> {
+    let file =
+        File::open(directory.join(name)).with_context(|| format!("failed to read {name} of the export"))?;
+    let mut found = Vec::new();
+    for (index, line) in BufReader::new(file).lines().enumerate() {
+        let line = line?;
+        found.push(
+            serde_json::from_str(&line).with_context(|| format!("line {} of {name} is wrong", index + 1))?,
+        );
+    }
+    Ok(found)
+}
+
+/// Whether the documents name the orders as the record does. Of one whose usage was known before anything else, the
+/// record may know more by now.
+fn known_orders(record: &Record) -> anyhow::Result<()> {
+    for document in &record.documents {
+        for line in
+            document.lines.iter().chain(&document.corrections).filter(|line| !line.order.namespace.is_empty())
+        {
+            let known = record.orders.get(&line.order.uid);
+            ensure!(
+                known == Some(&line.order),
+                "{} names order {} otherwise than the record",
+                document.number,
+                line.order.uid
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The documents through the chain, how many of them are signed, and where it ends.
+fn chained(sealed: &[Sealed], public_key: Option<&[u8]>) -> anyhow::Result<(Vec<Statement>, usize, String)> {
+    let mut chain = Chain::default();
+    let mut documents = Vec::with_capacity(sealed.len());
+    let mut signed = 0_usize;
+    for one in sealed {
+        let bytes = one.document.as_bytes();
+        let found = sha256(bytes);
+        ensure!(found == one.sha256, "the SHA-256 of {} is {found}, not {}", one.number, one.sha256);
+        let document = chain.take(bytes)?;
+        ensure!(document.number == one.number, "{} is filed as {}", document.number, one.number);
+        ensure!(
+            chain.value() == one.chain,
+            "the chain at {} is {}, not {}",
+            one.number,
+            chain.value(),
+            one.chain
+        );
+        if let Some(key) = public_key {
+            signature(one, key)?;
+            signed = signed.saturating_add(1);
+        }
+        documents.push(document);
+    }
+    Ok((documents, signed, chain.value().to_owned()))
+}
+
+fn signature(sealed: &Sealed, public_key: &[u8]) -> anyhow::Result<()> {
+    let number = &sealed.number;
+    let text = sealed.signature.as_ref().with_context(|| format!("{number} is not signed"))?;
+    let named = sealed.key_id.as_deref().unwrap_or("no key");
+    ensure!(named == key_id(public_key), "{number} is signed by {named}, not by the key that was given");
+    let bytes = STANDARD.decode(text).with_context(|| format!("the signature of {number} is no base64"))?;
+    ensure!(verifies(public_key, sealed.document.as_bytes(), &bytes), "the signature of {number} is wrong");
+    Ok(())
+}
+
+impl Record {
+    /// Statements of a month, in the order of the chain.
+    fn statements<'a>(&'a self, period: &'a Period) -> impl Iterator<Item = &'a Statement> {
+        let month = period.month;
+        self.documents.iter().filter(move |d| d.kind == StatementKind::Statement && d.period.month == month)
+    }
+
+    /// The intervals that touch `period` by the records up to `as_of`, of these orders or of all.
+    fn intervals(&self, period: &Period, as_of: i64, only: Option<&BTreeSet<OrderUid>>) -> Vec<Interval> {
+        let mut streams: BTreeMap<(&OrderUid, Meter), Vec<Change>> = BTreeMap::new();
+        for row in self.usage.iter().filter(|row| row.seq <= as_of && row.at < period.end) {
+            if only.is_none_or(|only| only.contains(&row.order_uid)) {
+                let change = Change { at: row.at, level: row.level.clone() };
+                streams.entry((&row.order_uid, row.meter)).or_default().push(change);
+            }
+        }
+        let all = streams.into_iter().flat_map(|((uid, meter), changes)| intervals(uid, meter, &changes));
+        all.filter(|interval| interval.end.is_none_or(|end| end > period.start)).collect()
+    }
+
+    fn allocations(&self, as_of: i64) -> BTreeMap<OrderUid, Vec<Allocation>> {
+        let mut found: BTreeMap<OrderUid, Vec<Allocation>> = BTreeMap::new();
+        for row in self.allocations.iter().filter(|row| row.seq <= as_of) {
+            let entry = Allocation { at: row.at, shares: row.shares.clone() };
+            found.entry(row.order_uid.clone()).or_default().push(entry);
+        }
+        found
+    }
+
+    /// The orders about whose closed months something was recorded between two closings, and those months.
+    fn late(&self, period: &Period, as_of: i64) -> (BTreeSet<OrderUid>, Vec<Period>) {
+        let before = || self.periods.iter().filter(|other| other.period.start < period.start);
+        let Some(known) = before().filter_map(|state| state.as_of).max() else { return Default::default() };
+        let rows = || self.usage.iter().filter(|r| r.seq > known && r.seq <= as_of && r.at < period.start);
+        let earliest = rows().map(|row| row.at).min();
+        let touched =
+            before().map(|state| &state.period).filter(|p| earliest.is_some_and(|at| at < p.end)).cloned();
+        (rows().map(|row| row.order_uid.clone()).collect(), touched.collect())
+    }
+}
+
+/// Computes a month again and compares it with its documents, byte by byte.
+fn recompute(record: &Record, state: &PeriodState) -> anyhow::Result<()> {
+    let period = &state.period;
+    let as_of = state
+        .as_of
+        .with_context(|| format!("{} is closed and does not say up to which record", period.month))?;
+    let issued: Vec<&Statement> = record.statements(period).collect();
+    let (late_orders, touched) = record.late(period, as_of);
+    let first = issued.first().map_or(i64::MAX, |d| d.position);
+    let since = touched.first().map(|period| period.month);
+    let billed =
+        record.documents.iter().filter(|d| d.position < first && since.is_some_and(|m| d.period.month >= m));
+    let buyers: BTreeMap<TenantName, (Buyer, TaxRegime)> =
+        issued.iter().map(|d| (d.buyer.tenant.clone(), (d.buyer.clone(), d.tax.clone()))).collect();
+    let books = Books {
+        period,
+        intervals: record.intervals(period, as_of, None),
+        late: touched.iter().map(|p| (p.clone(), record.intervals(p, as_of, Some(&late_orders)))).collect(),
+        billed: billed.cloned().collect(),
+        lists: record.lists.iter().filter(|list| list.valid_from < period.end).cloned().collect(),
+        allocations: record.allocations(as_of),
+        orders: payers(record, &issued, &late_orders),
+        late_orders,
+        buyers,
+        require_budget_line: false,
+    };
+    let drafts = drafts(&books).map_err(|blockers| {
+        let first = blockers.first().map_or("no reason", |blocker| blocker.detail.as_str());
+        anyhow::anyhow!("{} cannot be computed again: {first}", period.month)
+    })?;
+    compare(period, &issued, drafts)
+}
+
+/// The orders, each with the tenant whose document of the month names it. One that none names is billed to nobody, which
+/// shows as a document too many.
+fn payers(
+    record: &Record,
+    issued: &[&Statement],
+    late: &BTreeSet<OrderUid>,
+) -> BTreeMap<OrderUid, (Billed, TenantName)> {
+    let mut found = BTreeMap::new();
+    for document in issued {
+        for line in document.lines.iter().chain(&document.corrections) {
+            let order = (line.order.clone(), document.buyer.tenant.clone());
+            found.insert(line.order.uid.clone(), order);
+        }
+    }
+    // A late fact that changed nothing is named by no document; whoever paid before would pay.
+    for uid in late {
+        let paid = record.documents.iter().find(|d| d.lines.iter().any(|line| line.order.uid == *uid));
+        if let Some((order, document)) = record.orders.get(uid).zip(paid) {
+            found.entry(uid.clone()).or_insert_with(|| (order.clone(), document.buyer.tenant.clone()));
+        }
+    }
+    found
+}
+
+fn compare(period: &Period, issued: &[&Statement], drafts: Vec<Draft>) -> anyhow::Result<()> {
+    let mut drafts: BTreeMap<TenantName, Draft> =
+        drafts.into_iter().map(|draft| (draft.buyer.tenant.clone(), draft)).collect();
+    for document in issued {
+        ensure!(
+            document.period == *period,
+            "{} has other borders of {} than the export",
+            document.number,
+            period.month
+        );
+        let tenant = &document.buyer.tenant;
+        let draft = drafts.remove(tenant).with_context(|| {
+            format!("{}: by the record, {tenant} used nothing in {}", document.number, period.month)
+        })?;
+        let again = Statement {
+            lines: draft.lines,
+            corrections: draft.corrections,
+            totals: draft.totals,
+            ..(*document).clone()
+        };
+        let (was, is) = (document.bytes()?, again.bytes()?);
+        if let Some(byte) = first_difference(&was, &is) {
+            let around = |bytes: &[u8]| {
+                let end = bytes.len().min(byte.saturating_add(40));
+                String::from_utf8_lossy(bytes.get(byte.saturating_sub(40)..end).unwrap_or_default())
+                    .into_owned()
+            };
+            bail!(
+                "{} is not what the record gives: byte {byte} differs; the document has …{}…, the record gives …{}…",
+                document.number,
+                around(&was),
+                around(&is)
+            );
+        }
+    }
+    match drafts.into_values().next() {
+        None => Ok(()),
+        Some(draft) => {
+            bail!(
+                "{} of {}: by the record there is a statement, and there is none",
+                period.month,
+                draft.buyer.tenant
+            )
+        }
+    }
+}
