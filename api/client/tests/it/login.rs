@@ -22,7 +22,7 @@ async fn somebody_signs_in_with_a_browser_and_out_again() {
     let world = world().await;
     let salma = world.person("salma");
     let done = salma.signs_in(&world.calm, &["--browser", "--no-open"]).await;
-    assert!(done.code == 0 && done.err.contains("You are signed in. You can close this window."), "{done:?}");
+    assert!(done.code == 0 && done.err.contains("Go back to your terminal"), "{done:?}");
     assert_eq!(salma.runs("whoami -o json", &[]).await.json()["subject"], "a:salma");
     let session: Value = serde_json::from_str(&std::fs::read_to_string(salma.session()).unwrap()).unwrap();
     let refresh = session["refreshToken"].as_str().unwrap().to_owned();
