@@ -11,6 +11,7 @@ use siyada_api::{App, app, people, store};
 use siyada_test_issuer::{Browser, Issuer, Setup};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::OnceCell;
@@ -190,7 +191,8 @@ impl World {
 
     /// The program in the hands of `who`, with a place of its own for the session.
     pub fn person(&self, who: &'static str) -> Person<'_> {
-        let home = self.directory.join(format!("home-{who}-{:?}", std::thread::current().id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let home = self.directory.join(format!("home-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&home).unwrap();
         Person { world: self, who, home }
     }
