@@ -129,6 +129,8 @@ fn check(issuers: &[PeopleIssuer], cluster: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Cli, Command};
+    use clap::Parser;
     use serde_json::{Value, json};
 
     #[test]
@@ -157,6 +159,43 @@ mod tests {
         check(&["a b:"], false);
         check(&["a,b:"], false);
         check(&[&"a".repeat(65)], false);
+    }
+
+    #[test]
+    fn one_issuer_can_be_given_by_flags_alone_or_beside_the_file() {
+        crate::install_tls_provider();
+        let file = std::env::temp_dir().join(format!("siyada-people-flags-{}", std::process::id()));
+        std::fs::write(&file, json!([{"issuer": "https://a", "prefix": "a:", "audience": "x"}]).to_string())
+            .unwrap();
+        let from_file = format!("--people-issuers={}", file.display());
+        let check = |flags: &[&str], expect: Option<&[(&str, &str, &str)]>| {
+            let base = ["siyada-api", "serve", "--issuer=i", "--embedded-postgres=/d", "--insecure-http"];
+            let cli = Cli::try_parse_from(base.iter().chain(flags)).unwrap();
+            let Command::Serve(serve) = cli.command else { panic!("serve") };
+            let found = issuers(&serve.tokens).ok().map(|all| {
+                let named = |issuer: Issuer| match issuer.population {
+                    Population::People(people) => (issuer.name, people.prefix, issuer.audience),
+                    Population::Cluster => panic!("{} is of people", issuer.name),
+                };
+                all.into_iter().map(named).collect::<Vec<_>>()
+            });
+            let owned = |(name, prefix, audience): &(&str, &str, &str)| {
+                ((*name).to_owned(), (*prefix).to_owned(), (*audience).to_owned())
+            };
+            assert_eq!(found, expect.map(|all| all.iter().map(owned).collect()), "{flags:?}");
+        };
+        check(&[], Some(&[]));
+        check(&["--people-issuer="], Some(&[]));
+        let old = ["--people-issuer=https://b", "--people-jwks-url=https://b/keys"];
+        check(&old, Some(&[("https://b", "oidc:", "siyada-api")]));
+        check(&old[..1], Some(&[("https://b", "oidc:", "siyada-api")]));
+        check(&["--people-issuer=http://b.example"], None);
+        let both = [&from_file, old[0], "--people-prefix=b:"];
+        check(&both, Some(&[("https://a", "a:", "x"), ("https://b", "b:", "siyada-api")]));
+        check(&[&from_file, old[0], "--people-prefix=a:b:"], None);
+        check(&[&from_file, "--people-issuer=https://a"], None);
+        check(&["--people-issuers=/nonexistent"], None);
+        std::fs::remove_file(file).unwrap();
     }
 
     #[test]

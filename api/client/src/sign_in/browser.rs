@@ -1,6 +1,6 @@
 //! The authorization code flow with PKCE: a browser on this machine, which the issuer sends back to us (RFC 8252).
 
-use super::issuer::{Issuer, Tokens};
+use super::issuer::{Description, Issuer, Tokens};
 use crate::arguments::Login;
 use crate::error::Error;
 use crate::table::harmless;
@@ -14,11 +14,14 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 /// How long somebody may take to sign in.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// How long a browser may take to send its request.
 const REQUEST: Duration = Duration::from_secs(10);
+/// Most requests that wait to be looked at.
+const MOST_WAITING: usize = 8;
 /// Longest request that is read.
 const LONGEST_REQUEST: usize = 16 * 1024;
 
@@ -82,20 +85,28 @@ fn open(url: &Url) {
         command.arg(url.as_str()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
 }
 
-/// The code that the browser brings. Whoever else knocks at the port is sent away.
+/// The code that the browser brings. Whoever else knocks at the port is sent away, and a connection that a browser opens
+/// in advance and leaves silent holds nobody up.
 async fn code(listener: &TcpListener, state: &str, issuer: &Issuer) -> Result<String, Error> {
+    let (send, mut receive) = mpsc::channel(MOST_WAITING);
     loop {
-        let (mut stream, _) = listener.accept().await.map_err(Error::file("a port of 127.0.0.1"))?;
-        let Ok(Some(asked)) = tokio::time::timeout(REQUEST, request(&mut stream)).await else { continue };
-        let found = answer(
-            &asked,
-            state,
-            &issuer.is.issuer,
-            issuer.is.authorization_response_iss_parameter_supported,
-        );
+        let (asked, mut stream) = tokio::select! {
+            accepted = listener.accept() => {
+                let (mut stream, _) = accepted.map_err(Error::file("a port of 127.0.0.1"))?;
+                let send = send.clone();
+                tokio::spawn(async move {
+                    if let Ok(Some(asked)) = tokio::time::timeout(REQUEST, request(&mut stream)).await {
+                        let _over = send.send((asked, stream)).await;
+                    }
+                });
+                continue;
+            }
+            Some(asked) = receive.recv() => asked,
+        };
+        let found = answer(&asked, state, &issuer.is);
         let (status, words) = match &found {
             None => ("404 Not Found", "There is nothing here.".to_owned()),
-            Some(Ok(_)) => ("200 OK", "You are signed in. You can close this window.".to_owned()),
+            Some(Ok(_)) => ("200 OK", "Go back to your terminal; you can close this window.".to_owned()),
             Some(Err(why)) => ("400 Bad Request", format!("You were not signed in. {why}")),
         };
         reply(&mut stream, status, &words).await;
@@ -124,7 +135,7 @@ async fn request(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// The code in what the browser asks, or why there is none; nothing when it is not the answer to our question.
-fn answer(asked: &str, state: &str, issuer: &str, names_itself: bool) -> Option<Result<String, String>> {
+fn answer(asked: &str, state: &str, issuer: &Description) -> Option<Result<String, String>> {
     let url = Url::parse("http://127.0.0.1").ok()?.join(asked).ok()?;
     let all: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
     let get = |name: &str| all.get(name).map(String::as_str);
@@ -132,7 +143,8 @@ fn answer(asked: &str, state: &str, issuer: &str, names_itself: bool) -> Option<
         return None;
     }
     // RFC 9207: an answer of another issuer must not be exchanged at this one.
-    if get("iss").map_or(names_itself, |named| named != issuer) {
+    let names_itself = issuer.authorization_response_iss_parameter_supported;
+    if get("iss").map_or(names_itself, |named| named != issuer.issuer) {
         return Some(Err("another issuer answered".to_owned()));
     }
     if let Some(code) = get("code") {
@@ -162,7 +174,15 @@ mod tests {
     #[test]
     fn only_the_answer_to_our_question_is_taken() {
         let check = |asked: &str, names_itself: bool, expect: Option<Result<&str, &str>>| {
-            let found = answer(asked, "ours", "https://id", names_itself);
+            let issuer = Description {
+                issuer: "https://id".to_owned(),
+                authorization_endpoint: None,
+                token_endpoint: String::new(),
+                device_authorization_endpoint: None,
+                revocation_endpoint: None,
+                authorization_response_iss_parameter_supported: names_itself,
+            };
+            let found = answer(asked, "ours", &issuer);
             let expect = expect.map(|r| r.map(ToOwned::to_owned).map_err(ToOwned::to_owned));
             assert_eq!(found, expect, "{asked}");
         };

@@ -11,6 +11,7 @@ use siyada_api::{App, app, people, store};
 use siyada_test_issuer::{Browser, Issuer, Setup};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::OnceCell;
@@ -190,7 +191,8 @@ impl World {
 
     /// The program in the hands of `who`, with a place of its own for the session.
     pub fn person(&self, who: &'static str) -> Person<'_> {
-        let home = self.directory.join(format!("home-{who}-{:?}", std::thread::current().id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let home = self.directory.join(format!("home-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir_all(&home).unwrap();
         Person { world: self, who, home }
     }
@@ -284,6 +286,12 @@ impl Person<'_> {
             panic!("no address: {err}");
         };
         let url = tokio::time::timeout(PATIENCE, read).await.expect("the program prints no address");
+        // Browsers open connections in advance and say nothing on them.
+        let back = url.split("127.0.0.1%3A").nth(1).and_then(|rest| rest.split('%').next());
+        let mut silent = Vec::new();
+        for port in back.into_iter().flat_map(|port| std::iter::repeat_n(port, 10)) {
+            silent.push(tokio::net::TcpStream::connect(format!("127.0.0.1:{port}")).await.unwrap());
+        }
         let page = Browser::new().visit(&url, self.who).await;
         err.push_str(&page);
         while let Some(line) = lines.next_line().await.unwrap() {
