@@ -28,17 +28,16 @@ create trigger budget_line_version_is_append_only
 
 -- What each statement books on each budget line, with tax; the empty name is what is booked on none.
 create view statement_booked as
-select s.number, s.tenant_id, s.closed_by, s.document ->> 'currency' as currency,
-       s.document #>> '{period,month}' as month, coalesce(b.value ->> 'budgetLine', '') as booking,
+select s.number, s.tenant_id, s.issued_by, s.currency, s.month, coalesce(b.value ->> 'budgetLine', '') as booking,
        sum((b.value ->> 'grossMinor')::bigint)::bigint as gross_minor
-from statement s, jsonb_array_elements(s.document #> '{totals,booked}') b
-group by s.number, s.tenant_id, s.closed_by, currency, month, booking;
+from statement s, jsonb_array_elements(s.document::jsonb #> '{totals,booked}') b
+group by s.number, s.tenant_id, s.issued_by, s.currency, s.month, booking;
 
 -- Who ordered what a statement bills.
 create view statement_requester as
 select distinct s.number, o.requester
 from statement s,
-     jsonb_array_elements((s.document -> 'lines') || (s.document -> 'corrections')) l
+     jsonb_array_elements((s.document::jsonb -> 'lines') || (s.document::jsonb -> 'corrections')) l
 join orders o on o.uid = l.value #>> '{order,uid}'
 where o.requester is not null;
 
@@ -98,7 +97,7 @@ begin
         raise exception 'stage % moves to another fiscal year', new.stage
             using errcode = 'check_violation', constraint = 'settlement_fiscal_year';
     end if;
-    if new.stage = 'certified' and (booked.closed_by = new.decided_by or exists (
+    if new.stage = 'certified' and (booked.issued_by = new.decided_by or exists (
         select from statement_requester
         where number = new.statement_number and requester = new.decided_by
     )) then

@@ -27,6 +27,8 @@ pub enum Right {
     As(&'static [Role]),
     /// A role on the platform.
     Oversee,
+    /// To be national finance: puts on record who bills and who is billed, and closes months.
+    Bill,
     /// To be the operator.
     Operate,
 }
@@ -69,6 +71,19 @@ pub const TABLE: &[Rule] = &[
     rule(Method::GET, "/v1/alerts", Right::Oversee),
     rule(Method::GET, "/v1/tenants/{tenant}/usage", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/intervals", Right::InTenant),
+    rule(Method::GET, "/v1/issuer", Right::SignedIn),
+    rule(Method::PUT, "/v1/issuer", Right::Bill),
+    rule(Method::GET, "/v1/accounts", Right::Oversee),
+    rule(Method::PUT, "/v1/accounts/{account}", Right::Bill),
+    rule(Method::PUT, "/v1/tenants/{tenant}/orders/{uid}/allocation", Right::As(&[Role::Finance])),
+    rule(Method::GET, "/v1/periods", Right::SignedIn),
+    rule(Method::GET, "/v1/periods/{month}/closing", Right::Oversee),
+    rule(Method::POST, "/v1/periods/{month}/closing", Right::Bill),
+    rule(Method::GET, "/v1/tenants/{tenant}/statements", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/statements/{number}", Right::InTenant),
+    rule(Method::POST, "/v1/tenants/{tenant}/statements/{number}/credit-notes", Right::Bill),
+    rule(Method::GET, "/v1/chain", Right::SignedIn),
+    rule(Method::GET, "/v1/signing-key", Right::SignedIn),
     rule(Method::POST, "/v1/quotes", Right::InTenant),
     rule(Method::GET, "/v1/reservations", Right::Oversee),
     rule(Method::PUT, "/v1/reservations/{uid}", Right::Operate),
@@ -149,6 +164,7 @@ pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Erro
     let admitted = match right {
         Right::Open | Right::SignedIn | Right::InTenant | Right::Approve | Right::As(_) => true,
         Right::Oversee => !platform.is_empty(),
+        Right::Bill => platform.contains(&PlatformRole::Finance),
         Right::Operate => platform.contains(&PlatformRole::Operator),
     };
     if admitted {
@@ -183,14 +199,10 @@ pub fn may_act(roles: &BTreeSet<Role>, any: &[Role]) -> Result<(), Error> {
     if any.iter().any(|role| roles.contains(role)) {
         return Ok(());
     }
-    let named: Vec<String> = any.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
-    Err(Error::refuse(
-        code::FORBIDDEN,
-        format!(
-            "this needs the role {} in the tenant or above it; GET /v1/whoami shows your roles",
-            named.join(" or ")
-        ),
-    ))
+    let named: Vec<String> = any.iter().map(ToString::to_string).collect();
+    let named = named.join(" or ");
+    let detail = format!("only somebody with the role {named} in this tenant, or above it, may do this");
+    Err(Error::refuse(code::FORBIDDEN, detail))
 }
 
 /// The subject of a caller and its groups.

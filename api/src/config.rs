@@ -76,6 +76,9 @@ pub struct Serve {
     /// The month in which the issuer's fiscal year begins.
     #[arg(long, env = "SIYADA_FISCAL_YEAR_START_MONTH", default_value_t = 1, value_parser = clap::value_parser!(i8).range(1..=12))]
     pub fiscal_year_start_month: i8,
+    /// File with the Ed25519 key (PKCS#8, PEM) that signs statements; without it they are chained, but not signed.
+    #[arg(long, env = "SIYADA_SIGNING_KEY")]
+    pub signing_key: Option<PathBuf>,
     /// File with the webhooks that tenants may name in their alerts: JSON, [{"name", "url", "secret"}].
     #[arg(long, env = "SIYADA_WEBHOOKS")]
     pub webhooks: Option<PathBuf>,

@@ -37,6 +37,8 @@ fn status_and_title(of: &str) -> (StatusCode, &'static str) {
         code::IN_USE => (StatusCode::CONFLICT, "Still in use"),
         code::TOO_LARGE => (StatusCode::PAYLOAD_TOO_LARGE, "Request too large"),
         code::FENCED => (StatusCode::CONFLICT, "A newer collector is on record"),
+        code::ISSUER_UNKNOWN => (StatusCode::CONFLICT, "Nobody on record who bills"),
+        code::PERIOD_CLOSED => (StatusCode::CONFLICT, "Period closed"),
         code::UNAVAILABLE => (StatusCode::SERVICE_UNAVAILABLE, "Not available now"),
         _ => (StatusCode::INTERNAL_SERVER_ERROR, "Internal fault"),
     }
@@ -162,6 +164,11 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
         "settlement_payment" => (code::INVALID, "stage paid needs the date of the payment and its reference"),
         "settlement_reason" => (code::INVALID, "stage rejected needs a reason"),
         "budget_line_version_amounts" => (code::INVALID, "credits cannot be negative"),
+        "statement_once_a_month"
+        | "statement_has_the_next_number"
+        | "statement_extends_the_chain"
+        | "period_is_fixed"
+        | "period_pkey" => (code::UNAVAILABLE, "somebody else closes or issues at the same time; ask again"),
         "reservation_price_list" => (code::IN_USE, "reservations were priced with this list; it stays"),
         "reservation_amounts" | "usage_change_quantity" => (code::INVALID, "an amount cannot be negative"),
         _ => return None,
@@ -286,6 +293,8 @@ mod tests {
             code::CONFLICT,
             code::IN_USE,
             code::FENCED,
+            code::ISSUER_UNKNOWN,
+            code::PERIOD_CLOSED,
         ] {
             check(of, 409);
         }

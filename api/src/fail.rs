@@ -14,6 +14,13 @@ pub const POINTS: &[&str] = &[
     "after-commit",
 ];
 
+/// Every point, in the order in which the closing of a month passes them.
+pub const CLOSING: &[&str] =
+    &["insert-statements", "closing-issued", "closing-before-commit", "closing-after-commit"];
+
+/// Every point, in the order in which a credit note passes them.
+pub const CREDIT: &[&str] = &["insert-statements", "credit-before-commit", "credit-after-commit"];
+
 /// Dies here if the environment says so: `SIYADA_FAIL_AT=<name>`.
 pub fn point(name: &'static str) {
     if cfg!(debug_assertions) && is_chosen(name) {

@@ -16,6 +16,7 @@ pub mod openapi;
 pub mod page;
 pub mod routes;
 pub mod serve;
+pub mod signing;
 pub mod state;
 pub mod store;
 pub mod stream;

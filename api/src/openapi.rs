@@ -63,6 +63,84 @@ pub mod examples {
         })
     }
 
+    /// The body that bills.
+    pub fn issuer() -> Value {
+        json!({
+            "displayName": {"fr": "Agence nationale de l'hébergement", "ar": "الوكالة الوطنية للاستضافة", "en": "National Hosting Agency"},
+            "ice": "001234567000089", "taxId": "12345678", "address": "Avenue Annakhil, Rabat",
+            "timeZone": "Africa/Casablanca", "fiscalYearStartMonth": 1, "numberPrefix": "SIY",
+            "tax": {"regime": "taxable", "rateBasisPoints": 2_000, "legalBasis": "CGI, art. 98"},
+            "requireBudgetLine": true
+        })
+    }
+
+    /// An account without its name.
+    pub fn account_record() -> Value {
+        json!({
+            "displayName": {"fr": "Ministère de l'Intérieur", "ar": "وزارة الداخلية", "en": "Ministry of the Interior"},
+            "ice": "009876543000012",
+            "tax": {"regime": "outside", "legalBasis": "CGI, art. 89: État non entrepreneur"}
+        })
+    }
+
+    /// An account.
+    pub fn account() -> Value {
+        let mut account = account_record();
+        account["account"] = json!("1.2.10");
+        account
+    }
+
+    /// Where an order is booked.
+    pub fn allocation() -> Value {
+        json!({"shares": [
+            {"costCentre": "DSI", "budgetLine": "2026-30-10", "millionths": 600_000},
+            {"costCentre": "DGSN", "budgetLine": "2026-30-20", "millionths": 400_000}
+        ]})
+    }
+
+    /// A month.
+    pub fn period() -> Value {
+        json!({
+            "month": "2026-09", "start": "2026-08-31T23:00:00Z", "end": "2026-10-01T00:00:00Z",
+            "timeZone": "Africa/Casablanca", "tzDatabase": "2026f"
+        })
+    }
+
+    /// What a closing would come to.
+    pub fn closing() -> Value {
+        json!({
+            "month": "2026-09", "closed": false, "statements": 0,
+            "blockers": [{
+                "reason": "budgetLineMissing", "tenant": "interior", "orderUid": ORDER,
+                "detail": "order interior-apps/registry has no budget line in 2026-09; set costAllocation.budgetLine on it"
+            }]
+        })
+    }
+
+    /// A document in a list.
+    pub fn statement_entry() -> Value {
+        json!({
+            "number": "SIY-2026-000001", "kind": "statement", "tenant": "interior", "month": "2026-09",
+            "issuedAt": "2026-10-02T08:00:00Z", "net": {"minor": 90_125, "currency": "MAD"},
+            "gross": {"minor": 108_150, "currency": "MAD"}, "position": 1,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "chain": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
+        })
+    }
+
+    /// A link of the chain.
+    pub fn chain_link() -> Value {
+        let entry = statement_entry();
+        json!({
+            "position": entry["position"], "number": entry["number"], "sha256": entry["sha256"], "chain": entry["chain"]
+        })
+    }
+
+    /// What is taken back.
+    pub fn credit() -> Value {
+        json!({"key": "2026-10-05/1", "reason": "Panne du 3 septembre", "lines": [{"line": 0, "minor": 1_250}]})
+    }
+
     /// A price list.
     pub fn price_list() -> Value {
         json!({

@@ -3,6 +3,7 @@
 use crate::auth::{Issuer, KeySource, Population, Verifier};
 use crate::config::{DatabaseArgs, Serve, TokenArgs};
 use crate::embedded::{Embedded, Options};
+use crate::signing::Signer;
 use crate::webhook::Webhooks;
 use crate::{App, app, store, tasks};
 use anyhow::{Context, bail};
@@ -47,6 +48,7 @@ pub async fn serve(args: Serve) -> anyhow::Result<()> {
     let webhooks = Webhooks::read(args.webhooks.as_deref(), &args.webhook_allow)?;
     let mut state = App::new(store::pool(database.clone()), verifier, args.platform.clone().into());
     state.webhooks = Arc::new(webhooks);
+    state.signer = args.signing_key.as_deref().map(Signer::read).transpose()?.map(Arc::new);
     state.fiscal_year_start_month = args.fiscal_year_start_month;
     let (api, metrics) = (bind(args.listen)?, bind(args.metrics_listen)?);
     tracing::info!("serving on {} and metrics on {}", api.local_addr()?, metrics.local_addr()?);
@@ -148,6 +150,7 @@ async fn migrate_until_done(state: App, database: PgConnectOptions) {
                 state.set_migrated();
                 tracing::info!("the schema is in place");
                 tokio::spawn(tasks::keep_valued(state.clone()));
+                tokio::spawn(tasks::keep_open(state.clone()));
                 tokio::spawn(tasks::keep_told(state));
                 return;
             }

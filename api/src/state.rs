@@ -4,11 +4,12 @@ use crate::access::Platform;
 use crate::auth::Verifier;
 use crate::group::Group;
 use crate::metrics::Metrics;
+use crate::signing::Signer;
 use crate::webhook::Webhooks;
 use sqlx::PgPool;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// Most requests worked on at once; a pool of connections serves them, the rest waits or is told to come again.
 pub const MOST_IN_FLIGHT: usize = 256;
@@ -32,6 +33,10 @@ pub struct App {
     pub webhooks: Arc<Webhooks>,
     /// The month in which a fiscal year begins, 1 to 12.
     pub fiscal_year_start_month: i8,
+    /// Signs documents, if there is a key.
+    pub signer: Option<Arc<Signer>>,
+    /// Told when the first month may have been opened.
+    pub months: Arc<Notify>,
     migrated: Arc<AtomicBool>,
 }
 
@@ -47,6 +52,8 @@ impl App {
             verifier: Arc::new(verifier),
             platform: Arc::new(platform),
             in_flight: Arc::new(Semaphore::new(MOST_IN_FLIGHT)),
+            signer: None,
+            months: Arc::default(),
             migrated: Arc::default(),
         }
     }

@@ -3,7 +3,7 @@
 //! next instant that is on record, or until the database announces a change.
 
 use crate::state::App;
-use crate::store::{alerts, prices, revaluation};
+use crate::store::{alerts, periods, prices, revaluation};
 use crate::webhook;
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -63,14 +63,35 @@ async fn told(app: &App) -> Result<(), crate::error::Error> {
     }
 }
 
+/// Opens each month as it begins, once there is an issuer. Never ends.
+pub async fn keep_open(app: App) {
+    loop {
+        let nap = match periods::keep_open(&app.pool).await {
+            Ok(next) => nap(next),
+            Err(cause) => {
+                tracing::warn!(?cause, "failed to open a month; trying again");
+                TRY_AGAIN
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(nap) => {}
+            () = app.months.notified() => {}
+        }
+    }
+}
+
+/// How long until so many milliseconds are over, at most the longest sleep.
+fn nap(ms: Option<i64>) -> Duration {
+    // One more: the instant itself is over then.
+    let ms = ms.and_then(|ms| u64::try_from(ms.max(0)).ok()).map(|ms| ms.saturating_add(1));
+    ms.map_or(LONGEST_SLEEP, Duration::from_millis).min(LONGEST_SLEEP)
+}
+
 /// Sleeps for so many milliseconds, or until something is announced. False: the connection broke, and something may
 /// have been missed.
 async fn slept(listener: &mut PgListener, ms: Option<i64>) -> Result<bool, sqlx::Error> {
-    // One more: the instant itself is over then.
-    let ms = ms.and_then(|ms| u64::try_from(ms.max(0)).ok()).map(|ms| ms.saturating_add(1));
-    let nap = ms.map_or(LONGEST_SLEEP, Duration::from_millis).min(LONGEST_SLEEP);
     tokio::select! {
-        () = tokio::time::sleep(nap) => Ok(true),
+        () = tokio::time::sleep(nap(ms)) => Ok(true),
         announced = listener.try_recv() => Ok(announced?.is_some()),
     }
 }

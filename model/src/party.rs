@@ -29,6 +29,9 @@ pub enum InvalidParty {
     /// Not a prefix of numbers.
     #[error("number prefix {0:?} must have 1 to 8 characters of A-Z and 0-9")]
     Prefix(String),
+    /// Not the name of an account.
+    #[error("account {0:?} must have 1 to 63 characters of A-Z, a-z, 0-9, '.', '_' and '-'")]
+    Account(String),
     /// Not a month.
     #[error("a fiscal year begins in month 1 to 12, not {0}")]
     FiscalYear(i8),
@@ -194,6 +197,26 @@ impl IssuerRecord {
             return Err(InvalidParty::Prefix(prefix.clone()));
         }
         Ok(())
+    }
+}
+
+/// The name of an account: 1 to 63 of A-Z, a-z, 0-9, `.`, `_` and `-`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountName(String);
+
+impl AccountName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for AccountName {
+    type Err = InvalidParty;
+    fn from_str(text: &str) -> Result<Self, InvalidParty> {
+        let word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        let ok = (1..=63).contains(&text.len()) && text.bytes().all(word);
+        if ok { Ok(Self(text.to_owned())) } else { Err(InvalidParty::Account(text.to_owned())) }
     }
 }
 

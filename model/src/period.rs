@@ -32,16 +32,6 @@ pub struct Month {
     month: i8,
 }
 
-#[cfg(feature = "openapi")]
-impl utoipa::PartialSchema for Month {
-    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
-        <String as utoipa::PartialSchema>::schema()
-    }
-}
-
-#[cfg(feature = "openapi")]
-impl utoipa::ToSchema for Month {}
-
 impl Month {
     /// The month in which `at` lies in `zone`.
     pub fn holding(at: Timestamp, zone: &TimeZone) -> Self {
@@ -83,12 +73,25 @@ impl Month {
     }
 
     /// The first instant of the month in `zone`: midnight, or the first instant that exists after a midnight that does not.
-    fn begins(self, zone: &TimeZone) -> Result<Timestamp, InvalidPeriod> {
+    ///
+    /// # Errors
+    /// [`InvalidPeriod::Label`]: not for months that can be read.
+    pub fn begins(self, zone: &TimeZone) -> Result<Timestamp, InvalidPeriod> {
         let wrong = || InvalidPeriod::Label(self.to_string());
         let midnight = self.first_day().ok_or_else(wrong)?.to_datetime(Time::midnight());
         Ok(midnight.to_zoned(zone.clone()).map_err(|_| wrong())?.timestamp())
     }
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Month {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        <String as utoipa::PartialSchema>::schema()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Month {}
 
 impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

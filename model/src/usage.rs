@@ -163,6 +163,51 @@ pub struct Line {
     pub amount: Money,
 }
 
+/// A part of an interval during which one price list is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice<'a> {
+    /// What it is a part of.
+    pub interval: &'a Interval,
+    /// First instant.
+    pub start: Timestamp,
+    /// First instant after it.
+    pub end: Timestamp,
+    /// Index of the list in force.
+    pub list: usize,
+}
+
+impl Slice<'_> {
+    /// Its length in milliseconds.
+    pub fn length_ms(&self) -> i128 {
+        i128::from(self.end.as_millisecond()).saturating_sub(i128::from(self.start.as_millisecond()))
+    }
+}
+
+/// `intervals` between `from` and `to`, cut where the price list changes. An open interval counts until `to`.
+///
+/// # Errors
+/// [`PriceError::Unknown`] for time before the first of `lists`, which are sorted by the instant from which they hold.
+pub fn slices<'a>(
+    intervals: &'a [Interval],
+    lists: &[&PriceList],
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Vec<Slice<'a>>, PriceError> {
+    let mut found = Vec::new();
+    for interval in intervals {
+        let (mut start, end) = (interval.start.max(from), interval.end.unwrap_or(to).min(to));
+        while start < end {
+            let unknown = || PriceError::Unknown { sku: interval.level.sku.clone(), list: None };
+            let after = lists.partition_point(|l| l.valid_from <= start);
+            let list = after.checked_sub(1).ok_or_else(unknown)?;
+            let until = lists.get(after).map_or(end, |next| next.valid_from.min(end));
+            found.push(Slice { interval, start, end: until, list });
+            start = until;
+        }
+    }
+    Ok(found)
+}
+
 /// The intervals' cost between `from` and `to`: one line per order, meter, SKU and price list, each rounded once, so
 /// that cutting an interval anywhere changes nothing. An open interval counts until `to`.
 ///
@@ -177,21 +222,12 @@ pub fn rate(
     let mut lists: Vec<&PriceList> = lists.iter().collect();
     lists.sort_by_key(|l| l.valid_from);
     let mut sums: BTreeMap<(OrderUid, Meter, Sku, usize), i128> = BTreeMap::new();
-    for interval in intervals {
-        let (start, end) = (interval.start.max(from), interval.end.unwrap_or(to).min(to));
-        let mut at = start;
-        while at < end {
-            let unknown = |list| PriceError::Unknown { sku: interval.level.sku.clone(), list };
-            let after = lists.partition_point(|l| l.valid_from <= at);
-            let index = after.checked_sub(1).ok_or_else(|| unknown(None))?;
-            let until = lists.get(after).map_or(end, |next| next.valid_from.min(end));
-            let ms = i128::from(until.as_millisecond()).saturating_sub(i128::from(at.as_millisecond()));
-            let share = ms.checked_mul(i128::from(interval.level.quantity)).ok_or(InvalidMoney::TooLarge)?;
-            let key = (interval.order_uid.clone(), interval.meter, interval.level.sku.clone(), index);
-            let sum = sums.entry(key).or_insert(0);
-            *sum = sum.checked_add(share).ok_or(InvalidMoney::TooLarge)?;
-            at = until;
-        }
+    for slice in slices(intervals, &lists, from, to)? {
+        let interval = slice.interval;
+        let key = (interval.order_uid.clone(), interval.meter, interval.level.sku.clone(), slice.list);
+        let share = slice.length_ms().checked_mul(i128::from(interval.level.quantity));
+        let sum = sums.entry(key).or_insert(0);
+        *sum = share.and_then(|share| sum.checked_add(share)).ok_or(InvalidMoney::TooLarge)?;
     }
     sums.into_iter().map(|(key, quantity_ms)| line(key, quantity_ms, &lists)).collect()
 }

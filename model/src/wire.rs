@@ -1,11 +1,15 @@
 //! What the operator and the api say to each other over HTTP.
 
+use crate::allocation::Shares;
 use crate::classification::Classification;
 use crate::id::{OrderUid, PriceListName, TenantName};
 use crate::money::{Currency, Money};
+use crate::party::AccountRecord;
+use crate::period::{Month, Period};
 use crate::price::{Item, PriceList};
 use crate::quota::{Commitment, Dimension, DimensionView, Quota, Shortfall, SoftLimit};
 use crate::resources::Resources;
+use crate::statement::StatementKind;
 use crate::usage::{Level, Line, Meter};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,26 @@ pub enum Role {
     Certifier,
     /// Reads everything, changes nothing.
     Auditor,
+}
+
+impl Role {
+    /// The word used in YAML and HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requester => "requester",
+            Self::Admin => "admin",
+            Self::Approver => "approver",
+            Self::Finance => "finance",
+            Self::Certifier => "certifier",
+            Self::Auditor => "auditor",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Who has a role.
@@ -78,6 +102,9 @@ pub struct Billing {
     /// Budget line of orders that name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_line: Option<String>,
+    /// The buyer's own reference, such as a commitment number; orders name it, tenants do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
 }
 
 /// `PUT /v1/tenants/{tenant}`: a tenant as the cluster knows it.
@@ -663,6 +690,166 @@ pub struct ReportLine {
     pub line: Line,
 }
 
+/// An account by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AccountEntry {
+    /// Its name: what `billing.account` of a tenant says.
+    pub account: String,
+    /// The account.
+    #[serde(flatten)]
+    pub record: AccountRecord,
+}
+
+/// A month of the issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PeriodState {
+    /// The month and its borders.
+    #[serde(flatten)]
+    pub period: Period,
+    /// When it was closed; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub closed_at: Option<Timestamp>,
+    /// Who closed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_by: Option<String>,
+    /// Sequence of the last record that counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<i64>,
+}
+
+/// Why a month does not close yet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Blocker {
+    /// A word that never changes: `notOver`, `earlierOpen`, `collectorBehind`, `priceUnknown`, `budgetLineMissing`.
+    pub reason: String,
+    /// The tenant it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantName>,
+    /// The order it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order_uid: Option<OrderUid>,
+    /// A sentence with a way out.
+    pub detail: String,
+}
+
+/// `POST /v1/periods/{month}/closing`: what came of it, or would.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Closing {
+    /// The month.
+    pub month: Month,
+    /// Whether it is closed.
+    pub closed: bool,
+    /// What still blocks it; empty when it is closed or would close. At most 100 are named.
+    pub blockers: Vec<Blocker>,
+    /// How many statements it has, or would have.
+    pub statements: i64,
+    /// Their sum without tax; absent while something blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub net: Option<Money>,
+    /// What is to be paid in all; absent while something blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gross: Option<Money>,
+}
+
+/// A document in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct StatementEntry {
+    /// Its number.
+    pub number: String,
+    /// What it is.
+    pub kind: StatementKind,
+    /// The tenant that is billed.
+    pub tenant: TenantName,
+    /// The month it is about.
+    pub month: Month,
+    /// The number that a credit note takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credits: Option<String>,
+    /// When it was issued.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub issued_at: Timestamp,
+    /// Sum without tax.
+    pub net: Money,
+    /// What is to be paid.
+    pub gross: Money,
+    /// Its place in the chain of all documents.
+    pub position: i64,
+    /// SHA-256 of its canonical bytes.
+    pub sha256: String,
+    /// The chain up to and with it.
+    pub chain: String,
+    /// Ed25519 signature of its canonical bytes, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    /// Id of the key of the signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+}
+
+/// A link of the chain: enough to compute the whole of it without reading anybody's document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct ChainLink {
+    /// The place, from 1.
+    pub position: i64,
+    /// The number of the document.
+    pub number: String,
+    /// SHA-256 of its canonical bytes.
+    pub sha256: String,
+    /// The chain up to and with it.
+    pub chain: String,
+}
+
+/// `POST /v1/tenants/{tenant}/statements/{number}/credit-notes`: what is taken back, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreditRequest {
+    /// A text of the caller's; the same one again answers the same note and makes no other. 1 to 64 characters.
+    pub key: String,
+    /// Why: printed on the note.
+    pub reason: String,
+    /// What of it; all that is left when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<Vec<CreditedLine>>,
+}
+
+/// So much of a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CreditedLine {
+    /// The line, from 0; corrections are counted after the lines.
+    pub line: usize,
+    /// How much of it, without tax, in minor units, with the sign of the line.
+    pub minor: i64,
+}
+
+/// `PUT /v1/tenants/{tenant}/orders/{uid}/allocation`: where an order's cost is booked from an instant on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AllocationRequest {
+    /// From when on, until the next entry; now when absent. Not in a month that is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub at: Option<Timestamp>,
+    /// The shares, which sum to 1000000 millionths.
+    pub shares: Shares,
+}
+
 /// An error, as RFC 9457 `application/problem+json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -709,6 +896,10 @@ pub mod code {
     pub const TENANT_UNKNOWN: &str = "tenant-unknown";
     /// 409: no price for what was asked.
     pub const PRICE_UNKNOWN: &str = "price-unknown";
+    /// 409: nobody is on record who bills.
+    pub const ISSUER_UNKNOWN: &str = "issuer-unknown";
+    /// 409: the month is closed, or not over; what is closed never changes.
+    pub const PERIOD_CLOSED: &str = "period-closed";
     /// 409: a newer generation is on record.
     pub const STALE: &str = "stale";
     /// 409: the same key with another content.

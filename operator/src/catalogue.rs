@@ -129,6 +129,7 @@ pub fn tenant_record(tenant: &Tenant) -> Result<TenantRecord, Unreadable> {
         account: spec.billing.account.clone(),
         cost_centre: spec.billing.cost_centre.clone(),
         budget_line: spec.billing.budget_line.clone(),
+        reference: None,
     };
     let name = &spec.display_name;
     Ok(TenantRecord {

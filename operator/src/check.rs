@@ -386,5 +386,6 @@ fn billing(order: &Order, tenant: &Tenant) -> Billing {
         account: theirs.account.clone(),
         cost_centre: own.cost_centre.clone().or_else(|| theirs.cost_centre.clone()),
         budget_line: own.budget_line.clone().or_else(|| theirs.budget_line.clone()),
+        reference: own.reference.clone(),
     }
 }

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tokio::process::Command;
 
+/// National finance of the examples and the stories.
+pub const NATIONAL_FINANCE: &str = "system:serviceaccount:siyada-finance:national-finance";
+
 /// Namespace of the platform.
 pub const SYSTEM: &str = "siyada-system";
 
@@ -98,7 +101,9 @@ impl Landing {
 
     fn settings(&self) -> Result<Vec<String>> {
         let programs = [("operator", "siyada-operator"), ("api", "siyada-api")];
-        programs.iter().map(|(part, program)| Ok(format!("{part}.image={}", self.image(program)?))).collect()
+        let image = |(part, program): &(&str, &str)| Ok(format!("{part}.image={}", self.image(program)?));
+        let finance = Ok(format!("platform.finance={{{NATIONAL_FINANCE}}}"));
+        programs.iter().map(image).chain([finance]).collect()
     }
 
     /// Applies the platform's examples and waits until the tenants are set up.
@@ -135,6 +140,14 @@ pub fn state() -> Result<PathBuf> {
 
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
+}
+
+/// A file of this landing's examples.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_example(name: &str) -> Result<String> {
+    read(&Landing::this().folder.join("examples").join(name))
 }
 
 /// Installs or upgrades this landing's charts.

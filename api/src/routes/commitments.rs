@@ -8,6 +8,7 @@ use crate::openapi::examples;
 use crate::page::{PageQuery, one_more, page};
 use crate::state::App;
 use crate::store::commitments::{self, Basis, MOST_ROWS};
+use crate::store::periods;
 use crate::store::tenants::Tenant;
 use axum::Json;
 use axum::extract::State;
@@ -88,7 +89,9 @@ async fn forecast(app: &App, tenant: &Tenant, currency: Currency) -> Result<Fore
     // One snapshot for usage, reservations and prices.
     let mut tx = app.pool.begin_with("begin isolation level repeatable read read only").await?;
     let now = crate::store::now(&mut tx).await?;
-    let (month, year) = (month(now)?, fiscal_year(now, app.fiscal_year_start_month)?);
+    let month = periods::month_of(&mut tx, now).await?;
+    let (zone, start) = periods::calendar(&mut tx, app.fiscal_year_start_month).await?;
+    let year = fiscal_year(now, start, &zone)?;
     let basis = Basis::read(&mut tx, tenant, (now, year.1.max(month.1)), currency).await?;
     Ok(Forecast {
         month: basis.forecast(&mut tx, tenant, month).await?,
@@ -96,8 +99,8 @@ async fn forecast(app: &App, tenant: &Tenant, currency: Currency) -> Result<Fore
     })
 }
 
-fn midnight(date: Date) -> Result<Timestamp, Error> {
-    let zoned = date.to_datetime(Time::midnight()).to_zoned(TimeZone::UTC);
+fn midnight(date: Date, zone: &TimeZone) -> Result<Timestamp, Error> {
+    let zoned = date.to_datetime(Time::midnight()).to_zoned(zone.clone());
     zoned.map(|zoned| zoned.timestamp()).map_err(|cause| Error::Fault(cause.to_string()))
 }
 
@@ -105,18 +108,12 @@ fn later(date: Date, months: i64) -> Result<Date, Error> {
     date.checked_add(months.months()).map_err(|cause| Error::Fault(cause.to_string()))
 }
 
-/// The calendar month of `now` in UTC.
-fn month(now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
-    let first = now.to_zoned(TimeZone::UTC).date().first_of_month();
-    Ok((midnight(first)?, midnight(later(first, 1)?)?))
-}
-
-/// The twelve months that begin with `start` and hold `now`.
-fn fiscal_year(now: Timestamp, start: i8) -> Result<(Timestamp, Timestamp), Error> {
-    let first = now.to_zoned(TimeZone::UTC).date().first_of_month();
+/// The twelve months that begin with `start` in `zone` and hold `now`.
+fn fiscal_year(now: Timestamp, start: i8, zone: &TimeZone) -> Result<(Timestamp, Timestamp), Error> {
+    let first = now.to_zoned(zone.clone()).date().first_of_month();
     let since = i64::from((first.month() - start).rem_euclid(12));
     let first = later(first, -since)?;
-    Ok((midnight(first)?, midnight(later(first, 12)?)?))
+    Ok((midnight(first, zone)?, midnight(later(first, 12)?, zone)?))
 }
 
 async fn csv(app: &App, tenant: &Tenant) -> Result<Response, Error> {
@@ -186,7 +183,7 @@ mod tests {
         let check = |now: &str, start: i8, from: &str, to: &str| {
             let at = |text: &str| format!("{text}T00:00:00Z").parse::<Timestamp>().unwrap();
             assert_eq!(
-                fiscal_year(now.parse().unwrap(), start).unwrap(),
+                fiscal_year(now.parse().unwrap(), start, &TimeZone::UTC).unwrap(),
                 (at(from), at(to)),
                 "{now} {start}"
             );
@@ -195,8 +192,9 @@ mod tests {
         check("2026-11-24T08:00:00Z", 4, "2026-04-01", "2027-04-01");
         check("2026-03-31T23:59:59Z", 4, "2025-04-01", "2026-04-01");
         check("2026-12-31T23:59:59Z", 12, "2026-12-01", "2027-12-01");
-        let month = month("2026-12-31T23:59:59Z".parse().unwrap()).unwrap();
-        assert_eq!(month.1.to_string(), "2027-01-01T00:00:00Z");
+        let casablanca = TimeZone::get("Africa/Casablanca").unwrap();
+        let year = fiscal_year("2026-08-31T23:30:00Z".parse().unwrap(), 9, &casablanca).unwrap();
+        assert_eq!(year.0.to_string(), "2026-08-31T23:00:00Z");
     }
 
     #[test]

@@ -5,12 +5,15 @@ pub mod approvals;
 pub mod audit;
 pub mod budget;
 pub mod commitments;
+pub mod finance;
 pub mod health;
 pub mod ledger;
+pub mod periods;
 pub mod prices;
 pub mod quotes;
 pub mod reservations;
 pub mod settlement;
+pub mod statements;
 pub mod tenants;
 pub mod usage;
 pub mod whoami;
@@ -54,6 +57,17 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(alerts::list))
         .routes(routes!(usage::report))
         .routes(routes!(usage::intervals))
+        .routes(routes!(finance::get_issuer, finance::put_issuer))
+        .routes(routes!(finance::accounts))
+        .routes(routes!(finance::put_account))
+        .routes(routes!(finance::allocate))
+        .routes(routes!(periods::list))
+        .routes(routes!(periods::preview, periods::close))
+        .routes(routes!(statements::list))
+        .routes(routes!(statements::get))
+        .routes(routes!(statements::take_back))
+        .routes(routes!(statements::chain))
+        .routes(routes!(statements::signing_key))
         .routes(routes!(quotes::quote))
         .routes(routes!(reservations::list))
         .routes(routes!(reservations::put, reservations::delete))

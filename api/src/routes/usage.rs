@@ -8,11 +8,9 @@ use crate::openapi::examples;
 use crate::page::PageQuery;
 use crate::state::App;
 use crate::store::tenants::Tenant;
-use crate::store::{self, orders::Order, prices};
+use crate::store::{self, orders::Order, periods, prices};
 use axum::Json;
 use axum::extract::State;
-use jiff::civil::Time;
-use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
 use siyada_model::id::{OrderUid, TenantName};
@@ -112,7 +110,7 @@ pub async fn collector(State(app): State<App>, Key(id): Key<String>) -> Result<J
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct Period {
-    /// First instant; the start of the current month (UTC) when absent.
+    /// First instant; the start of the issuer's current month when absent.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
     /// First instant after it; now when absent or later than now.
@@ -120,28 +118,20 @@ pub struct Period {
     pub to: Option<Timestamp>,
 }
 
-/// The borders of a period, to the millisecond.
-fn borders(period: &Period, now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
+/// The borders of a period, to the millisecond; `month` is the start of the current month.
+fn borders(period: &Period, month: Timestamp, now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
     let whole = |at: Timestamp| {
         let ms = i64::try_from(at.as_nanosecond().div_euclid(1_000_000)).unwrap_or(i64::MAX);
         Timestamp::from_millisecond(ms).map_err(|cause| Error::invalid(cause.to_string()))
     };
     let to = whole(period.to.unwrap_or(now).min(now))?;
-    let from = match period.from {
-        Some(from) => whole(from)?,
-        None => start_of_month(now)?,
-    };
+    // One millisecond into a month, the start of that month is still before now.
+    let month = month.min(now.saturating_sub(1.millisecond()).unwrap_or(now));
+    let from = whole(period.from.unwrap_or(month))?;
     if from >= to {
         return Err(Error::invalid("from must be before to, and before now"));
     }
     Ok((from, to))
-}
-
-fn start_of_month(now: Timestamp) -> Result<Timestamp, Error> {
-    let first = now.to_zoned(TimeZone::UTC).date().first_of_month().to_datetime(Time::midnight());
-    // One millisecond into a month, the start of that month is still before now.
-    let start = first.to_zoned(TimeZone::UTC).map_err(|cause| Error::Fault(cause.to_string()))?.timestamp();
-    if start < now { Ok(start) } else { Ok(now.saturating_sub(1.millisecond()).unwrap_or(now)) }
 }
 
 /// What a tenant and everything below it used, and what it costs so far.
@@ -163,7 +153,9 @@ pub async fn report(
     let currency = currency(&app, &tenant).await?;
     // One snapshot for the intervals, the prices and the names.
     let mut tx = app.pool.begin_with("begin isolation level repeatable read read only").await?;
-    let (from, to) = borders(&period, store::now(&mut tx).await?)?;
+    let now = store::now(&mut tx).await?;
+    let (month, _) = periods::month_of(&mut tx, now).await?;
+    let (from, to) = borders(&period, month, now)?;
     let lines = rated(&mut tx, &tenant, from, to).await?;
     let total = lines.iter().try_fold(Money::zero(currency), |sum, l| sum.add(l.line.amount))?;
     Ok(Json(UsageReport { tenant: name, from, to, lines, total }))
@@ -203,7 +195,7 @@ fn named(line: Line, orders: &BTreeMap<OrderUid, Order>) -> Result<ReportLine, E
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct Which {
-    /// First instant; the start of the current month (UTC) when absent.
+    /// First instant; the start of the issuer's current month when absent.
     #[param(value_type = Option<String>, format = DateTime)]
     pub from: Option<Timestamp>,
     /// First instant after it; now when absent or later than now.
@@ -232,8 +224,11 @@ pub async fn intervals(
 ) -> Result<Json<Page<Interval>>, Error> {
     let tenant = visible(&app, &caller, &name).await?;
     let size = PageQuery { page_size: which.page_size, page_token: None }.size()?;
-    let now = store::now(&mut *app.pool.acquire().await?).await?;
-    let period = borders(&Period { from: which.from, to: which.to }, now)?;
+    let mut connection = app.pool.acquire().await?;
+    let now = store::now(&mut connection).await?;
+    let (month, _) = periods::month_of(&mut connection, now).await?;
+    drop(connection);
+    let period = borders(&Period { from: which.from, to: which.to }, month, now)?;
     let after = which.page_token.as_deref().map(Cursor::parse).transpose()?;
     let first = after.as_ref().map_or("", |cursor| cursor.order_uid.as_str());
     let (rows, last) = store::usage::evidence(&app.pool, tenant.id, period, first, MOST_ORDERS).await?;
@@ -330,7 +325,7 @@ mod tests {
             let parse = |t: &str| t.parse::<Timestamp>().unwrap();
             let period = Period { from: from.map(parse), to: to.map(parse) };
             assert_eq!(
-                borders(&period, now).ok(),
+                borders(&period, parse("2026-11-01T00:00:00Z"), now).ok(),
                 expect.map(|(a, b)| (parse(a), parse(b))),
                 "{from:?} {to:?}"
             );

@@ -47,6 +47,7 @@ fn committed(held: Reservation, billings: &BTreeMap<String, Billing>) -> Committ
         account: own.account.or(of_tenant.account),
         cost_centre: own.cost_centre.or(of_tenant.cost_centre),
         budget_line: own.budget_line.or(of_tenant.budget_line),
+        reference: own.reference,
     };
     CommittedOrder {
         plan: held.request.plan.clone(),

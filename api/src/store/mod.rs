@@ -1,19 +1,24 @@
 //! All SQL. The database states the rules as named constraints; the code decides with the model and translates names.
 
 pub mod alerts;
+pub mod allocations;
 pub mod approvals;
 pub mod audit;
 pub mod batch;
 pub mod budget;
+pub mod closing;
 pub mod commitments;
+pub mod finance;
 pub mod freeable;
 pub mod ledger;
 pub mod orders;
+pub mod periods;
 pub mod prices;
 pub mod quota;
 pub mod reservations;
 pub mod revaluation;
 pub mod settlement;
+pub mod statements;
 pub mod tenants;
 pub mod usage;
 

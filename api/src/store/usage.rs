@@ -312,6 +312,32 @@ fn touching(streams: &BTreeMap<Stream, Vec<Change>>, from: Timestamp) -> Vec<Int
         .collect()
 }
 
+/// The intervals that touch `from` until `to`, by the records up to `as_of` alone: of every order, or of `only` these.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn recorded(
+    connection: &mut PgConnection,
+    (from, to): (Timestamp, Timestamp),
+    as_of: i64,
+    only: Option<&[&str]>,
+) -> Result<Vec<Interval>, Error> {
+    let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
+               from usage_change c
+               where ($4::text[] is null or c.order_uid = any($4)) and c.seq <= $3 and c.at_ms < $2
+                   and c.at_ms >= coalesce(
+                       (select max(p.at_ms) from usage_change p
+                        where p.order_uid = c.order_uid and p.meter = c.meter and p.at_ms <= $1 and p.seq <= $3), $1)";
+    let rows: Vec<Row> = sqlx::query_as(sql)
+        .bind(from.as_millisecond())
+        .bind(to.as_millisecond())
+        .bind(as_of)
+        .bind(only)
+        .fetch_all(connection)
+        .await?;
+    Ok(touching(&streams(rows)?, from))
+}
+
 /// The whole intervals of up to `orders` orders of a tenant and below it that touch `from` until `to`, beginning with
 /// the order `first`; and the uid of the last order looked at, if more may follow.
 ///

@@ -13,7 +13,7 @@ use siyada_api::store;
 use sqlx::postgres::PgConnectOptions;
 use std::process::{Child, Command, Stdio};
 
-struct Program {
+pub struct Program {
     child: Child,
     base: String,
 }
@@ -27,7 +27,7 @@ impl Drop for Program {
 
 impl Program {
     /// The program on a database, which dies at `fail_at` if it is a fail point.
-    async fn start(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
+    pub async fn start(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
         let socket =
             database.get_socket().map_or(database.get_host().to_owned(), |s| s.display().to_string());
         let url = format!(
@@ -45,6 +45,7 @@ impl Program {
             ])
             .env("SIYADA_DATABASE_URL", url)
             .env("SIYADA_PLATFORM_OPERATOR", OPERATOR)
+            .env("SIYADA_PLATFORM_FINANCE", "system:serviceaccounts:finance")
             .env("SIYADA_FAIL_AT", fail_at)
             .stderr(Stdio::piped())
             .spawn()
@@ -59,23 +60,35 @@ impl Program {
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<u16, reqwest::Error> {
+        Ok(self.ask(OPERATOR, method, path, body).await?.0)
+    }
+
+    /// The status and the body of an answer.
+    pub async fn ask(
+        &self,
+        subject: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Vec<u8>), reqwest::Error> {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let url = format!("{}{path}", self.base);
         let mut request =
-            client.request(method.parse().unwrap(), url).bearer_auth(signer().sign(&claims(OPERATOR)));
+            client.request(method.parse().unwrap(), url).bearer_auth(signer().sign(&claims(subject)));
         if let Some(body) = body {
             request = request.json(body);
         }
-        Ok(request.send().await?.status().as_u16())
+        let response = request.send().await?;
+        Ok((response.status().as_u16(), response.bytes().await?.to_vec()))
     }
 
-    async fn dead(&mut self) {
+    pub async fn dead(&mut self) {
         let child = &mut self.child;
         until("the program died", 20, || std::future::ready(child.try_wait().unwrap().is_some())).await;
     }
 }
 
-async fn keys() -> String {
+pub async fn keys() -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let keys = format!("http://{}/keys", listener.local_addr().unwrap());
     let set = JwkSet { keys: vec![signer().jwk()] };

@@ -7,6 +7,7 @@ mod approvals;
 mod audit;
 mod bills;
 mod budget;
+mod closing;
 mod commitments;
 mod crash;
 mod embedded;

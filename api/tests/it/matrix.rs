@@ -1,8 +1,8 @@
 //! Every role against every route. The routes come from the description: one without a line here fails.
 
-use crate::bills::{bill, file, line};
 use crate::support::{World, account, but, order, tenant};
 use serde_json::{Value, json};
+use siyada_api::openapi::examples;
 use siyada_model::wire::Role;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,6 +59,19 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("PUT", "/v1/tenants/{tenant}/budget-lines/{line}", "unfffyfffyf"),
     ("GET", "/v1/tenants/{tenant}/statements/{number}/stages", "unyyyyyyyyy"),
     ("POST", "/v1/tenants/{tenant}/statements/{number}/stages", "unfffyyffyf"),
+    ("GET", "/v1/issuer", "uyyyyyyyyyy"),
+    ("PUT", "/v1/issuer", "uffffffffyf"),
+    ("GET", "/v1/accounts", "ufffffffyyy"),
+    ("PUT", "/v1/accounts/{account}", "uffffffffyf"),
+    ("PUT", "/v1/tenants/{tenant}/orders/{uid}/allocation", "unfffyfffyf"),
+    ("GET", "/v1/periods", "uyyyyyyyyyy"),
+    ("GET", "/v1/periods/{month}/closing", "ufffffffyyy"),
+    ("POST", "/v1/periods/{month}/closing", "uffffffffyf"),
+    ("GET", "/v1/tenants/{tenant}/statements", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/statements/{number}", "unyyyyyyyyy"),
+    ("POST", "/v1/tenants/{tenant}/statements/{number}/credit-notes", "uffffffffyf"),
+    ("GET", "/v1/chain", "uyyyyyyyyyy"),
+    ("GET", "/v1/signing-key", "uyyyyyyyyyy"),
 ];
 
 /// police with one namespace for each role, and an order that waits for an approval.
@@ -75,17 +88,43 @@ async fn world() -> World {
         .collect();
     let police = but(
         &tenant("police", Some("interior"), json!({})),
-        json!({"generation": 2, "access": access, "approvalAbove": {"minor": 0, "currency": "MAD"}}),
+        json!({
+            "generation": 2, "access": access, "approvalAbove": {"minor": 0, "currency": "MAD"},
+            "billing": {"account": "police"}
+        }),
     );
     world.operator().put("/v1/tenants/police", &police).await.ok::<Value>();
     let waits = but(&order("police", "db", 1, 10), json!({"requester": account("tenant-requester")}));
     world.operator().put("/v1/reservations/u-1", &waits).await.refused(409, "approval-pending");
-    let record = siyada_api::openapi::examples::budget_line_record();
+    let record = examples::budget_line_record();
     let mut year = record.clone();
     year["fiscalYear"] = json!(jiff::Zoned::now().year());
     world.member("tenant-finance").put("/v1/tenants/police/budget-lines/30-10", &year).await.ok::<Value>();
-    file(&world, &bill("n-1", "police", "MAD", &[line("u-1", 100, "30-10")])).await;
+    billed(&world).await;
     world
+}
+
+/// An issuer, and a statement of police.
+async fn billed(world: &World) {
+    let fact = |at: &str, level: Value| json!({"orderUid": "u-0", "tenant": "police", "meter": "compute", "at": at, "level": level, "reason": "Seen"});
+    let facts = [
+        fact("2026-01-05T00:00:00Z", json!({"sku": "postgres-small", "quantity": 1})),
+        fact("2026-01-05T01:00:00Z", Value::Null),
+    ];
+    let operator = world.operator();
+    operator.post("/v1/usage", &json!({"collector": "a", "epoch": 1, "facts": facts})).await.ok::<Value>();
+    let round = json!({"collector": "a", "epoch": 1, "seen": [], "complete": true});
+    operator.post("/v1/usage/checkpoints", &round).await.ok::<Value>();
+    let issuer = but(&examples::issuer(), json!({"requireBudgetLine": false}));
+    world.member("finance").put("/v1/issuer", &issuer).await.ok::<Value>();
+    let closed: Value = world.member("finance").post("/v1/periods/2026-01/closing", &json!({})).await.ok();
+    assert_eq!(closed["statements"], 1, "{closed}");
+}
+
+/// The number of the statement.
+async fn number(world: &World) -> String {
+    let chain: Value = world.operator().get("/v1/chain").await.ok();
+    chain["items"][0]["number"].as_str().unwrap().to_owned()
 }
 
 async fn asked(world: &World, caller: &str, method: &str, template: &str) -> char {
@@ -98,23 +137,29 @@ async fn asked(world: &World, caller: &str, method: &str, template: &str) -> cha
         role => world.member(&format!("tenant-{role}")),
     };
     let path = template.replace("{tenant}", "police").replace("{uid}", "u-1").replace("{id}", "c");
-    let path = path.replace("{name}", "tarif-2026").replace("{line}", "30-10").replace("{number}", "n-1");
+    let path = path
+        .replace("{name}", "tarif-2026")
+        .replace("{line}", "30-10")
+        .replace("{month}", "2026-01")
+        .replace("{account}", "a");
+    let path = path.replace("{number}", &number(world).await);
     let body = match template {
         "/v1/quotes" => {
             json!({"tenant": "police", "resources": order("police", "x", 1, 1)["resources"], "items": []})
         }
-        "/v1/tenants/{tenant}/budget-lines/{line}" => siyada_api::openapi::examples::budget_line_record(),
+        "/v1/tenants/{tenant}/budget-lines/{line}" => examples::budget_line_record(),
         "/v1/tenants/{tenant}/statements/{number}/stages" => {
             json!({"stage": "rejected", "reason": "not done"})
         }
+        "/v1/tenants/{tenant}/orders/{uid}/allocation" => json!({"shares": [{"millionths": 1_000_000}]}),
         _ => json!({}),
     };
     let answer = client.send(method, &path, (method != "GET").then_some(&body)).await;
     match answer.status.as_u16() {
         401 => 'u',
         403 => 'f',
-        // A collector that never reported is not there, for whoever may ask.
-        404 if template != "/v1/collectors/{id}" => 'n',
+        // A collector that never reported is not there, for whoever may ask; nor is a key where nothing is signed.
+        404 if !["/v1/collectors/{id}", "/v1/signing-key"].contains(&template) => 'n',
         _ => 'y',
     }
 }

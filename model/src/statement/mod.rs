@@ -1,11 +1,12 @@
 //! Statements: a month's bill of one tenant, once and for all.
 //!
-//! A statement is a document. Its canonical bytes ([`crate::canonical`]) are what is hashed, signed and stored; the
-//! next one names that hash, so that none can be changed, removed or slipped in. Everything in it is computed from what
+//! A statement is a document. Its canonical bytes ([`crate::canonical`]) are what is hashed, signed and stored; each
+//! names the [`chain`] of those before it, so that none can be changed, removed or slipped in. Everything in it is computed from what
 //! the ledger had on record when it closed ([`Statement::as_of`]), by the functions here, and so it can be computed
 //! again by anybody who has that record.
 
 pub mod chain;
+pub mod closing;
 pub mod credit;
 pub mod rating;
 
@@ -227,8 +228,8 @@ pub struct Statement {
     pub as_of: i64,
     /// Place in the chain of all documents of the ledger, from 1.
     pub position: i64,
-    /// SHA-256 of the canonical bytes of the document before it in the chain; 64 zeros before the first.
-    pub previous_sha256: String,
+    /// The chain up to the document before it ([`chain::extend`]); 64 zeros before the first.
+    pub previous_chain: String,
 }
 
 impl Statement {

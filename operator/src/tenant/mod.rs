@@ -32,6 +32,8 @@ use std::time::Duration;
 
 /// After a refusal of the ledger, such as a parent that is not there yet.
 const AGAIN: Duration = Duration::from_secs(10);
+/// While a namespace is somebody else's. It is not watched, because it has no label of ours.
+const FOREIGN: Duration = Duration::from_secs(60);
 /// While a namespace ends before it can be made again.
 const SOON: Duration = Duration::from_secs(2);
 /// Most sub-tenants named in a status.
@@ -81,8 +83,9 @@ pub async fn reconcile(tenant: Arc<Tenant>, context: Arc<Context>) -> Result<Act
     }
     context.backoff.clear(&uid);
     let next = if set_up.later { Action::requeue(SOON) } else { Action::await_change() };
+    let again = if set_up.problem.is_some() { FOREIGN } else { AGAIN };
     if let Some(problem) = set_up.problem.or_else(|| above_parent(&chain)) {
-        let next = if set_up.later { next } else { Action::requeue(AGAIN) };
+        let next = if set_up.later { next } else { Action::requeue(again) };
         return told(&tenant, &context, Err(problem), namespaces, next).await;
     }
     told(&tenant, &context, Ok(good_news(&chain)), namespaces, next).await

@@ -7,6 +7,7 @@ pub mod delegation;
 pub mod deletion;
 pub mod login;
 mod meanwhile;
+pub mod months;
 pub mod outage;
 pub mod refusal;
 pub mod rest;
@@ -106,6 +107,7 @@ fn tenants() -> Vec<Story> {
             "near a soft limit there is a warning and at a threshold one event",
             approval::soft_limit_and_alerts
         ),
+        story!(true, "national finance opens months, and none closes before it is over", months::months),
         story!(true, "without webhook a race is decided as exactly", tenancy::race_without_webhook),
         story!(
             true,
@@ -142,8 +144,9 @@ fn services() -> Vec<Story> {
         ),
         story!(false, "an order torn out by force leaves its data, which is found again", deletion::torn_out),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
+        // Alone: while it is away nobody advises, and others ask for advice.
         story!(
-            false,
+            true,
             "the operator killed while a database is made ends in the same place",
             damage::operator_killed
         ),

@@ -1,0 +1,214 @@
+//! Closing a month: from what is on record to the documents that are still to be numbered. Pure, so that the ledger and
+//! whoever checks its export compute the same.
+
+use super::rating::{Basis, RatingError, corrections, lines};
+use super::{Billed, Buyer, Statement, StatementKind, StatementLine, Totals, totals};
+use crate::allocation::Allocation;
+use crate::id::{OrderUid, TenantName};
+use crate::party::TaxRegime;
+use crate::period::{Month, Period};
+use crate::price::PriceList;
+use crate::usage::Interval;
+use crate::wire::Blocker;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most blockers that are named.
+pub const MOST_BLOCKERS: usize = 100;
+
+/// What is known of a month that is to be closed.
+#[derive(Clone, Debug)]
+pub struct Books<'a> {
+    /// The month.
+    pub period: &'a Period,
+    /// All intervals that touch it.
+    pub intervals: Vec<Interval>,
+    /// Closed months about which facts came late, with all intervals in them of the orders that they are about.
+    pub late: Vec<(Period, Vec<Interval>)>,
+    /// The orders about which facts came late.
+    pub late_orders: BTreeSet<OrderUid>,
+    /// Every statement about those months, and every later one: what was billed.
+    pub billed: Vec<Statement>,
+    /// Price lists.
+    pub lists: Vec<PriceList>,
+    /// Where orders are booked.
+    pub allocations: BTreeMap<OrderUid, Vec<Allocation>>,
+    /// The orders, and the tenant that pays for each.
+    pub orders: BTreeMap<OrderUid, (Billed, TenantName)>,
+    /// The tenants that pay, and the tax.
+    pub buyers: BTreeMap<TenantName, (Buyer, TaxRegime)>,
+    /// Whether every amount must have a budget line.
+    pub require_budget_line: bool,
+}
+
+/// A statement without number, place and hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Who is billed.
+    pub buyer: Buyer,
+    /// The tax.
+    pub tax: TaxRegime,
+    /// The lines.
+    pub lines: Vec<StatementLine>,
+    /// Differences to earlier months.
+    pub corrections: Vec<StatementLine>,
+    /// The sums.
+    pub totals: Totals,
+}
+
+/// The statements of the month, by tenant; tenants of which there is nothing to say have none.
+///
+/// # Errors
+/// Every reason why it cannot be closed, up to [`MOST_BLOCKERS`].
+pub fn drafts(books: &Books<'_>) -> Result<Vec<Draft>, Vec<Blocker>> {
+    let billed: BTreeMap<OrderUid, Billed> =
+        books.orders.iter().map(|(uid, (order, _))| (uid.clone(), order.clone())).collect();
+    let mut blockers = Vec::new();
+    let mut found = Vec::new();
+    let by_payer = by_payer(books, &mut blockers);
+    let late = late_by_payer(books, &billed, &mut blockers);
+    let payers: BTreeSet<&TenantName> = by_payer.keys().chain(late.keys()).copied().collect();
+    for payer in payers {
+        let Some((buyer, tax)) = books.buyers.get(payer) else {
+            blockers.push(blocker("buyerUnknown", Some(payer), None, format!("tenant {payer} is not known")));
+            continue;
+        };
+        let intervals = by_payer.get(payer).map_or(&[][..], Vec::as_slice);
+        let lines = rated(books, &billed, books.period, intervals, tax, &mut blockers);
+        let corrections = late.get(payer).cloned().unwrap_or_default();
+        if books.require_budget_line {
+            blockers.extend(lines.iter().filter_map(|line| unbooked(payer, line)));
+        }
+        if lines.is_empty() && corrections.is_empty() {
+            continue;
+        }
+        match totals(lines.iter().chain(&corrections)) {
+            Ok(totals) => {
+                found.push(Draft { buyer: buyer.clone(), tax: tax.clone(), lines, corrections, totals });
+            }
+            Err(cause) => blockers.push(blocker("tooLarge", Some(payer), None, cause.to_string())),
+        }
+    }
+    if blockers.is_empty() {
+        return Ok(found);
+    }
+    blockers.sort();
+    blockers.dedup();
+    blockers.truncate(MOST_BLOCKERS);
+    Err(blockers)
+}
+
+fn blocker(reason: &str, tenant: Option<&TenantName>, order: Option<&OrderUid>, detail: String) -> Blocker {
+    Blocker { reason: reason.to_owned(), tenant: tenant.cloned(), order_uid: order.cloned(), detail }
+}
+
+/// The intervals of the month by the tenant that pays.
+fn by_payer<'a>(
+    books: &'a Books<'_>,
+    blockers: &mut Vec<Blocker>,
+) -> BTreeMap<&'a TenantName, Vec<Interval>> {
+    let mut found: BTreeMap<&TenantName, Vec<Interval>> = BTreeMap::new();
+    for interval in &books.intervals {
+        match books.orders.get(&interval.order_uid) {
+            Some((_, payer)) => found.entry(payer).or_default().push(interval.clone()),
+            None => blockers.push(unknown(&interval.order_uid)),
+        }
+    }
+    found
+}
+
+fn unknown(uid: &OrderUid) -> Blocker {
+    blocker("orderUnknown", None, Some(uid), RatingError::Order(uid.clone()).to_string())
+}
+
+/// Lines of one payer's intervals; what has no price becomes a blocker for each order.
+fn rated(
+    books: &Books<'_>,
+    orders: &BTreeMap<OrderUid, Billed>,
+    period: &Period,
+    intervals: &[Interval],
+    tax: &TaxRegime,
+    blockers: &mut Vec<Blocker>,
+) -> Vec<StatementLine> {
+    let rate = |intervals: &[Interval]| {
+        lines(&Basis { period, intervals, lists: &books.lists, allocations: &books.allocations, orders, tax })
+    };
+    if let Ok(lines) = rate(intervals) {
+        return lines;
+    }
+    let uids: BTreeSet<&OrderUid> = intervals.iter().map(|interval| &interval.order_uid).collect();
+    for uid in uids {
+        let own: Vec<Interval> = intervals.iter().filter(|i| i.order_uid == *uid).cloned().collect();
+        let Err(cause) = rate(&own) else { continue };
+        let (order, payer) = match books.orders.get(uid) {
+            Some((order, payer)) => (order.name.as_str(), Some(payer)),
+            None => (uid.as_str(), None),
+        };
+        let detail = format!("order {order} cannot be billed: {cause}; publish a price list that knows it");
+        blockers.push(blocker("priceUnknown", payer, Some(uid), detail));
+    }
+    vec![]
+}
+
+fn unbooked(payer: &TenantName, line: &StatementLine) -> Option<Blocker> {
+    let is_open = line.parts.iter().any(|part| part.minor != 0 && part.booking.budget_line.is_none());
+    is_open.then(|| {
+        let order = &line.order;
+        let detail = format!(
+            "order {}/{} has no budget line in {}; set costAllocation.budgetLine on it, billing.budgetLine on its \
+             tenant, or PUT /v1/tenants/{}/orders/{}/allocation",
+            order.namespace, order.name, line.month, order.tenant, order.uid
+        );
+        blocker("budgetLineMissing", Some(payer), Some(&order.uid), detail)
+    })
+}
+
+/// What late facts change of closed months, by the tenant that pays now.
+fn late_by_payer<'a>(
+    books: &'a Books<'_>,
+    orders: &BTreeMap<OrderUid, Billed>,
+    blockers: &mut Vec<Blocker>,
+) -> BTreeMap<&'a TenantName, Vec<StatementLine>> {
+    let mut found: BTreeMap<&TenantName, Vec<StatementLine>> = BTreeMap::new();
+    for uid in &books.late_orders {
+        let Some((_, payer)) = books.orders.get(uid) else {
+            blockers.push(unknown(uid));
+            continue;
+        };
+        let mut now = Vec::new();
+        for (period, intervals) in &books.late {
+            let own: Vec<Interval> = intervals.iter().filter(|i| i.order_uid == *uid).cloned().collect();
+            if let Some(tax) = tax_then(books, period.month, uid, payer) {
+                now.extend(rated(books, orders, period, &own, tax, blockers));
+            }
+        }
+        match corrections(&now, billed_lines(books, uid)) {
+            Ok(lines) if lines.is_empty() => {}
+            Ok(lines) => found.entry(payer).or_default().extend(lines),
+            Err(cause) => blockers.push(blocker("tooLarge", Some(payer), Some(uid), cause.to_string())),
+        }
+    }
+    found
+}
+
+/// The tax of a closed month: that of the document which billed the order then, or its payer; else today's.
+fn tax_then<'a>(
+    books: &'a Books<'_>,
+    month: Month,
+    uid: &OrderUid,
+    payer: &TenantName,
+) -> Option<&'a TaxRegime> {
+    let of_month =
+        || books.billed.iter().filter(|d| d.period.month == month && d.kind == StatementKind::Statement);
+    let with_order = of_month().find(|d| d.lines.iter().any(|line| line.order.uid == *uid));
+    let document = with_order.or_else(|| of_month().find(|d| d.buyer.tenant == *payer));
+    document.map(|d| &d.tax).or_else(|| books.buyers.get(payer).map(|(_, tax)| tax))
+}
+
+/// What was billed of an order for the months about which facts came late. Credit notes take back money, not usage.
+fn billed_lines<'a>(books: &'a Books<'_>, uid: &'a OrderUid) -> impl Iterator<Item = &'a StatementLine> {
+    let months: BTreeSet<Month> = books.late.iter().map(|(period, _)| period.month).collect();
+    let statements = books.billed.iter().filter(|d| d.kind == StatementKind::Statement);
+    statements
+        .flat_map(|d| d.lines.iter().chain(&d.corrections))
+        .filter(move |line| line.order.uid == *uid && months.contains(&line.month))
+}
