@@ -26,21 +26,61 @@ create trigger budget_line_version_is_append_only
     before update or delete or truncate on budget_line_version
     for each statement execute function refuse_to_alter();
 
--- What each statement books on each budget line, with tax; the empty name is what is booked on none.
-create view statement_booked as
-select s.number, s.tenant_id, s.issued_by as closed_by, s.currency, s.month,
-       coalesce(b.value ->> 'budgetLine', '') as booking,
-       sum((b.value ->> 'grossMinor')::bigint)::bigint as gross_minor
-from statement s, jsonb_array_elements(s.document::jsonb #> '{totals,booked}') b
-group by s.number, s.tenant_id, s.issued_by, s.currency, s.month, booking;
+-- What each statement books on each budget line, with tax; the empty name is what is booked on none. Read from the document
+-- when it is issued, so that it is not taken apart again for every stage and every view.
+create table statement_booked (
+    number      text   not null,
+    booking     text   not null,
+    tenant_id   bigint not null,
+    month       text   not null,
+    issued_by   text   not null,
+    currency    text   not null,
+    gross_minor bigint not null,
+    constraint statement_booked_key primary key (number, booking),
+    constraint statement_booked_statement foreign key (number) references statement (number),
+    constraint statement_booked_tenant foreign key (tenant_id) references tenant (id)
+);
+create index statement_booked_of_tenant on statement_booked (tenant_id, month);
+create trigger statement_booked_is_append_only
+    before update or delete or truncate on statement_booked
+    for each statement execute function refuse_to_alter();
 
 -- Who ordered what a statement bills.
-create view statement_requester as
-select distinct s.number, o.requester
-from statement s,
-     jsonb_array_elements((s.document::jsonb -> 'lines') || (s.document::jsonb -> 'corrections')) l
-join orders o on o.uid = l.value #>> '{order,uid}'
-where o.requester is not null;
+create table statement_requester (
+    number    text not null,
+    requester text not null,
+    constraint statement_requester_key primary key (number, requester),
+    constraint statement_requester_statement foreign key (number) references statement (number)
+);
+create trigger statement_requester_is_append_only
+    before update or delete or truncate on statement_requester
+    for each statement execute function refuse_to_alter();
+
+create function book_statement(of statement) returns void
+    language plpgsql as $$
+declare
+    document jsonb := of.document::jsonb;
+begin
+    insert into statement_booked (number, booking, tenant_id, month, issued_by, currency, gross_minor)
+    select of.number, coalesce(b.value ->> 'budgetLine', ''), of.tenant_id, of.month, of.issued_by, of.currency,
+           sum((b.value ->> 'grossMinor')::bigint)
+    from jsonb_array_elements(document #> '{totals,booked}') b group by 2;
+    insert into statement_requester (number, requester)
+    select distinct of.number, o.requester
+    from jsonb_array_elements((document -> 'lines') || (document -> 'corrections')) l
+    join orders o on o.uid = l.value #>> '{order,uid}'
+    where o.requester is not null;
+end
+$$;
+select book_statement(s) from statement s;
+create function statement_is_issued() returns trigger
+    language plpgsql as $$
+begin
+    perform book_statement(new);
+    return null;
+end
+$$;
+create trigger statement_is_booked after insert on statement for each row execute function statement_is_issued();
 
 -- The stages of what a statement books on a line, in the order of their ids. Never altered, never removed.
 create table settlement (
@@ -98,7 +138,7 @@ begin
         raise exception 'stage % moves to another fiscal year', new.stage
             using errcode = 'check_violation', constraint = 'settlement_fiscal_year';
     end if;
-    if new.stage = 'certified' and (booked.closed_by = new.decided_by or exists (
+    if new.stage = 'certified' and (booked.issued_by = new.decided_by or exists (
         select from statement_requester
         where number = new.statement_number and requester = new.decided_by
     )) then

@@ -75,7 +75,7 @@ pub const TABLE: &[Rule] = &[
     rule(Method::PUT, "/v1/issuer", Right::Bill),
     rule(Method::GET, "/v1/accounts", Right::Oversee),
     rule(Method::PUT, "/v1/accounts/{account}", Right::Bill),
-    rule(Method::PUT, "/v1/tenants/{tenant}/orders/{uid}/allocation", Right::InTenant),
+    rule(Method::PUT, "/v1/tenants/{tenant}/orders/{uid}/allocation", Right::As(&[Role::Finance])),
     rule(Method::GET, "/v1/periods", Right::SignedIn),
     rule(Method::GET, "/v1/periods/{month}/closing", Right::Oversee),
     rule(Method::POST, "/v1/periods/{month}/closing", Right::Bill),
@@ -199,14 +199,10 @@ pub fn may_act(roles: &BTreeSet<Role>, any: &[Role]) -> Result<(), Error> {
     if any.iter().any(|role| roles.contains(role)) {
         return Ok(());
     }
-    let named: Vec<String> = any.iter().map(|role| format!("{role:?}").to_lowercase()).collect();
-    Err(Error::refuse(
-        code::FORBIDDEN,
-        format!(
-            "this needs the role {} in the tenant or above it; GET /v1/whoami shows your roles",
-            named.join(" or ")
-        ),
-    ))
+    let named: Vec<String> = any.iter().map(ToString::to_string).collect();
+    let named = named.join(" or ");
+    let detail = format!("only somebody with the role {named} in this tenant, or above it, may do this");
+    Err(Error::refuse(code::FORBIDDEN, detail))
 }
 
 /// The subject of a caller and its groups.
@@ -233,23 +229,6 @@ pub fn may_approve(caller: &Caller, chain: &[Vec<Access>], requester: Option<&st
         code::FORBIDDEN,
         "only an approver of the tenant whose threshold it is, or of one above it, decides about this order",
     ))
-}
-
-/// Whether `caller` has a role in a tenant by the access lists of its chain, or is national finance.
-///
-/// # Errors
-/// Forbidden, with the role that is missing.
-pub fn has_role(
-    caller: &Caller,
-    platform: &BTreeSet<PlatformRole>,
-    chain: &[Vec<Access>],
-    role: Role,
-) -> Result<(), Error> {
-    if platform.contains(&PlatformRole::Finance) || roles_in(caller, chain).contains(&role) {
-        return Ok(());
-    }
-    let detail = format!("only somebody with the role {role} in this tenant, or above it, may do this");
-    Err(Error::refuse(code::FORBIDDEN, detail))
 }
 
 /// Whether `caller` may see a tenant, given the access lists of its chain.

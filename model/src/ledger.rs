@@ -403,7 +403,7 @@ pub(crate) mod tests {
             gaps: vec![],
             as_of: 1,
             position: 1,
-            previous_sha256: "0".repeat(64),
+            previous_chain: "0".repeat(64),
         }
     }
 

@@ -68,7 +68,7 @@ pub struct BudgetLineHistory {
 async fn snapshot(app: &App, year: Option<i16>) -> Result<(PgTransaction<'static>, FiscalYear), Error> {
     let mut tx: Transaction<'static, Postgres> =
         app.pool.begin_with("begin isolation level repeatable read read only").await?;
-    let start = app.fiscal_year_start_month;
+    let start = budget::year_start(&mut tx, app.fiscal_year_start_month).await?;
     let now = crate::store::now(&mut tx).await?;
     let year = year.unwrap_or_else(|| Month::holding(now, &TimeZone::UTC).fiscal_year(start));
     if !(2000..=9998).contains(&year) {

@@ -1,7 +1,7 @@
 //! Who bills and who is billed, and where orders are booked.
 
-use super::visible;
-use crate::access;
+use super::acting;
+use crate::access::may_act;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Key, Keys, Query};
@@ -96,10 +96,8 @@ pub async fn allocate(
     Keys(name, uid): Keys<TenantName, OrderUid>,
     Body(request): Body<AllocationRequest>,
 ) -> Result<Json<Allocation>, Error> {
-    let tenant = visible(&app, &caller, &name).await?;
-    let chain = crate::store::tenants::chain(&mut *app.pool.acquire().await?, &tenant.path).await?;
-    let chain: Vec<_> = chain.into_iter().map(|link| link.access).collect();
-    access::has_role(&caller, &app.platform.roles(&caller), &chain, Role::Finance)?;
+    let (tenant, roles) = acting(&app, &caller, &name).await?;
+    may_act(&roles, &[Role::Finance])?;
     let asked = (request.at, &request.shares);
     Ok(Json(allocations::put(&app.pool, tenant.id, &uid, asked, &caller.subject).await?))
 }

@@ -71,9 +71,11 @@ pub async fn put(
         .bind(by)
         .execute(&mut *tx)
         .await?;
+    let sql = "select tenant_id from orders where uid = $1";
+    let payer: i64 = sqlx::query_scalar(sql).bind(uid.as_str()).fetch_one(&mut *tx).await?;
     let object = format!("order/{uid}");
-    let act =
-        Act { actor: by, action: "order.allocate", tenant_id: Some(tenant_id), object, detail: json!(asked) };
+    let detail = json!({"allocation": asked});
+    let act = Act { actor: by, action: "order.allocate", tenant_id: Some(payer), object, detail };
     audit::record(&mut tx, act).await?;
     tx.commit().await?;
     Ok(asked)

@@ -4,7 +4,7 @@
 use super::audit::{self, Act};
 use super::finance::{self, no_issuer};
 use super::statements::{self, Issued};
-use super::{allocations, id, ledger, periods, prices, timestamp};
+use super::{allocations, id, periods, prices, timestamp};
 use crate::error::Error;
 use crate::fail::point;
 use crate::signing::Signer;
@@ -71,10 +71,11 @@ pub async fn close(pool: &PgPool, month: Month, by: &str, signer: Option<&Signer
         .bind(as_of)
         .execute(&mut *tx)
         .await?;
-    let detail =
-        json!({"statements": closing.statements, "net": closing.net, "gross": closing.gross, "asOf": as_of});
-    let act =
-        Act { actor: by, action: "period.close", tenant_id: None, object: format!("period/{month}"), detail };
+    let detail = json!({
+        "asOf": as_of, "statements": closing.statements, "net": closing.net, "gross": closing.gross
+    });
+    let object = format!("period/{month}");
+    let act = Act { actor: by, action: "period.close", tenant_id: None, object, detail };
     audit::record(&mut tx, act).await?;
     point("closing-before-commit");
     tx.commit().await?;
@@ -370,9 +371,7 @@ async fn issue(
         head = one.head();
         issued.push(one);
     }
-    statements::insert(tx, &issued, by, None).await?;
-    let posted = issued.iter().map(Issued::posting).collect::<Result<Vec<_>, Error>>()?;
-    ledger::post(tx, &posted).await
+    statements::insert(tx, &issued, by, None).await
 }
 
 /// The series of the fiscal year in which `now` lies.

@@ -27,15 +27,20 @@ pub async fn put_issuer(pool: &PgPool, record: &IssuerRecord, by: &str) -> Resul
     record.check().map_err(|cause| Error::invalid(cause.to_string()))?;
     let mut tx = pool.begin().await?;
     super::periods::lock(&mut tx).await?;
+    let mut told = None;
     if issuer(&mut tx).await?.as_ref() != Some(record) {
         sqlx::query("insert into issuer_version (record, put_by, put_ms) values ($1, $2, ledger_now_ms())")
             .bind(Json(record))
             .bind(by)
             .execute(&mut *tx)
             .await?;
-        super::periods::open_due(&mut tx).await?;
-        let object = "issuer".to_owned();
-        let act = Act { actor: by, action: "issuer.put", tenant_id: None, object, detail: json!(record) };
+        let detail = json!({"record": record});
+        let act =
+            Act { actor: by, action: "issuer.put", tenant_id: None, object: "issuer".to_owned(), detail };
+        told = Some(act);
+    }
+    super::periods::open_due(&mut tx).await?;
+    if let Some(act) = told {
         audit::record(&mut tx, act).await?;
     }
     tx.commit().await?;
@@ -82,8 +87,8 @@ pub async fn put_account(
     let mut tx = pool.begin().await?;
     let done = sqlx::query(sql).bind(name).bind(Json(record)).bind(by).execute(&mut *tx).await?;
     if done.rows_affected() > 0 {
-        let object = format!("account/{name}");
-        let act = Act { actor: by, action: "account.put", tenant_id: None, object, detail: json!(record) };
+        let (object, detail) = (format!("account/{name}"), json!({"record": record}));
+        let act = Act { actor: by, action: "account.put", tenant_id: None, object, detail };
         audit::record(&mut tx, act).await?;
     }
     tx.commit().await?;

@@ -129,7 +129,7 @@ pub async fn put(
     tenant: &Tenant,
     number: &str,
     request: &StageRequest,
-    (by, fiscal_year_start): (&str, i8),
+    (by, year_start): (&str, i8),
 ) -> Result<Vec<BookedStages>, Error> {
     request.check().map_err(|cause| Error::invalid(cause.to_string()))?;
     let mut tx = pool.begin().await?;
@@ -137,6 +137,7 @@ pub async fn put(
     let parts = asked(booked(&mut tx, tenant, number).await?, number, request)?;
     let known = records(&mut tx, number).await?;
     let now = super::now(&mut tx).await?;
+    let start = budget::year_start(&mut tx, year_start).await?;
     let mut posted: Vec<Transaction> = Vec::new();
     let mut told = Vec::new();
     for part in &parts {
@@ -146,8 +147,7 @@ pub async fn put(
             continue;
         }
         // The year of the first stage stays, whatever the platform says later of when a fiscal year begins.
-        let year =
-            before.first().map_or_else(|| part.month.fiscal_year(fiscal_year_start), |r| r.fiscal_year);
+        let year = before.first().map_or_else(|| part.month.fiscal_year(start), |r| r.fiscal_year);
         let record = record(part, number, request, (by, now, year));
         follows(&mut tx, part, &record, before.last().map(|last| last.stage)).await?;
         insert(&mut tx, &record).await?;

@@ -83,14 +83,6 @@ impl Issued {
         Ok(Self { document, text, series, sequence, sha256, chain, signature })
     }
 
-    /// What it moves in the ledger.
-    ///
-    /// # Errors
-    /// When its figures do not add up.
-    pub fn posting(&self) -> Result<Transaction, Error> {
-        Ok(post_statement(&self.document)?)
-    }
-
     /// The end of the chain after it.
     pub fn head(&self) -> Head {
         Head { position: self.document.position, chain: self.chain.clone() }
@@ -104,7 +96,7 @@ fn kind_text(kind: StatementKind) -> &'static str {
     }
 }
 
-/// Stores documents, in their order.
+/// Stores documents, in their order, and posts what each moves to the ledger.
 ///
 /// # Errors
 /// When the database refuses: a number that is not the next, a chain that is broken, a second statement of a month.
@@ -149,9 +141,11 @@ pub async fn insert(
         .bind(issued.iter().map(|i| i.signature.clone().map(|s| s.1)).collect::<Vec<_>>())
         .bind(by)
         .bind(key)
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
-    Ok(())
+    let posted: Vec<Transaction> =
+        issued.iter().map(|issued| post_statement(&issued.document)).collect::<Result<_, _>>()?;
+    ledger::post(tx, &posted).await
 }
 
 #[derive(sqlx::FromRow)]
@@ -310,11 +304,15 @@ pub async fn take_back(
     };
     let issued = Issued::seal(note, series, sequence, signer)?;
     let text = issued.text.clone();
-    ledger::post(&mut tx, &[issued.posting()?]).await?;
-    let detail = json!({"credits": original, "reason": request.reason, "totals": issued.document.totals});
-    let object = format!("statement/{}", issued.document.number);
+    let detail = json!({
+        "note": issued.document.number, "key": request.key, "reason": request.reason, "sha256": issued.sha256,
+        "grossMinor": issued.document.totals.gross_minor
+    });
     insert(&mut tx, &[issued], by, Some(&request.key)).await?;
-    let act = Act { actor: by, action: "statement.credit", tenant_id: Some(tenant_id), object, detail };
+    let sql = "select tenant_id from statement where number = $1";
+    let payer: i64 = sqlx::query_scalar(sql).bind(original).fetch_one(&mut *tx).await?;
+    let object = format!("statement/{original}");
+    let act = Act { actor: by, action: "statement.credit", tenant_id: Some(payer), object, detail };
     audit::record(&mut tx, act).await?;
     point("credit-before-commit");
     tx.commit().await?;

@@ -1,9 +1,9 @@
 //! Statements for tests, made by the functions that make real ones.
 
-use crate::support::World;
+use crate::support::{World, account};
 use serde_json::json;
-use siyada_api::store;
-use siyada_model::ledger::post_statement;
+use siyada_api::store::statements::{self, Head, Issued};
+use siyada_model::period::Period;
 use siyada_model::statement::{Statement, StatementKind, StatementLine, totals};
 
 /// A line of a bill.
@@ -48,15 +48,18 @@ fn full(tenant: &str, line: &Line) -> StatementLine {
 
 /// The bill of October 2026 to `tenant`.
 pub fn bill(number: &str, tenant: &str, currency: &str, lines: &[Line]) -> Statement {
+    bill_of("2026-10", number, tenant, currency, lines)
+}
+
+/// The bill of a month to `tenant`.
+pub fn bill_of(month: &str, number: &str, tenant: &str, currency: &str, lines: &[Line]) -> Statement {
+    let period = Period::first(month.parse().unwrap(), "UTC").unwrap();
     let lines: Vec<StatementLine> = lines.iter().map(|line| full(tenant, line)).collect();
     let totals = totals(lines.iter()).unwrap();
     serde_json::from_value(json!({
         "format": "siyada.cloud/statement/v1", "kind": "statement", "number": number,
         "issuedAt": "2026-11-02T08:00:00Z", "issuer": {}, "buyer": {"tenant": tenant, "account": "1.2"},
-        "period": {
-            "month": "2026-10", "start": "2026-10-01T00:00:00Z", "end": "2026-11-01T00:00:00Z",
-            "timeZone": "Africa/Casablanca", "tzDatabase": "2026f"
-        },
+        "period": period,
         "currency": currency, "tax": {"regime": "taxable", "rateBasisPoints": 2000, "legalBasis": "CGI"},
         "lines": lines, "corrections": [], "gaps": [], "totals": totals, "asOf": 1, "position": 1,
         "previousChain": "0".repeat(64)
@@ -77,31 +80,28 @@ pub fn note(number: &str, bill: &Statement) -> Statement {
     note
 }
 
-/// Puts a statement with a number of the test's own on record, closed by `closer`: the rules of numbers and of the chain,
-/// which are told by other tests, are switched off for it.
+/// Who issues in tests.
+pub fn issuer() -> String {
+    account("closer")
+}
+
+/// Issues a statement as the closing does: the next in the chain, and posted.
 pub async fn file(world: &World, statement: &Statement) {
-    let tenant = statement.buyer.tenant.as_str();
-    let sql = "insert into statement (position, number, series, sequence, kind, tenant_id, month, credits, issued_ms,
-                   issued_by, net_minor, gross_minor, currency, document, sha256, chain)
-               select (select coalesce(max(position), 0) + 1 from statement), $1, $1, 1,
-                   case when $4::text is null then 'statement' else 'creditNote' end, id,
-                   -- A tenant has one statement a month.
-                   '2026-' || lpad((10 - (select count(*) from statement where tenant_id = t.id))::text, 2, '0'), $4, 1,
-                   'closer', 0, 0,
-                   $5, $3, encode(sha256(convert_to($3, 'UTF8')), 'hex'), ''
-               from tenant t where name = $2 and deleted_ms is null";
     let mut tx = world.pool.begin().await.unwrap();
-    sqlx::query("set local session_replication_role = replica").execute(&mut *tx).await.unwrap();
+    let period = &statement.period;
+    let sql = "insert into period (month, start_ms, end_ms, time_zone, tz_database, opened_ms)
+               values ($1, $2, $3, 'UTC', 'x', 0) on conflict (month) do nothing";
     sqlx::query(sql)
-        .bind(&statement.number)
-        .bind(tenant)
-        .bind(String::from_utf8(statement.bytes().unwrap()).unwrap())
-        .bind(&statement.credits)
-        .bind(statement.currency.as_str())
+        .bind(period.month.to_string())
+        .bind(period.start.as_millisecond())
+        .bind(period.end.as_millisecond())
         .execute(&mut *tx)
         .await
         .unwrap();
-    sqlx::query("set local session_replication_role = origin").execute(&mut *tx).await.unwrap();
-    store::ledger::post(&mut tx, &[post_statement(statement).unwrap()]).await.unwrap();
+    let head = Head::lock(&mut tx).await.unwrap();
+    let (series, sequence) = statement.number.rsplit_once('-').unwrap();
+    let document = Statement { position: head.position + 1, previous_chain: head.chain, ..statement.clone() };
+    let issued = Issued::seal(document, series.to_owned(), sequence.parse().unwrap(), None).unwrap();
+    statements::insert(&mut tx, &[issued], &issuer(), None).await.unwrap();
     tx.commit().await.unwrap();
 }

@@ -79,7 +79,11 @@ async fn i17_only_finance_writes_and_only_members_read() {
     world.member("certifiers").put(LINE, &credits(1)).await.refused(403, "forbidden");
     world.operator().put(LINE, &credits(1)).await.refused(403, "forbidden");
     let forbidden = world.member("audit").put(LINE, &credits(1)).await.refused(403, "forbidden");
-    assert!(forbidden.detail.contains("role finance in the tenant or above it"), "{}", forbidden.detail);
+    assert!(
+        forbidden.detail.contains("the role finance in this tenant, or above it"),
+        "{}",
+        forbidden.detail
+    );
     world.member("health").put(LINE, &credits(1)).await.refused(404, "not-found");
     world.member("treasury").put(LINE, &credits(1)).await.ok::<Value>();
     world.member("health").get(LINE).await.refused(404, "not-found");

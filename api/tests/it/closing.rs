@@ -7,6 +7,7 @@ use siyada_api::fail::{CLOSING, CREDIT};
 use siyada_api::openapi::examples;
 use siyada_api::signing::{Signer, verifies};
 use siyada_api::store;
+use siyada_model::audit::{AuditEvent, Extent, verify};
 use siyada_model::canonical::sha256;
 use siyada_model::statement::Statement;
 use siyada_model::statement::chain::Chain;
@@ -107,7 +108,49 @@ pub async fn documents(world: &World) -> Vec<Statement> {
         found.push(chain.take(&answer.bytes).unwrap());
         assert_eq!(chain.value(), entry.chain);
     }
+    assert_eq!(posted(world).await, found.iter().map(owed).collect::<Vec<_>>());
     found
+}
+
+/// What a document makes its buyer owe.
+fn owed(document: &Statement) -> (String, i64) {
+    (format!("statement/{}", document.number), document.totals.gross_minor)
+}
+
+/// What the ledger says that documents made their buyers owe, in the order in which it was posted.
+async fn posted(world: &World) -> Vec<(String, i64)> {
+    let sql = "select t.id, coalesce(sum(e.minor), 0)::bigint from ledger_transaction t
+               left join ledger_entry e on e.transaction_id = t.id and e.account like 'receivable:%'
+               where t.kind in ('statement', 'creditNote') group by t.id, t.sequence order by t.sequence";
+    sqlx::query_as(sql).fetch_all(&world.pool).await.unwrap()
+}
+
+#[tokio::test]
+async fn i14_who_billed_closed_and_took_back_is_told() {
+    let world = fresh().await;
+    close(&world, FEBRUARY).await;
+    close(&world, FEBRUARY).await;
+    let first = documents(&world).await.remove(0);
+    let path = format!("/v1/tenants/kingdom/statements/{}/credit-notes", first.number);
+    for _ in 0..2 {
+        finance(&world).post(&path, &json!({"key": "1", "reason": "Panne"})).await.ok::<Value>();
+    }
+    let shares = json!({"shares": [{"budgetLine": "9", "millionths": 1_000_000}]});
+    for _ in 0..2 {
+        let path = "/v1/tenants/police/orders/u-1/allocation";
+        finance(&world).put(path, &shares).await.ok::<Value>();
+        finance(&world).put("/v1/issuer", &examples::issuer()).await.ok::<Value>();
+        finance(&world).put("/v1/accounts/1.2.10", &examples::account_record()).await.ok::<Value>();
+    }
+    let text = world.member("audit").get("/v1/audit?format=lines").await.text();
+    let last = verify(text.lines().map(str::as_bytes), Extent::Whole).unwrap().unwrap();
+    let events = text.lines().map(|line| serde_json::from_str::<AuditEvent>(line).unwrap());
+    let told: Vec<AuditEvent> = events.filter(|event| event.actor == account("finance")).collect();
+    let actions: Vec<&str> = told.iter().map(|event| event.action.as_str()).collect();
+    assert_eq!(actions, ["issuer.put", "account.put", "period.close", "statement.credit", "order.allocate"]);
+    assert_eq!((&last.object, last.tenant.unwrap().as_str()), (&"order/u-1".to_owned(), "police"));
+    assert_eq!((&told[2].object, &told[2].detail["statements"]), (&"period/2024-02".to_owned(), &json!(2)));
+    assert_eq!(told[3].tenant.as_ref().unwrap(), &first.buyer.tenant);
 }
 
 #[tokio::test]

@@ -51,6 +51,14 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("POST", "/v1/usage", "ufffffffyff"),
     ("POST", "/v1/usage/checkpoints", "ufffffffyff"),
     ("GET", "/v1/collectors/{id}", "ufffffffyyy"),
+    ("GET", "/v1/ledger/journal", "ufffffffyyy"),
+    ("GET", "/v1/audit", "ufffffffyyy"),
+    ("GET", "/v1/tenants/{tenant}/audit", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/budget-lines", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/budget-lines/{line}", "unyyyyyyyyy"),
+    ("PUT", "/v1/tenants/{tenant}/budget-lines/{line}", "unfffyfffyf"),
+    ("GET", "/v1/tenants/{tenant}/statements/{number}/stages", "unyyyyyyyyy"),
+    ("POST", "/v1/tenants/{tenant}/statements/{number}/stages", "unfffyyffyf"),
     ("GET", "/v1/issuer", "uyyyyyyyyyy"),
     ("PUT", "/v1/issuer", "uffffffffyf"),
     ("GET", "/v1/accounts", "ufffffffyyy"),
@@ -64,14 +72,6 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("POST", "/v1/tenants/{tenant}/statements/{number}/credit-notes", "uffffffffyf"),
     ("GET", "/v1/chain", "uyyyyyyyyyy"),
     ("GET", "/v1/signing-key", "uyyyyyyyyyy"),
-    ("GET", "/v1/ledger/journal", "ufffffffyyy"),
-    ("GET", "/v1/audit", "ufffffffyyy"),
-    ("GET", "/v1/tenants/{tenant}/audit", "unyyyyyyyyy"),
-    ("GET", "/v1/tenants/{tenant}/budget-lines", "unyyyyyyyyy"),
-    ("GET", "/v1/tenants/{tenant}/budget-lines/{line}", "unyyyyyyyyy"),
-    ("PUT", "/v1/tenants/{tenant}/budget-lines/{line}", "unfffyfffyf"),
-    ("GET", "/v1/tenants/{tenant}/statements/{number}/stages", "unyyyyyyyyy"),
-    ("POST", "/v1/tenants/{tenant}/statements/{number}/stages", "unfffyyffyf"),
 ];
 
 /// police with one namespace for each role, and an order that waits for an approval.
@@ -96,11 +96,11 @@ async fn world() -> World {
     world.operator().put("/v1/tenants/police", &police).await.ok::<Value>();
     let waits = but(&order("police", "db", 1, 10), json!({"requester": account("tenant-requester")}));
     world.operator().put("/v1/reservations/u-1", &waits).await.refused(409, "approval-pending");
-    billed(&world).await;
-    let record = siyada_api::openapi::examples::budget_line_record();
+    let record = examples::budget_line_record();
     let mut year = record.clone();
     year["fiscalYear"] = json!(jiff::Zoned::now().year());
     world.member("tenant-finance").put("/v1/tenants/police/budget-lines/30-10", &year).await.ok::<Value>();
+    billed(&world).await;
     world
 }
 
@@ -137,18 +137,21 @@ async fn asked(world: &World, caller: &str, method: &str, template: &str) -> cha
         role => world.member(&format!("tenant-{role}")),
     };
     let path = template.replace("{tenant}", "police").replace("{uid}", "u-1").replace("{id}", "c");
-    let path = path.replace("{name}", "tarif-2026").replace("{month}", "2026-01").replace("{account}", "a");
+    let path = path
+        .replace("{name}", "tarif-2026")
+        .replace("{line}", "30-10")
+        .replace("{month}", "2026-01")
+        .replace("{account}", "a");
     let path = path.replace("{number}", &number(world).await);
-    let path = path.replace("{line}", "30-10");
     let body = match template {
         "/v1/quotes" => {
             json!({"tenant": "police", "resources": order("police", "x", 1, 1)["resources"], "items": []})
         }
-        "/v1/tenants/{tenant}/orders/{uid}/allocation" => json!({"shares": [{"millionths": 1_000_000}]}),
-        "/v1/tenants/{tenant}/budget-lines/{line}" => siyada_api::openapi::examples::budget_line_record(),
+        "/v1/tenants/{tenant}/budget-lines/{line}" => examples::budget_line_record(),
         "/v1/tenants/{tenant}/statements/{number}/stages" => {
             json!({"stage": "rejected", "reason": "not done"})
         }
+        "/v1/tenants/{tenant}/orders/{uid}/allocation" => json!({"shares": [{"millionths": 1_000_000}]}),
         _ => json!({}),
     };
     let answer = client.send(method, &path, (method != "GET").then_some(&body)).await;
