@@ -158,7 +158,9 @@ async fn copy(pool: &PgPool, table: &str, size: usize, collector: &str) -> anyho
                 from usage_change where collector = $1 order by recorded_ms, order_uid, meter";
     let rows: Vec<String> = sqlx::query_scalar(sql).bind(collector).fetch_all(pool).await?;
     let texts: Vec<String> = rows.chunks(size).map(|chunk| chunk.join("\n") + "\n").collect();
-    let statement = format!("copy {table} from stdin");
+    let statement = format!(
+        "copy {table} (order_uid, meter, at_ms, sku, quantity, reason, collector, epoch, recorded_ms) from stdin"
+    );
     let mut connection = pool.acquire().await?;
     let (start, mut copied) = (Instant::now(), 0);
     for text in &texts {
