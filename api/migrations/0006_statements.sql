@@ -81,21 +81,19 @@ $$;
 create trigger orders_are_booked
     after insert on orders referencing new table as fresh
     for each statement execute function new_orders_are_booked();
-create function changed_orders_are_booked() returns trigger
+create function changed_order_is_booked() returns trigger
     language plpgsql as $$
 begin
     insert into allocation_change (order_uid, at_ms, shares, put_by, recorded_ms)
-    select n.uid, greatest(ledger_now_ms(), coalesce(max(a.at_ms) + 1, 0)), allocation_of(n.billing), 'order',
+    select new.uid, greatest(ledger_now_ms(), coalesce(max(a.at_ms) + 1, 0)), allocation_of(new.billing), 'order',
            ledger_now_ms()
-    from fresh n join stale o using (uid) left join allocation_change a on a.order_uid = n.uid
-    where n.billing <> o.billing and allocation_of(n.billing) <> allocation_of(o.billing)
-    group by n.uid, n.billing;
+    from allocation_change a where a.order_uid = new.uid;
     return null;
 end
 $$;
 create trigger orders_are_booked_anew
-    after update on orders referencing new table as fresh old table as stale
-    for each statement execute function changed_orders_are_booked();
+    after update of billing on orders for each row
+    when (allocation_of(old.billing) <> allocation_of(new.billing)) execute function changed_order_is_booked();
 insert into allocation_change (order_uid, at_ms, shares, put_by, recorded_ms)
 select uid, ledger_now_ms(), allocation_of(billing), 'order', ledger_now_ms()
 from orders where allocation_of(billing) <> allocation_of('{}');

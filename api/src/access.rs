@@ -5,10 +5,8 @@
 use crate::auth::Caller;
 use crate::error::Error;
 use axum::http::Method;
-use serde::Serialize;
-use siyada_model::wire::{Access, Role, code};
+use siyada_model::wire::{Access, PlatformRole, Role, code};
 use std::collections::BTreeSet;
-use utoipa::ToSchema;
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,20 +107,6 @@ pub const TABLE: &[Rule] = &[
 pub fn required(method: &Method, path: &str) -> Option<Right> {
     let method = if method == Method::HEAD { &Method::GET } else { method };
     TABLE.iter().find(|rule| rule.method == method && rule.path == path).map(|rule| rule.right)
-}
-
-/// A role for the whole platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum PlatformRole {
-    /// The operator of the cluster: pushes what the cluster knows.
-    Operator,
-    /// National finance: reads everything.
-    Finance,
-    /// Auditor: reads everything.
-    Auditor,
-    /// Administrator of the platform: reads everything.
-    Admin,
 }
 
 /// Who has which role on the platform: subjects or groups.

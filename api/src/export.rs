@@ -11,24 +11,27 @@
 //! | `manifest.json` | the SHA-256 of each file, the end of the chain, and the public key |
 
 use crate::error::Error;
-use crate::store::{id, periods, prices, timestamp};
+use crate::store::{self, id, now, periods, prices, snapshot, timestamp};
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use futures::TryStreamExt as _;
+use futures::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use siyada_model::allocation::Shares;
+use siyada_model::canonical::hex;
 use siyada_model::id::OrderUid;
 use siyada_model::statement::Billed;
 use siyada_model::usage::{Level, Meter};
+use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::pin::pin;
 
 /// What [`Manifest::format`] says.
 pub const FORMAT: &str = "siyada.cloud/export/v1";
@@ -116,34 +119,34 @@ pub struct Manifest {
     pub files: BTreeMap<String, String>,
 }
 
-/// A file that knows its hash when it is done.
-struct Hashed {
-    file: BufWriter<File>,
-    hash: Sha256,
-    rows: i64,
+/// The files that are written, with their hashes.
+struct Files<'a> {
+    directory: &'a Path,
+    hashes: BTreeMap<String, String>,
 }
 
-impl Hashed {
-    fn create(directory: &Path, name: &str) -> anyhow::Result<Self> {
-        let path = directory.join(name);
+impl Files<'_> {
+    /// Writes a file, row by row, and answers how many there were and the last one.
+    async fn write<T: Serialize>(
+        &mut self,
+        name: &str,
+        rows: impl Stream<Item = anyhow::Result<T>>,
+    ) -> anyhow::Result<(i64, Option<T>)> {
+        let path = self.directory.join(name);
         let file = File::create_new(&path).with_context(|| format!("failed to make {}", path.display()))?;
-        Ok(Self { file: BufWriter::new(file), hash: Sha256::new(), rows: 0 })
-    }
-
-    fn line(&mut self, row: &impl Serialize) -> anyhow::Result<()> {
-        let mut line = serde_json::to_vec(row)?;
-        line.push(b'\n');
-        self.hash.update(&line);
-        self.file.write_all(&line)?;
-        self.rows = self.rows.saturating_add(1);
-        Ok(())
-    }
-
-    fn done(mut self) -> anyhow::Result<(String, i64)> {
-        self.file.flush()?;
-        let hash =
-            self.hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
-        Ok((hash, self.rows))
+        let (mut file, mut hash, mut rows) = (BufWriter::new(file), Sha256::new(), pin!(rows));
+        let (mut count, mut last) = (0_i64, None);
+        while let Some(row) = rows.try_next().await? {
+            let mut line = serde_json::to_vec(&row)?;
+            line.push(b'\n');
+            hash.update(&line);
+            file.write_all(&line)?;
+            count = count.saturating_add(1);
+            last = Some(row);
+        }
+        file.flush()?;
+        self.hashes.insert(name.to_owned(), hex(&hash.finalize()));
+        Ok((count, last))
     }
 }
 
@@ -155,26 +158,24 @@ pub async fn export(pool: &PgPool, directory: &Path) -> anyhow::Result<Manifest>
     std::fs::create_dir(directory).with_context(|| {
         format!("failed to make {}; name a directory that is not there", directory.display())
     })?;
-    let mut tx = pool
-        .begin_with("begin isolation level repeatable read read only; set local statement_timeout = 0")
-        .await?;
-    let mut files = BTreeMap::new();
-    let (chain, documents) = documents(&mut tx, directory, &mut files).await?;
-    usage(&mut tx, directory, &mut files).await?;
-    allocations(&mut tx, directory, &mut files).await?;
-    orders(&mut tx, directory, &mut files).await?;
-    let mut out = Hashed::create(directory, "periods.ndjson")?;
-    for state in periods::all(&mut tx).await.map_err(told)? {
-        out.line(&state)?;
-    }
-    files.insert("periods.ndjson".to_owned(), out.done()?.0);
-    let mut out = Hashed::create(directory, "price-lists.ndjson")?;
-    for list in prices::before(&mut tx, Timestamp::MAX).await.map_err(told)? {
-        out.line(&list)?;
-    }
-    files.insert("price-lists.ndjson".to_owned(), out.done()?.0);
-    let made_at = crate::store::now(&mut tx).await.map_err(told)?;
-    let manifest = Manifest { format: FORMAT.to_owned(), made_at, documents, chain, files };
+    let mut tx = snapshot(pool).await.map_err(told)?;
+    sqlx::query("set local statement_timeout = 0").execute(&mut *tx).await?;
+    let mut files = Files { directory, hashes: BTreeMap::new() };
+    let (count, last) = files.write("documents.ndjson", documents(&mut tx)).await?;
+    files.write("usage.ndjson", usage(&mut tx)).await?;
+    files.write("allocations.ndjson", allocations(&mut tx)).await?;
+    files.write("orders.ndjson", orders(&mut tx)).await?;
+    let months = periods::all(&mut tx).await.map_err(told)?;
+    files.write("periods.ndjson", stream::iter(months.into_iter().map(Ok))).await?;
+    let lists = prices::before(&mut tx, Timestamp::MAX).await.map_err(told)?;
+    files.write("price-lists.ndjson", stream::iter(lists.into_iter().map(Ok))).await?;
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        made_at: now(&mut tx).await.map_err(told)?,
+        documents: count,
+        chain: last.map(|sealed| sealed.chain),
+        files: files.hashes,
+    };
     // Last: a directory without a manifest is no export.
     std::fs::write(directory.join("manifest.json"), serde_json::to_vec_pretty(&manifest)?)?;
     Ok(manifest)
@@ -184,80 +185,63 @@ fn told(cause: Error) -> anyhow::Error {
     anyhow::anyhow!("failed to read the ledger: {cause:?}")
 }
 
-async fn documents(
-    tx: &mut PgConnection,
-    directory: &Path,
-    files: &mut BTreeMap<String, String>,
-) -> anyhow::Result<(Option<String>, i64)> {
-    let sql = "select number, document, sha256, chain, signature, key_id from statement order by position";
-    type Row = (String, String, String, String, Option<Vec<u8>>, Option<String>);
-    let mut rows = sqlx::query_as::<_, Row>(sql).fetch(tx);
-    let mut out = Hashed::create(directory, "documents.ndjson")?;
-    let mut head = None;
-    while let Some((number, document, sha256, chain, signature, key_id)) = rows.try_next().await? {
-        let signature = signature.map(|bytes| STANDARD.encode(bytes));
-        out.line(&Sealed { number, document, sha256, chain: chain.clone(), signature, key_id })?;
-        head = Some(chain);
-    }
-    let (hash, count) = out.done()?;
-    files.insert("documents.ndjson".to_owned(), hash);
-    Ok((head, count))
+/// Rows of `sql`, each as `read` has it.
+fn rows<'a, R, T>(
+    tx: &'a mut PgConnection,
+    sql: &'static str,
+    read: impl Fn(R) -> Result<T, Error> + 'a,
+) -> impl Stream<Item = anyhow::Result<T>> + 'a
+where
+    R: for<'r> sqlx::FromRow<'r, PgRow> + Send + Unpin + 'a,
+    T: 'a,
+{
+    sqlx::query_as::<_, R>(sql).fetch(tx).map(move |row| read(row?).map_err(told))
 }
 
-async fn usage(
-    tx: &mut PgConnection,
-    directory: &Path,
-    files: &mut BTreeMap<String, String>,
-) -> anyhow::Result<()> {
-    let sql = "select seq, order_uid, meter, at_ms, sku, quantity, reason, recorded_ms from usage_change order by seq";
+fn documents(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<Sealed>> {
+    type Row = (String, String, String, String, Option<Vec<u8>>, Option<String>);
+    let sql = "select number, document, sha256, chain, signature, key_id from statement order by position";
+    rows(tx, sql, |(number, document, sha256, chain, signature, key_id): Row| {
+        let signature = signature.map(|bytes| STANDARD.encode(bytes));
+        Ok(Sealed { number, document, sha256, chain, signature, key_id })
+    })
+}
+
+fn usage(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<Recorded>> {
     type Row = (i64, String, String, i64, Option<String>, Option<i64>, String, i64);
-    let mut rows = sqlx::query_as::<_, Row>(sql).fetch(tx);
-    let mut out = Hashed::create(directory, "usage.ndjson")?;
-    while let Some((seq, uid, meter, at, sku, quantity, reason, recorded)) = rows.try_next().await? {
+    let sql = "select seq, order_uid, meter, at_ms, sku, quantity, reason, recorded_ms
+               from usage_change order by seq";
+    rows(tx, sql, |(seq, uid, meter, at, sku, quantity, reason, recorded): Row| {
         let level = match (sku, quantity) {
-            (Some(sku), Some(quantity)) => Some(Level { sku: id(sku).map_err(told)?, quantity }),
+            (Some(sku), Some(quantity)) => Some(Level { sku: id(sku)?, quantity }),
             _ => None,
         };
-        let meter =
-            Meter::ALL.into_iter().find(|known| known.as_str() == meter).context("an unknown meter")?;
-        let (at, recorded_at) = (timestamp(at).map_err(told)?, timestamp(recorded).map_err(told)?);
-        let order_uid = id(uid).map_err(told)?;
-        out.line(&Recorded { seq, order_uid, meter, at, level, reason, recorded_at })?;
-    }
-    files.insert("usage.ndjson".to_owned(), out.done()?.0);
-    Ok(())
+        Ok(Recorded {
+            seq,
+            order_uid: id(uid)?,
+            meter: store::usage::meter(&meter)?,
+            at: timestamp(at)?,
+            level,
+            reason,
+            recorded_at: timestamp(recorded)?,
+        })
+    })
 }
 
-async fn allocations(
-    tx: &mut PgConnection,
-    directory: &Path,
-    files: &mut BTreeMap<String, String>,
-) -> anyhow::Result<()> {
+fn allocations(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<Booked>> {
+    type Row = (i64, String, i64, Json<Shares>, String);
     let sql = "select seq, order_uid, at_ms, shares, put_by from allocation_change order by seq";
-    let mut rows = sqlx::query_as::<_, (i64, String, i64, Json<Shares>, String)>(sql).fetch(tx);
-    let mut out = Hashed::create(directory, "allocations.ndjson")?;
-    while let Some((seq, uid, at, shares, by)) = rows.try_next().await? {
-        let (order_uid, at) = (id(uid).map_err(told)?, timestamp(at).map_err(told)?);
-        out.line(&Booked { seq, order_uid, at, shares: shares.0, by })?;
-    }
-    files.insert("allocations.ndjson".to_owned(), out.done()?.0);
-    Ok(())
+    rows(tx, sql, |(seq, uid, at, shares, by): Row| {
+        Ok(Booked { seq, order_uid: id(uid)?, at: timestamp(at)?, shares: shares.0, by })
+    })
 }
 
-async fn orders(
-    tx: &mut PgConnection,
-    directory: &Path,
-    files: &mut BTreeMap<String, String>,
-) -> anyhow::Result<()> {
+fn orders(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<Billed>> {
+    type Row = (String, String, String, String, String);
     let sql =
         "select o.uid, t.name, o.namespace, o.name, o.kind from orders o join tenant t on t.id = o.tenant_id
                where exists (select from usage_change c where c.order_uid = o.uid) order by o.uid";
-    let mut rows = sqlx::query_as::<_, (String, String, String, String, String)>(sql).fetch(tx);
-    let mut out = Hashed::create(directory, "orders.ndjson")?;
-    while let Some((uid, tenant, namespace, name, kind)) = rows.try_next().await? {
-        let (tenant, uid) = (id(tenant).map_err(told)?, id(uid).map_err(told)?);
-        out.line(&Billed { tenant, namespace, name, uid, kind })?;
-    }
-    files.insert("orders.ndjson".to_owned(), out.done()?.0);
-    Ok(())
+    rows(tx, sql, |(uid, tenant, namespace, name, kind): Row| {
+        Ok(Billed { tenant: id(tenant)?, namespace, name, uid: id(uid)?, kind })
+    })
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod export;
 pub mod extract;
 pub mod fail;
+pub mod file;
 pub mod group;
 pub mod keys;
 pub mod limits;

@@ -9,13 +9,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use siyada_model::allocation::Allocation;
-use siyada_model::canonical::sha256;
+use siyada_model::canonical::{hex, sha256};
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::party::TaxRegime;
 use siyada_model::period::Period;
 use siyada_model::price::PriceList;
 use siyada_model::statement::chain::{Chain, first_difference};
-use siyada_model::statement::closing::{Books, Draft, drafts};
+use siyada_model::statement::closing::{Books, Draft, closed_as_of, drafts, touched};
 use siyada_model::statement::{Billed, Buyer, Statement, StatementKind};
 use siyada_model::usage::{Change, Interval, Meter, intervals};
 use siyada_model::wire::PeriodState;
@@ -114,7 +114,7 @@ fn hash_of(directory: &Path, name: &str) -> anyhow::Result<String> {
         let length = read.len();
         file.consume(length);
     }
-    Ok(hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+    Ok(hex(&hash.finalize()))
 }
 
 fn rows<T: DeserializeOwned>(directory: &Path, name: &str) -> anyhow::Result<Vec<T>> {
@@ -217,13 +217,10 @@ impl Record {
 
     /// The orders about whose closed months something was recorded between two closings, and those months.
     fn late(&self, period: &Period, as_of: i64) -> (BTreeSet<OrderUid>, Vec<Period>) {
-        let before = || self.periods.iter().filter(|other| other.period.start < period.start);
-        let Some(known) = before().filter_map(|state| state.as_of).max() else { return Default::default() };
+        let Some(known) = closed_as_of(&self.periods, period) else { return Default::default() };
         let rows = || self.usage.iter().filter(|r| r.seq > known && r.seq <= as_of && r.at < period.start);
         let earliest = rows().map(|row| row.at).min();
-        let touched =
-            before().map(|state| &state.period).filter(|p| earliest.is_some_and(|at| at < p.end)).cloned();
-        (rows().map(|row| row.order_uid.clone()).collect(), touched.collect())
+        (rows().map(|row| row.order_uid.clone()).collect(), touched(&self.periods, period, earliest))
     }
 }
 
@@ -234,9 +231,9 @@ fn recompute(record: &Record, state: &PeriodState) -> anyhow::Result<()> {
         .as_of
         .with_context(|| format!("{} is closed and does not say up to which record", period.month))?;
     let issued: Vec<&Statement> = record.statements(period).collect();
-    let (late_orders, touched) = record.late(period, as_of);
+    let (late_orders, months) = record.late(period, as_of);
     let first = issued.first().map_or(i64::MAX, |d| d.position);
-    let since = touched.first().map(|period| period.month);
+    let since = months.first().map(|period| period.month);
     let billed =
         record.documents.iter().filter(|d| d.position < first && since.is_some_and(|m| d.period.month >= m));
     let buyers: BTreeMap<TenantName, (Buyer, TaxRegime)> =
@@ -244,7 +241,7 @@ fn recompute(record: &Record, state: &PeriodState) -> anyhow::Result<()> {
     let books = Books {
         period,
         intervals: record.intervals(period, as_of, None),
-        late: touched.iter().map(|p| (p.clone(), record.intervals(p, as_of, Some(&late_orders)))).collect(),
+        late: months.iter().map(|p| (p.clone(), record.intervals(p, as_of, Some(&late_orders)))).collect(),
         billed: billed.cloned().collect(),
         lists: record.lists.iter().filter(|list| list.valid_from < period.end).cloned().collect(),
         allocations: record.allocations(as_of),

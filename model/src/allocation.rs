@@ -1,7 +1,7 @@
 //! Where an order's cost is booked: dated shares that sum to one.
 
 use crate::money::InvalidMoney;
-use crate::party::{InvalidParty, plain};
+use crate::party::{InvalidParty, all_plain};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -93,14 +93,11 @@ impl TryFrom<Vec<Share>> for Shares {
         }
         for share in &shares {
             let booking = &share.booking;
-            let texts = [
+            all_plain([
                 ("costCentre", &booking.cost_centre),
                 ("budgetLine", &booking.budget_line),
                 ("reference", &booking.reference),
-            ];
-            for (field, text) in texts {
-                text.as_ref().map_or(Ok(()), |text| plain(field, text))?;
-            }
+            ])?;
         }
         shares.sort_by(|a, b| a.booking.cmp(&b.booking));
         if shares.windows(2).any(|pair| matches!(pair, [a, b] if a.booking == b.booking)) {

@@ -4,14 +4,13 @@
 //! The hash of an event is SHA-256 over its canonical bytes ([`crate::canonical`]) without the member `sha256`;
 //! `previousSha256` is the hash of the event before, 64 zeros before the first.
 
-use crate::canonical::{self, LARGEST_NUMBER, NotCanonical};
+use crate::canonical::{self, NotCanonical, whole};
 use crate::id::TenantName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What stands before the first event.
-pub const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub use crate::canonical::NOTHING_BEFORE;
 
 /// Something that somebody did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +58,11 @@ impl AuditEvent {
 pub fn exact(detail: Value) -> Value {
     match detail {
         Value::Number(number) => {
-            let whole = number.as_i64().is_some_and(|n| n.unsigned_abs() <= LARGEST_NUMBER.unsigned_abs());
-            if whole { Value::Number(number) } else { Value::String(number.to_string()) }
+            if whole(&number).is_some() {
+                Value::Number(number)
+            } else {
+                Value::String(number.to_string())
+            }
         }
         Value::Array(items) => Value::Array(items.into_iter().map(exact).collect()),
         Value::Object(members) => {

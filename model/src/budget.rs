@@ -3,8 +3,8 @@
 use crate::id::TenantName;
 use crate::ledger::{Account, AccountKind, Entry, InvalidTransaction, Transaction, TransactionKind, word};
 use crate::money::{Currency, InvalidMoney, Money};
-use crate::party::{InvalidParty, plain};
-use crate::period::Month;
+use crate::party::{InvalidParty, plain, plain_names};
+use crate::period::{Month, YEARS};
 use crate::wire::DisplayName;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -113,7 +113,7 @@ impl BudgetLineRecord {
     /// # Errors
     /// [`InvalidLine`], which names the field.
     pub fn check(&self) -> Result<(), InvalidLine> {
-        if !(2000..=9998).contains(&self.fiscal_year) {
+        if !YEARS.contains(&self.fiscal_year) {
             return Err(InvalidLine::Year(self.fiscal_year));
         }
         if self.opened.minor < 0 {
@@ -138,17 +138,7 @@ impl BudgetLineRecord {
                 return Err(InvalidLine::Twice(place.key.clone()));
             }
         }
-        let names = &self.display_name;
-        let texts = [
-            ("displayName.fr", &names.fr),
-            ("displayName.ar", &names.ar),
-            ("displayName.en", &names.en),
-            ("displayName.zgh", &names.zgh),
-        ];
-        for (field, text) in texts {
-            text.as_ref().map_or(Ok(()), |text| plain(field, text))?;
-        }
-        Ok(())
+        Ok(plain_names(&self.display_name)?)
     }
 
     /// Credits carried over.

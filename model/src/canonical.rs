@@ -4,7 +4,7 @@
 //! bytes is the order of the standard. Nothing is escaped but what JSON must escape.
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -35,9 +35,22 @@ pub fn bytes(value: &impl Serialize) -> Result<Vec<u8>, NotCanonical> {
     Ok(out)
 }
 
+/// What stands for a hash where nothing was hashed yet: 64 zeros.
+pub const NOTHING_BEFORE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
 /// SHA-256 of bytes, as 64 hexadecimal digits: what `sha256sum` prints.
 pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    hex(&Sha256::digest(bytes))
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The number, if it is whole and every reader of JSON keeps it exactly.
+pub fn whole(number: &Number) -> Option<i64> {
+    number.as_i64().filter(|n| n.unsigned_abs() <= LARGEST_NUMBER.unsigned_abs())
 }
 
 fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
@@ -66,8 +79,7 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
             out.push(b'}');
         }
         Value::Number(number) => {
-            let whole = number.as_i64().filter(|n| n.unsigned_abs() <= LARGEST_NUMBER.unsigned_abs());
-            let whole = whole.ok_or_else(|| NotCanonical::Number(number.clone()))?;
+            let whole = whole(number).ok_or_else(|| NotCanonical::Number(number.clone()))?;
             out.extend_from_slice(whole.to_string().as_bytes());
         }
         Value::Null | Value::Bool(_) | Value::String(_) => serde_json::to_writer(out, value)?,

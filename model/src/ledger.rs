@@ -17,7 +17,6 @@
 
 use crate::canonical::{self, NotCanonical};
 use crate::money::{Currency, InvalidMoney, Money};
-use crate::period::Month;
 use crate::statement::{Statement, StatementKind};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
@@ -294,7 +293,7 @@ impl Transaction {
 pub fn post_statement(statement: &Statement) -> Result<Transaction, InvalidTransaction> {
     let money = |minor| Money { minor, currency: statement.currency };
     let id = format!("statement/{}", word(&statement.number));
-    let date = last_day(statement.period.month).ok_or_else(|| InvalidTransaction::Date(id.clone()))?;
+    let date = statement.period.month.last_day().ok_or_else(|| InvalidTransaction::Date(id.clone()))?;
     let effective = statement.period.end.checked_sub(1.millisecond());
     let effective = effective.map_err(|_| InvalidTransaction::Date(id.clone()))?;
     let receivable = Account::new(AccountKind::Receivable, &[statement.buyer.tenant.as_str()]);
@@ -312,11 +311,6 @@ pub fn post_statement(statement: &Statement) -> Result<Transaction, InvalidTrans
         StatementKind::CreditNote => TransactionKind::CreditNote,
     };
     Transaction::new(id, kind, (effective, date), entries)
-}
-
-/// The last day of a month.
-pub fn last_day(month: Month) -> Option<Date> {
-    format!("{month}-01").parse::<Date>().ok().map(Date::last_of_month)
 }
 
 /// How a plain-text journal of hledger or Ledger begins: each currency with its decimals.

@@ -70,19 +70,32 @@ impl Party {
         {
             return Err(InvalidParty::Ice(ice.clone()));
         }
-        let names = &self.display_name;
-        let texts = [
-            ("displayName.fr", &names.fr),
-            ("displayName.ar", &names.ar),
-            ("displayName.en", &names.en),
-            ("displayName.zgh", &names.zgh),
-            ("taxId", &self.tax_id),
-            ("address", &self.address),
-        ];
-        texts
-            .into_iter()
-            .try_for_each(|(field, text)| text.as_ref().map_or(Ok(()), |text| plain(field, text)))
+        plain_names(&self.display_name)?;
+        all_plain([("taxId", &self.tax_id), ("address", &self.address)])
     }
+}
+
+/// Names that read as they are written.
+///
+/// # Errors
+/// As for [`plain`].
+pub fn plain_names(names: &DisplayName) -> Result<(), InvalidParty> {
+    all_plain([
+        ("displayName.fr", &names.fr),
+        ("displayName.ar", &names.ar),
+        ("displayName.en", &names.en),
+        ("displayName.zgh", &names.zgh),
+    ])
+}
+
+/// Texts, if they are there, that read as they are written.
+///
+/// # Errors
+/// As for [`plain`].
+pub fn all_plain<'a>(
+    texts: impl IntoIterator<Item = (&'static str, &'a Option<String>)>,
+) -> Result<(), InvalidParty> {
+    texts.into_iter().try_for_each(|(field, text)| text.as_ref().map_or(Ok(()), |text| plain(field, text)))
 }
 
 /// A text that reads as it is written wherever it is printed.

@@ -8,7 +8,11 @@ use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use std::{fmt, str::FromStr};
+
+/// Years that months and fiscal years may lie in.
+pub const YEARS: RangeInclusive<i16> = 2000..=9998;
 
 /// Why there is no such period.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,11 +63,6 @@ impl Month {
         Self::new(date.year(), date.month()).ok_or_else(wrong)
     }
 
-    /// The calendar year.
-    pub fn year(self) -> i16 {
-        self.year
-    }
-
     /// The year in which the fiscal year of this month begins, if fiscal years begin with the month `start`, 1 to 12.
     pub fn fiscal_year(self, start: i8) -> i16 {
         if self.month < start { self.year.saturating_sub(1) } else { self.year }
@@ -74,12 +73,18 @@ impl Month {
         i32::from(self.year).saturating_mul(12).saturating_add(i32::from(self.month)).saturating_sub(1)
     }
 
-    fn new(year: i16, month: i8) -> Option<Self> {
-        ((2000..=9998).contains(&year) && (1..=12).contains(&month)).then_some(Self { year, month })
+    /// The month, 1 to 12, of a year of [`YEARS`].
+    pub fn new(year: i16, month: i8) -> Option<Self> {
+        (YEARS.contains(&year) && (1..=12).contains(&month)).then_some(Self { year, month })
     }
 
     fn first_day(self) -> Option<Date> {
         Date::new(self.year, self.month, 1).ok()
+    }
+
+    /// Its last day.
+    pub fn last_day(self) -> Option<Date> {
+        self.first_day().map(Date::last_of_month)
     }
 
     /// The first instant of the month in `zone`: midnight, or the first instant that exists after a midnight that does not.

@@ -42,6 +42,22 @@ impl Unit {
     }
 }
 
+/// `quantity_ms` (base units x milliseconds) in priced units, in thousandths: what people are shown. Rounded half away from
+/// zero; nothing is computed from it.
+pub fn thousandths(quantity_ms: i128, unit: Unit) -> Option<i128> {
+    let whole = i128::from(HOUR_MS).checked_mul(unit.divisor())?;
+    let doubled = quantity_ms.checked_mul(2_000)?;
+    doubled.checked_add(doubled.signum().checked_mul(whole)?)?.checked_div(whole.checked_mul(2)?)
+}
+
+/// Thousandths as a plain decimal number: `744.000`.
+pub fn decimal_of_thousandths(thousandths: i128) -> String {
+    let sign = if thousandths < 0 { "-" } else { "" };
+    let digits = thousandths.unsigned_abs();
+    let (whole, rest) = (digits.checked_div(1_000), digits.checked_rem(1_000));
+    format!("{sign}{}.{:03}", whole.unwrap_or(0), rest.unwrap_or(0))
+}
+
 /// Why an amount has no price.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PriceError {

@@ -4,7 +4,7 @@ use crate::budget::account;
 use crate::id::TenantName;
 use crate::ledger::{Account, AccountKind, Entry, InvalidTransaction, Transaction, TransactionKind, word};
 use crate::money::Money;
-use crate::party::{InvalidParty, plain};
+use crate::party::{InvalidParty, all_plain};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -119,12 +119,11 @@ impl StageRequest {
             }
             _ => {}
         }
-        let texts =
-            [("budgetLine", &self.budget_line), ("reference", &self.reference), ("reason", &self.reason)];
-        for (field, text) in texts {
-            text.as_ref().map_or(Ok(()), |text| plain(field, text))?;
-        }
-        Ok(())
+        Ok(all_plain([
+            ("budgetLine", &self.budget_line),
+            ("reference", &self.reference),
+            ("reason", &self.reason),
+        ])?)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::statement::StatementKind;
 use crate::usage::{Level, Line, Meter};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Largest batch of usage facts in one request.
 pub const MOST_FACTS: usize = 5_000;
@@ -56,6 +57,59 @@ impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// A role for the whole platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum PlatformRole {
+    /// The operator of the cluster: pushes what the cluster knows.
+    Operator,
+    /// National finance: reads everything.
+    Finance,
+    /// Auditor: reads everything.
+    Auditor,
+    /// Administrator of the platform: reads everything.
+    Admin,
+}
+
+impl PlatformRole {
+    /// The word used in HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Operator => "operator",
+            Self::Finance => "finance",
+            Self::Auditor => "auditor",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// A role in a tenant and everything below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TenantRole {
+    /// The tenant that gives it.
+    pub tenant: TenantName,
+    /// The role.
+    pub role: Role,
+}
+
+/// `GET /v1/whoami`: who the api takes you for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct WhoAmI {
+    /// The subject of the token.
+    pub subject: String,
+    /// Its groups.
+    pub groups: BTreeSet<String>,
+    /// Roles on the platform.
+    pub platform_roles: BTreeSet<PlatformRole>,
+    /// Roles in tenants, at most 100.
+    pub tenant_roles: Vec<TenantRole>,
 }
 
 /// Who has a role.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use siyada_model::money::{Currency, Money};
-use siyada_model::price::Item;
+use siyada_model::price::{Item, Unit, decimal_of_thousandths, thousandths};
 use siyada_model::usage::Meter;
 
 /// Reads `1300.00 MAD` or `1 300 MAD`.
@@ -41,16 +41,14 @@ pub fn instant(text: &str) -> Result<Timestamp, String> {
 /// An exact quantity of a meter as hours of its unit, to three decimals, half away from zero.
 pub fn hours(meter: Meter, quantity_ms: &str) -> String {
     let Ok(exact) = quantity_ms.parse::<i128>() else { return quantity_ms.to_owned() };
-    let (divisor, unit) = match meter {
-        Meter::Compute => (3_600_000, "h"),
-        Meter::Storage => (3_600_000 * 1_024, "GiB h"),
+    let (unit, word) = match meter {
+        Meter::Compute => (Unit::Hour, "h"),
+        Meter::Storage => (Unit::GibHour, "GiB h"),
     };
-    // Quantities are never negative, so half up is half away from zero.
-    let doubled = exact.checked_mul(2_000).and_then(|doubled| doubled.checked_add(divisor));
-    let Some(thousandths) = doubled.map(|doubled| doubled / (divisor * 2)) else {
-        return format!("{quantity_ms} ms");
-    };
-    format!("{}.{:03} {unit}", thousandths / 1_000, thousandths % 1_000)
+    match thousandths(exact, unit) {
+        Some(thousandths) => format!("{} {word}", decimal_of_thousandths(thousandths)),
+        None => format!("{quantity_ms} ms"),
+    }
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use crate::error::Error;
 use crate::server::Server;
 use crate::sign_in;
 use crate::table::{self, Cell, Output};
-use crate::views::{Dimensional, ListedPrice, WhoAmI};
+use crate::views::{Dimensional, ListedPrice};
 use reqwest::Method;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::usage::Interval;
 use siyada_model::wire::{
     Alert, Approval, ApprovalDecision, ApproveRequest, Commitments, LARGEST_PAGE, PriceListRecord, QuotaView,
-    Quote, QuoteRequest, TenantSummary, UsageReport,
+    Quote, QuoteRequest, TenantSummary, UsageReport, WhoAmI,
 };
 
 /// Nothing to send.
@@ -75,10 +75,12 @@ fn of<'a>(tenant: &'a TenantName, what: &'a str) -> [&'a str; 3] {
 async fn whoami(server: &Server, output: Output) -> Result<(), Error> {
     let me: WhoAmI = server.get(&["whoami"], &[]).await?;
     let roles: Vec<String> = me.tenant_roles.iter().map(|r| format!("{} of {}", r.role, r.tenant)).collect();
+    let groups: Vec<&str> = me.groups.iter().map(String::as_str).collect();
+    let platform: Vec<&str> = me.platform_roles.iter().map(|role| role.as_str()).collect();
     let facts = vec![
         ("subject", (&me.subject).into()),
-        ("groups", (&me.groups.join(", ")).into()),
-        ("platformRoles", (&me.platform_roles.join(", ")).into()),
+        ("groups", (&groups.join(", ")).into()),
+        ("platformRoles", (&platform.join(", ")).into()),
         ("tenantRoles", (&roles.join(", ")).into()),
     ];
     table::one(output, &me, facts)

@@ -3,7 +3,7 @@
 use crate::amounts::hours;
 use crate::table::Kind::{Money, Number, Text};
 use crate::table::{Cell, Column, Listed, at, some};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use siyada_model::money::{self, Currency};
 use siyada_model::price::SkuPrice;
 use siyada_model::quantity::{show_bytes, show_cpu};
@@ -13,30 +13,6 @@ use siyada_model::wire::{
     Alert, Approval, ApprovalDecision, ApprovalState, CommittedOrder, PriceListRecord, ReportLine,
     TenantSummary,
 };
-
-/// Who the ledger takes somebody for.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WhoAmI {
-    /// The subject, qualified by the issuer.
-    pub subject: String,
-    /// The groups, qualified by the issuer.
-    pub groups: Vec<String>,
-    /// Roles on the platform.
-    pub platform_roles: Vec<String>,
-    /// Roles in tenants.
-    pub tenant_roles: Vec<TenantRole>,
-}
-
-/// A role in a tenant and everything below it.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TenantRole {
-    /// The tenant.
-    pub tenant: String,
-    /// The role.
-    pub role: String,
-}
 
 impl Listed for TenantSummary {
     const COLUMNS: &'static [Column] =

@@ -3,7 +3,7 @@
 use crate::DocumentError;
 use crate::numbers::{decimal_of_thousandths, thousandths};
 use siyada_model::money::Money;
-use siyada_model::statement::{Part, Statement, StatementKind, StatementLine};
+use siyada_model::statement::{Part, Statement, StatementLine};
 
 const HEADER: &str = "number,kind,issuedAt,statementMonth,account,section,month,tenant,namespace,name,orderUid,service,\
     meter,sku,priceList,unit,unitPrice,start,end,quantityMs,quantity,lineAmount,taxBasisPoints,costCentre,budgetLine,\
@@ -37,14 +37,6 @@ pub(crate) fn parts(line: &StatementLine) -> Vec<Part> {
     line.parts.clone()
 }
 
-/// The word for a kind of document in files for programs: as in the statement.
-pub(crate) fn kind(kind: StatementKind) -> &'static str {
-    match kind {
-        StatementKind::Statement => "statement",
-        StatementKind::CreditNote => "creditNote",
-    }
-}
-
 fn row(
     text: &mut String,
     statement: &Statement,
@@ -56,7 +48,7 @@ fn row(
     let (order, booking) = (&line.order, &part.booking);
     let cells = [
         cell(&statement.number),
-        kind(statement.kind).to_owned(),
+        statement.kind.as_str().to_owned(),
         statement.issued_at.to_string(),
         statement.period.month.to_string(),
         cell(&statement.buyer.account),

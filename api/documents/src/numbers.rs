@@ -6,33 +6,20 @@ use crate::{DocumentError, Language};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use siyada_model::money::{Currency, Money};
-use siyada_model::price::{HOUR_MS, Unit};
+use siyada_model::price::{self, HOUR_MS, Unit};
+
+pub use siyada_model::price::decimal_of_thousandths;
 
 /// A space that is narrow and does not break.
 const NARROW: char = '\u{202F}';
 
-/// `quantity_ms` in the unit of the price, in thousandths: rounded half away from zero, which shows to the third decimal.
+/// `quantity_ms` in the unit of the price, in thousandths.
 ///
 /// # Errors
 /// [`DocumentError::Quantity`] for a text that is no whole number, or one far beyond anything that can be billed.
 pub fn thousandths(quantity_ms: &str, unit: Unit) -> Result<i128, DocumentError> {
     let wrong = || DocumentError::Quantity(quantity_ms.chars().take(60).collect());
-    let base_units = match unit {
-        Unit::Hour => 1,
-        Unit::GibHour => 1_024,
-    };
-    let whole = i128::from(HOUR_MS) * base_units;
-    let quantity: i128 = quantity_ms.parse().map_err(|_| wrong())?;
-    let doubled = quantity.checked_mul(2_000).ok_or_else(wrong)?;
-    let rounded = doubled.checked_add(doubled.signum() * whole).ok_or_else(wrong)?;
-    Ok(rounded / (whole * 2))
-}
-
-/// Thousandths as a plain decimal number: `744.000`.
-pub fn decimal_of_thousandths(thousandths: i128) -> String {
-    let sign = if thousandths < 0 { "-" } else { "" };
-    let digits = thousandths.unsigned_abs();
-    format!("{sign}{}.{:03}", digits / 1_000, digits % 1_000)
+    price::thousandths(quantity_ms.parse().map_err(|_| wrong())?, unit).ok_or_else(wrong)
 }
 
 /// A plain decimal number as it is written in `language`. French and Moroccan Arabic write the same figures, so that

@@ -78,6 +78,12 @@ struct Sheets<'a> {
     formats: Formats,
 }
 
+/// Where something is booked, in the order of the columns.
+fn places(booking: &Booking) -> [Cell; 3] {
+    [&booking.budget_line, &booking.cost_centre, &booking.reference]
+        .map(|text| Cell::Text(text.clone().unwrap_or_default()))
+}
+
 impl Sheets<'_> {
     fn properties(&self) -> Result<DocProperties, DocumentError> {
         let issued = self.statement.issued_at.to_zoned(TimeZone::UTC).datetime();
@@ -139,8 +145,8 @@ impl Sheets<'_> {
         (booking, minor): (&Booking, i64),
     ) -> Result<Vec<Cell>, DocumentError> {
         let (order, words) = (&line.order, self.words);
-        let place = |text: &Option<String>| Cell::Text(text.clone().unwrap_or_default());
         let text = |text: &str| Cell::Text(text.to_owned());
+        let [budget_line, cost_centre, reference] = places(booking);
         Ok(vec![
             text(section),
             Cell::Text(line.month.to_string()),
@@ -161,9 +167,9 @@ impl Sheets<'_> {
             Cell::Amount(minor),
             line.tax_basis_points
                 .map_or(Cell::Text(String::new()), |rate| Cell::Text(format!("{}%", percent(rate)))),
-            place(&booking.budget_line),
-            place(&booking.cost_centre),
-            place(&booking.reference),
+            budget_line,
+            cost_centre,
+            reference,
             text(&line.quantity_ms),
         ])
     }
@@ -172,11 +178,8 @@ impl Sheets<'_> {
         let w = self.words;
         self.heads(sheet, &[w.budget_line, w.cost_centre, w.reference, w.net, w.tax, w.gross])?;
         for (row, total) in (1..).zip(&self.statement.totals.booked) {
-            let place = |text: &Option<String>| Cell::Text(text.clone().unwrap_or_default());
-            let Booking { cost_centre, budget_line, reference } = &total.booking;
-            let places = [place(budget_line), place(cost_centre), place(reference)];
             let figures = [total.net_minor, total.tax_minor, total.gross_minor].map(Cell::Amount);
-            self.row(sheet, row, places.into_iter().chain(figures))?;
+            self.row(sheet, row, places(&total.booking).into_iter().chain(figures))?;
         }
         Ok(())
     }

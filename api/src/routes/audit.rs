@@ -4,6 +4,7 @@ use super::visible;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Key, Query};
+use crate::file::{CSV, attachment};
 use crate::openapi::examples;
 use crate::page::{PageQuery, one_more, page};
 use crate::state::App;
@@ -11,7 +12,6 @@ use crate::store::audit;
 use crate::stream;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use siyada_documents::cell;
@@ -97,15 +97,11 @@ async fn answer(pool: PgPool, below: Option<i64>, which: &Which, name: &str) -> 
             return Ok(Json(page(rows, size, |event| event.seq.to_string())).into_response());
         }
         TrailFormat::Lines => ("application/x-ndjson", "ndjson"),
-        TrailFormat::Csv => ("text/csv; charset=utf-8", "csv"),
+        TrailFormat::Csv => (CSV, "csv"),
     };
-    let headers = [
-        (header::CONTENT_TYPE, kind.to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.{extension}\"")),
-    ];
     let begin =
         Cursor { pool, below, format, after: (format == TrailFormat::Lines).then_some(after), begin: after };
-    Ok((headers, stream::body(begin, part)).into_response())
+    Ok(attachment(kind, &format!("{name}.{extension}"), stream::body(begin, part)))
 }
 
 /// Where a file is.

@@ -2,27 +2,27 @@
 
 use super::commitments::Format;
 use super::{acting, visible};
-use crate::access::may_act;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Key, Keys, Query};
+use crate::file::{CSV, attachment};
 use crate::openapi::examples;
 use crate::page::{PageQuery, one_more, page};
 use crate::state::App;
 use crate::store::budget::{self, FiscalYear, Lines};
+use crate::store::periods;
 use crate::store::tenants::Tenant;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use siyada_documents::cell;
 use siyada_model::budget::{BudgetLine, BudgetLineRecord, BudgetLineVersion, LineName};
 use siyada_model::id::TenantName;
-use siyada_model::period::Month;
+use siyada_model::period::{Month, YEARS};
 use siyada_model::wire::{Page, Problem, Role, code};
-use sqlx::{PgTransaction, Postgres, Transaction};
+use sqlx::PgTransaction;
 use utoipa::{IntoParams, ToSchema};
 
 /// Most budget lines in one file.
@@ -66,12 +66,11 @@ pub struct BudgetLineHistory {
 
 /// One snapshot, and the fiscal year that is asked.
 async fn snapshot(app: &App, year: Option<i16>) -> Result<(PgTransaction<'static>, FiscalYear), Error> {
-    let mut tx: Transaction<'static, Postgres> =
-        app.pool.begin_with("begin isolation level repeatable read read only").await?;
-    let start = budget::year_start(&mut tx, app.fiscal_year_start_month).await?;
+    let mut tx = crate::store::snapshot(&app.pool).await?;
+    let (_, start) = periods::calendar(&mut tx, app.fiscal_year_start_month).await?;
     let now = crate::store::now(&mut tx).await?;
     let year = year.unwrap_or_else(|| Month::holding(now, &TimeZone::UTC).fiscal_year(start));
-    if !(2000..=9998).contains(&year) {
+    if !YEARS.contains(&year) {
         return Err(Error::invalid("fiscalYear is 2000 to 9998"));
     }
     Ok((tx, FiscalYear { year, start }))
@@ -150,8 +149,7 @@ pub async fn put(
     Keys(name, line): Keys<TenantName, LineName>,
     Body(record): Body<BudgetLineRecord>,
 ) -> Result<Json<BudgetLineVersion>, Error> {
-    let (tenant, roles) = acting(&app, &caller, &name).await?;
-    may_act(&roles, &[Role::Finance])?;
+    let tenant = acting(&app, &caller, &name, &[Role::Finance]).await?;
     Ok(Json(budget::put(&app.pool, &tenant, &line, &record, &caller.subject).await?))
 }
 
@@ -193,8 +191,5 @@ fn csv(tenant: &Tenant, year: FiscalYear, rows: &[BudgetLine]) -> Result<Respons
         text.push_str(&cells.join(","));
         text.push_str("\r\n");
     }
-    let name = format!("attachment; filename=\"budget-{}-{}.csv\"", tenant.name, year.year);
-    let headers =
-        [(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)];
-    Ok((headers, text).into_response())
+    Ok(attachment(CSV, &format!("budget-{}-{}.csv", tenant.name, year.year), text))
 }

@@ -4,6 +4,7 @@ use super::{tenants::currency, visible};
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Key, Query};
+use crate::file::{CSV, attachment};
 use crate::openapi::examples;
 use crate::page::{PageQuery, one_more, page};
 use crate::state::App;
@@ -12,15 +13,14 @@ use crate::store::periods;
 use crate::store::tenants::Tenant;
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use jiff::civil::{Date, Time};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
 use siyada_documents::cell;
 use siyada_model::id::TenantName;
 use siyada_model::money::Currency;
+use siyada_model::period::Month;
 use siyada_model::wire::{Commitments, CommittedOrder, Forecast, Problem, code};
 use utoipa::{IntoParams, ToSchema};
 
@@ -88,7 +88,7 @@ pub async fn commitments(
 
 async fn forecast(app: &App, tenant: &Tenant, currency: Currency) -> Result<Forecast, Error> {
     // One snapshot for usage, reservations and prices.
-    let mut tx = app.pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut tx = crate::store::snapshot(&app.pool).await?;
     let now = crate::store::now(&mut tx).await?;
     let month = periods::month_of(&mut tx, now).await?;
     let (zone, start) = periods::calendar(&mut tx, app.fiscal_year_start_month).await?;
@@ -100,21 +100,15 @@ async fn forecast(app: &App, tenant: &Tenant, currency: Currency) -> Result<Fore
     })
 }
 
-fn midnight(date: Date, zone: &TimeZone) -> Result<Timestamp, Error> {
-    let zoned = date.to_datetime(Time::midnight()).to_zoned(zone.clone());
-    zoned.map(|zoned| zoned.timestamp()).map_err(|cause| Error::Fault(cause.to_string()))
-}
-
-fn later(date: Date, months: i64) -> Result<Date, Error> {
-    date.checked_add(months.months()).map_err(|cause| Error::Fault(cause.to_string()))
-}
-
 /// The twelve months that begin with `start` in `zone` and hold `now`.
 fn fiscal_year(now: Timestamp, start: i8, zone: &TimeZone) -> Result<(Timestamp, Timestamp), Error> {
-    let first = now.to_zoned(zone.clone()).date().first_of_month();
-    let since = i64::from((first.month() - start).rem_euclid(12));
-    let first = later(first, -since)?;
-    Ok((midnight(first, zone)?, midnight(later(first, 12)?, zone)?))
+    let year = Month::holding(now, zone).fiscal_year(start);
+    let begins = |year: i16| {
+        let month = Month::new(year, start);
+        let month = month.ok_or_else(|| Error::Fault(format!("failed to find month {start} of {year}")))?;
+        month.begins(zone).map_err(|cause| Error::Fault(cause.to_string()))
+    };
+    Ok((begins(year)?, begins(year.saturating_add(1))?))
 }
 
 async fn csv(app: &App, tenant: &Tenant) -> Result<Response, Error> {
@@ -132,12 +126,7 @@ async fn csv(app: &App, tenant: &Tenant) -> Result<Response, Error> {
     for row in &rows {
         text.push_str(&line(row));
     }
-    let name = format!("attachment; filename=\"commitments-{}.csv\"", tenant.name);
-    Ok((
-        [(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, name)],
-        text,
-    )
-        .into_response())
+    Ok(attachment(CSV, &format!("commitments-{}.csv", tenant.name), text))
 }
 
 fn line(row: &CommittedOrder) -> String {

@@ -1,7 +1,6 @@
 //! Who bills and who is billed, and where orders are booked.
 
 use super::acting;
-use crate::access::may_act;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Key, Keys, Query};
@@ -96,8 +95,7 @@ pub async fn allocate(
     Keys(name, uid): Keys<TenantName, OrderUid>,
     Body(request): Body<AllocationRequest>,
 ) -> Result<Json<Allocation>, Error> {
-    let (tenant, roles) = acting(&app, &caller, &name).await?;
-    may_act(&roles, &[Role::Finance])?;
+    let tenant = acting(&app, &caller, &name, &[Role::Finance]).await?;
     let asked = (request.at, &request.shares);
     Ok(Json(allocations::put(&app.pool, tenant.id, &uid, asked, &caller.subject).await?))
 }

@@ -2,12 +2,12 @@
 
 use crate::error::Error;
 use crate::extract::Query;
+use crate::file::attachment;
 use crate::state::App;
 use crate::store::ledger;
 use crate::stream;
 use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use siyada_model::ledger::{journal_entry, journal_head};
 use siyada_model::period::Month;
@@ -41,11 +41,8 @@ pub async fn journal(State(app): State<App>, Query(which): Query<Which>) -> Resu
     let until = ledger::last(&app.pool).await?;
     let begin = Cursor { pool: app.pool, month: which.period, until, at: At::Head };
     let name = which.period.map_or_else(|| "ledger".to_owned(), |month| format!("ledger-{month}"));
-    let headers = [
-        (header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.journal\"")),
-    ];
-    Ok((headers, stream::body(begin, part)).into_response())
+    let body = stream::body(begin, part);
+    Ok(attachment("text/plain; charset=utf-8", &format!("{name}.journal"), body))
 }
 
 struct Cursor {

@@ -28,8 +28,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use siyada_model::id::TenantName;
-use siyada_model::wire::Role;
-use std::collections::BTreeSet;
+use siyada_model::wire::{Access, Role};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -99,24 +98,30 @@ pub fn app(state: App) -> Router {
         .with_state(state)
 }
 
-/// The tenant, if `caller` may see it, and the roles that he acts with in it.
-async fn acting(app: &App, caller: &Caller, name: &TenantName) -> Result<(Tenant, BTreeSet<Role>), Error> {
-    let tenant = visible(app, caller, name).await?;
-    let mut connection = app.pool.acquire().await?;
-    let chain = crate::store::tenants::chain(&mut connection, &tenant.path).await?;
-    let access: Vec<_> = chain.into_iter().map(|link| link.access).collect();
-    let roles = access::acting_roles(caller, &app.platform.roles(caller), &access);
-    Ok((tenant, roles))
+/// The tenant, if `caller` may see it and acts in it with one of the roles `any`.
+async fn acting(app: &App, caller: &Caller, name: &TenantName, any: &[Role]) -> Result<Tenant, Error> {
+    let (tenant, access) = with_access(app, caller, name).await?;
+    access::may_act(&access::acting_roles(caller, &app.platform.roles(caller), &access), any)?;
+    Ok(tenant)
 }
 
 /// The tenant, if `caller` may see it; the same answer for one that is not there and one that is not his.
 async fn visible(app: &App, caller: &Caller, name: &TenantName) -> Result<Tenant, Error> {
+    with_access(app, caller, name).await.map(|(tenant, _)| tenant)
+}
+
+/// The tenant, if `caller` may see it, and the access lists of its chain.
+async fn with_access(
+    app: &App,
+    caller: &Caller,
+    name: &TenantName,
+) -> Result<(Tenant, Vec<Vec<Access>>), Error> {
     let tenant = crate::store::tenants::find(&app.pool, name).await?.ok_or_else(Error::not_found)?;
     let mut connection = app.pool.acquire().await?;
     let chain = crate::store::tenants::chain(&mut connection, &tenant.path).await?;
     let access: Vec<_> = chain.into_iter().map(|link| link.access).collect();
     if access::in_tenant(caller, &app.platform.roles(caller), &access) {
-        return Ok(tenant);
+        return Ok((tenant, access));
     }
     Err(Error::not_found())
 }

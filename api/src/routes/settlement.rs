@@ -1,7 +1,6 @@
 //! The stages of public expenditure on what a statement books.
 
 use super::{acting, visible};
-use crate::access::may_act;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Keys};
@@ -56,13 +55,12 @@ pub async fn post(
     Keys(name, number): Keys<TenantName, String>,
     Body(request): Body<StageRequest>,
 ) -> Result<Json<Page<BookedStages>>, Error> {
-    let (tenant, roles) = acting(&app, &caller, &name).await?;
     let any: &[Role] = match request.stage {
         Stage::Certified => &[Role::Certifier],
         Stage::Ordered | Stage::Paid => &[Role::Finance],
         Stage::Rejected => &[Role::Certifier, Role::Finance],
     };
-    may_act(&roles, any)?;
+    let tenant = acting(&app, &caller, &name, any).await?;
     let by = (caller.subject.as_str(), app.fiscal_year_start_month);
     let items = settlement::put(&app.pool, &tenant, &number, &request, by).await?;
     Ok(Json(Page { items, next_page_token: None }))

@@ -4,6 +4,7 @@ use super::visible;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::extract::{Body, Key, Keys, Query};
+use crate::file::{CSV, attachment};
 use crate::openapi::examples;
 use crate::page::{PageQuery, one_more, page};
 use crate::state::App;
@@ -80,8 +81,8 @@ impl FileFormat {
             Self::Json => ("application/json", "json"),
             Self::Pdf => ("application/pdf", "pdf"),
             Self::Xlsx => ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
-            Self::Csv => ("text/csv; charset=utf-8", "csv"),
-            Self::Focus12 | Self::Focus14 => ("text/csv; charset=utf-8", "focus.csv"),
+            Self::Csv => (CSV, "csv"),
+            Self::Focus12 | Self::Focus14 => (CSV, "focus.csv"),
         }
     }
 
@@ -154,9 +155,7 @@ pub async fn get(
     let written = tokio::task::spawn_blocking(move || format.write(&text, language)).await;
     let written = written.map_err(|cause| Error::Fault(format!("failed to write {number}: {cause}")))??;
     let (media, ending) = format.media();
-    let disposition = format!("attachment; filename=\"{number}.{ending}\"");
-    Ok(([(header::CONTENT_TYPE, media.to_owned()), (header::CONTENT_DISPOSITION, disposition)], written)
-        .into_response())
+    Ok(attachment(media, &format!("{number}.{ending}"), written))
 }
 
 /// Takes back a statement, or a part of it, by a credit note. The same key once more answers the same note.

@@ -152,7 +152,7 @@ pub async fn report(
     let tenant = visible(&app, &caller, &name).await?;
     let currency = currency(&app, &tenant).await?;
     // One snapshot for the intervals, the prices and the names.
-    let mut tx = app.pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut tx = store::snapshot(&app.pool).await?;
     let now = store::now(&mut tx).await?;
     let (month, _) = periods::month_of(&mut tx, now).await?;
     let (from, to) = borders(&period, month, now)?;

@@ -1,41 +1,13 @@
 //! Who the api takes you for.
 
-use crate::access::{PlatformRole, names_of};
+use crate::access::names_of;
 use crate::auth::Caller;
 use crate::error::Error;
 use crate::state::App;
 use crate::store::tenants;
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
-use siyada_model::id::TenantName;
-use siyada_model::wire::{Problem, Role};
-use std::collections::BTreeSet;
-use utoipa::ToSchema;
-
-/// A role in a tenant and everything below it.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TenantRole {
-    /// The tenant that gives it.
-    pub tenant: TenantName,
-    /// The role.
-    pub role: Role,
-}
-
-/// Who the api takes you for.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct WhoAmI {
-    /// The subject of the token.
-    pub subject: String,
-    /// Its groups.
-    pub groups: BTreeSet<String>,
-    /// Roles on the platform.
-    pub platform_roles: BTreeSet<PlatformRole>,
-    /// Roles in tenants, at most 100.
-    pub tenant_roles: Vec<TenantRole>,
-}
+use siyada_model::wire::{Problem, TenantRole, WhoAmI};
 
 /// Who the api takes you for: subject, groups and roles.
 #[utoipa::path(get, path = "/v1/whoami", tag = "access", responses(

@@ -47,12 +47,11 @@ pub async fn put(
     let mut tx = pool.begin().await?;
     periods::lock(&mut tx).await?;
     orders::lock(&mut tx, uid).await?;
-    let sql = "select exists (select 1 from orders o join tenant t on t.id = o.tenant_id
-                              where o.uid = $1 and t.path @> array[$2])";
-    let known: bool = sqlx::query_scalar(sql).bind(uid.as_str()).bind(tenant_id).fetch_one(&mut *tx).await?;
-    if !known {
-        return Err(Error::not_found());
-    }
+    let sql = "select o.tenant_id from orders o join tenant t on t.id = o.tenant_id
+               where o.uid = $1 and t.path @> array[$2]";
+    let payer: Option<i64> =
+        sqlx::query_scalar(sql).bind(uid.as_str()).bind(tenant_id).fetch_optional(&mut *tx).await?;
+    let payer = payer.ok_or_else(Error::not_found)?;
     let at = match at {
         Some(at) => at,
         None => super::now(&mut tx).await?,
@@ -71,8 +70,6 @@ pub async fn put(
         .bind(by)
         .execute(&mut *tx)
         .await?;
-    let sql = "select tenant_id from orders where uid = $1";
-    let payer: i64 = sqlx::query_scalar(sql).bind(uid.as_str()).fetch_one(&mut *tx).await?;
     let object = format!("order/{uid}");
     let detail = json!({"allocation": asked});
     let act = Act { actor: by, action: "order.allocate", tenant_id: Some(payer), object, detail };

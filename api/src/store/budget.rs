@@ -2,7 +2,7 @@
 
 use super::audit::{self, Act};
 use super::tenants::Tenant;
-use super::{finance, ledger, prices, timestamp};
+use super::{ledger, prices, timestamp};
 use crate::error::Error;
 use jiff::tz::TimeZone;
 use serde_json::json;
@@ -136,14 +136,6 @@ pub async fn history(
         .fetch_all(connection)
         .await?;
     rows.into_iter().map(|row| Ok(row.read()?.1)).collect()
-}
-
-/// The month in which fiscal years begin: the issuer's, and `otherwise` before there is one.
-///
-/// # Errors
-/// When the database does not answer.
-pub async fn year_start(connection: &mut PgConnection, otherwise: i8) -> Result<i8, Error> {
-    Ok(finance::issuer(connection).await?.map_or(otherwise, |issuer| issuer.fiscal_year_start_month))
 }
 
 /// Which lines are asked.

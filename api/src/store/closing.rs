@@ -15,7 +15,7 @@ use siyada_model::money::{Currency, Money};
 use siyada_model::party::{IssuerRecord, Party, TaxRegime};
 use siyada_model::period::{Month, Period, zone};
 use siyada_model::statement::chain::{number, series};
-use siyada_model::statement::closing::{Books, Draft, drafts};
+use siyada_model::statement::closing::{Books, Draft, closed_as_of, drafts, touched};
 use siyada_model::statement::{Billed, Buyer, FORMAT, Statement, StatementKind};
 use siyada_model::wire::{Blocker, Closing, PeriodState, TenantRecord};
 use sqlx::types::Json;
@@ -27,14 +27,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// # Errors
 /// `not-found` for a month that was never opened, `issuer-unknown`.
 pub async fn preview(pool: &PgPool, month: Month) -> Result<Closing, Error> {
-    let as_of = settled(pool).await?;
-    let mut tx = pool.begin_with("begin isolation level repeatable read read only").await?;
+    let mut tx = super::snapshot(pool).await?;
     let (state, all) = month_of(&mut tx, month).await?;
     if state.closed_at.is_some() {
         return done(&mut tx, &state).await;
     }
     let issuer = finance::issuer(&mut tx).await?.ok_or_else(no_issuer)?;
-    let found = decide(&mut tx, &issuer, &state, &all, as_of).await?;
+    // All that the snapshot has; what is being written meanwhile is seen by the closing, which waits for it.
+    let found = decide(&mut tx, &issuer, &state, &all, i64::MAX).await?;
     let currency = prices::currency(&mut tx).await?.unwrap_or(Currency::MAD);
     outcome(month, currency, found.as_deref().map_err(|blockers| blockers.clone()))
 }
@@ -209,14 +209,14 @@ async fn books<'a>(
 ) -> Result<Books<'a>, Error> {
     let period = &state.period;
     let intervals = super::usage::recorded(tx, (period.start, period.end), as_of, None).await?;
-    let (late_orders, touched) = late(tx, period, all, as_of).await?;
+    let (late_orders, months) = late(tx, period, all, as_of).await?;
     let uids: Vec<&str> = late_orders.iter().map(OrderUid::as_str).collect();
     let mut late = Vec::new();
-    for earlier in &touched {
+    for earlier in &months {
         let found = super::usage::recorded(tx, (earlier.start, earlier.end), as_of, Some(&uids)).await?;
         late.push((earlier.clone(), found));
     }
-    let since = touched.first().map(|period| period.month);
+    let since = months.first().map(|period| period.month);
     let billed = match since {
         Some(month) => statements::since(tx, month).await?,
         None => vec![],
@@ -246,20 +246,14 @@ async fn late(
     all: &[PeriodState],
     as_of: i64,
 ) -> Result<(BTreeSet<OrderUid>, Vec<Period>), Error> {
-    let before = || all.iter().filter(|other| other.period.start < period.start);
-    let Some(known) = before().filter_map(|state| state.as_of).max() else {
-        return Ok((BTreeSet::new(), vec![]));
-    };
+    let Some(known) = closed_as_of(all, period) else { return Ok((BTreeSet::new(), vec![])) };
     let sql = "select order_uid, min(at_ms) from usage_change
                where seq > $1 and seq <= $2 and at_ms < $3 group by order_uid";
     let rows: Vec<(String, i64)> =
         sqlx::query_as(sql).bind(known).bind(as_of).bind(period.start.as_millisecond()).fetch_all(tx).await?;
-    let earliest = rows.iter().map(|row| row.1).min();
-    let touched = before().map(|state| &state.period);
-    let touched =
-        touched.filter(|p| earliest.is_some_and(|at| at < p.end.as_millisecond())).cloned().collect();
+    let earliest = rows.iter().map(|row| row.1).min().map(timestamp).transpose()?;
     let orders = rows.into_iter().map(|(uid, _)| id(uid)).collect::<Result<_, Error>>()?;
-    Ok((orders, touched))
+    Ok((orders, touched(all, period, earliest)))
 }
 
 /// Who pays for whom: the nearest tenant with an account, at or above the one that ordered; else the one at the root.

@@ -25,7 +25,7 @@ pub mod usage;
 use crate::error::Error;
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool, PgTransaction};
 use std::time::Duration;
 
 /// Connections of one api: enough for the work of a few cores, few enough for three replicas on a small server.
@@ -62,6 +62,14 @@ pub async fn migrate(options: &PgConnectOptions) -> Result<(), sqlx::migrate::Mi
     let migrated = MIGRATOR.run_direct(None, &mut connection, false).await;
     connection.close().await?;
     migrated
+}
+
+/// A transaction that reads one state of the ledger, whatever others do meanwhile.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn snapshot(pool: &PgPool) -> Result<PgTransaction<'static>, Error> {
+    Ok(pool.begin_with("begin isolation level repeatable read read only").await?)
 }
 
 /// The database's clock, to the millisecond.

@@ -2,7 +2,7 @@
 
 use super::audit::{self, Act};
 use super::tenants::Tenant;
-use super::{budget, id, ledger, timestamp};
+use super::{budget, id, ledger, periods, timestamp};
 use crate::error::Error;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -137,7 +137,7 @@ pub async fn put(
     let parts = asked(booked(&mut tx, tenant, number).await?, number, request)?;
     let known = records(&mut tx, number).await?;
     let now = super::now(&mut tx).await?;
-    let start = budget::year_start(&mut tx, year_start).await?;
+    let (_, start) = periods::calendar(&mut tx, year_start).await?;
     let mut posted: Vec<Transaction> = Vec::new();
     let mut told = Vec::new();
     for part in &parts {

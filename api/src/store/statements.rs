@@ -89,13 +89,6 @@ impl Issued {
     }
 }
 
-fn kind_text(kind: StatementKind) -> &'static str {
-    match kind {
-        StatementKind::Statement => "statement",
-        StatementKind::CreditNote => "creditNote",
-    }
-}
-
 /// Stores documents, in their order, and posts what each moves to the ledger.
 ///
 /// # Errors
@@ -126,7 +119,7 @@ pub async fn insert(
         .bind(of(|i| &i.document.number))
         .bind(of(|i| &i.series))
         .bind(count(|i| i.sequence))
-        .bind(of(|i| kind_text(i.document.kind)))
+        .bind(of(|i| i.document.kind.as_str()))
         .bind(of(|i| i.document.buyer.tenant.as_str()))
         .bind(issued.iter().map(|i| i.document.period.month.to_string()).collect::<Vec<_>>())
         .bind(issued.iter().map(|i| i.document.credits.clone()).collect::<Vec<_>>())
@@ -260,11 +253,12 @@ pub async fn take_back(
     let mut tx = pool.begin().await?;
     periods::lock(&mut tx).await?;
     let head = Head::lock(&mut tx).await?;
-    let sql = "select s.document from statement s join tenant t on t.id = s.tenant_id
+    let sql = "select s.tenant_id, s.document from statement s join tenant t on t.id = s.tenant_id
                where s.number = $1 and s.kind = 'statement' and t.path @> array[$2]";
-    let text: Option<String> =
-        sqlx::query_scalar(sql).bind(original).bind(tenant_id).fetch_optional(&mut *tx).await?;
-    let document = read(&text.ok_or_else(Error::not_found)?)?;
+    let found: Option<(i64, String)> =
+        sqlx::query_as(sql).bind(original).bind(tenant_id).fetch_optional(&mut *tx).await?;
+    let (payer, text) = found.ok_or_else(Error::not_found)?;
+    let document = read(&text)?;
     let sql = "select request_key, document from statement where credits = $1 order by position";
     let notes: Vec<(Option<String>, String)> = sqlx::query_as(sql).bind(original).fetch_all(&mut *tx).await?;
     let earlier = notes.iter().map(|(_, text)| read(text)).collect::<Result<Vec<_>, Error>>()?;
@@ -309,8 +303,6 @@ pub async fn take_back(
         "grossMinor": issued.document.totals.gross_minor
     });
     insert(&mut tx, &[issued], by, Some(&request.key)).await?;
-    let sql = "select tenant_id from statement where number = $1";
-    let payer: i64 = sqlx::query_scalar(sql).bind(original).fetch_one(&mut *tx).await?;
     let object = format!("statement/{original}");
     let act = Act { actor: by, action: "statement.credit", tenant_id: Some(payer), object, detail };
     audit::record(&mut tx, act).await?;

@@ -143,7 +143,7 @@ struct Row {
     quantity: Option<i64>,
 }
 
-fn meter(text: &str) -> Result<Meter, Error> {
+pub(crate) fn meter(text: &str) -> Result<Meter, Error> {
     Meter::ALL
         .into_iter()
         .find(|m| m.as_str() == text)

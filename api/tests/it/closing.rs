@@ -1,7 +1,7 @@
 //! Months that close, once and for all, whoever asks how often and whenever the program dies.
 
 use crate::crash::{Program, keys};
-use crate::support::{Client, World, account, but, fresh_database, order, tenant};
+use crate::support::{Client, World, account, but, fresh_database, order, prices_of_2024, tenant};
 use serde_json::{Value, json};
 use siyada_api::fail::{CLOSING, CREDIT};
 use siyada_api::openapi::examples;
@@ -42,17 +42,7 @@ async fn seen(world: &World) {
 async fn world_of_2024(pool: PgPool) -> World {
     let world = World::with_tenants_on(pool).await;
     let operator = world.operator();
-    for (name, from, compute, storage) in [
-        ("tarif-a", "2024-01-01T00:00:00Z", "1.25", "0.0021"),
-        ("tarif-b", "2024-03-11T00:00:00Z", "1.40", "0.0023"),
-    ] {
-        let mut list = examples::price_list();
-        list["prices"] = json!({"name": name, "currency": "MAD", "validFrom": from, "skus": [
-            {"sku": "postgres-small", "unit": "Hour", "price": compute},
-            {"sku": "block-storage", "unit": "GibHour", "price": storage}
-        ]});
-        operator.put(&format!("/v1/price-lists/{name}"), &list).await.ok::<Value>();
-    }
+    prices_of_2024(&world).await;
     let interior = but(
         &tenant("interior", Some("kingdom"), json!({})),
         json!({"generation": 2, "billing": {"account": "1.2.10"}, "displayName": {"ar": "وزارة الداخلية"}}),
@@ -226,28 +216,9 @@ async fn what_is_billed_is_what_a_hand_computes_and_each_buyer_has_his_tax() {
 async fn i13_a_month_closes_once_however_many_ask_at_once() {
     let world = fresh().await;
     let callers = (0..8).map(|_| close(&world, FEBRUARY));
-    let answers = futures_all(callers).await;
+    let answers = futures::future::join_all(callers).await;
     assert!(answers.iter().all(|answer| answer.closed && answer == &answers[0]), "{answers:?}");
     assert_eq!(documents(&world).await.len(), 2);
-}
-
-async fn futures_all<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut all: Vec<_> = all.map(Box::pin).collect();
-    let mut found: Vec<Option<F::Output>> = all.iter().map(|_| None).collect();
-    std::future::poll_fn(move |context| {
-        for (future, slot) in all.iter_mut().zip(&mut found) {
-            if slot.is_none()
-                && let std::task::Poll::Ready(output) = future.as_mut().poll(context)
-            {
-                *slot = Some(output);
-            }
-        }
-        if found.iter().all(Option::is_some) {
-            return std::task::Poll::Ready(found.drain(..).flatten().collect());
-        }
-        std::task::Poll::Pending
-    })
-    .await
 }
 
 #[tokio::test]
@@ -334,6 +305,32 @@ async fn an_amount_without_a_budget_line_blocks_until_somebody_books_it() {
         .flat_map(|l| l.parts.iter().map(|p| p.minor))
         .collect();
     assert_eq!(parts, [417, 833]);
+}
+
+#[tokio::test]
+async fn an_order_that_names_another_budget_line_is_booked_there_from_then_on() {
+    let world = World::with_tenants().await;
+    let put = async |generation: i64, plan: &str, line: Option<&str>| {
+        let mut asked = but(&order("police", "db", 1, 10), json!({"generation": generation, "plan": plan}));
+        asked["billing"] = line.map_or(json!({}), |line| json!({"budgetLine": line}));
+        world.operator().put("/v1/reservations/u-1", &asked).await.ok::<Value>();
+    };
+    // Only what is said of the booking makes an entry, and each time it is said anew.
+    for (generation, plan, line) in [
+        (1, "small", Some("30-10")),
+        (2, "large", Some("30-10")),
+        (3, "large", Some("30-20")),
+        (4, "large", None),
+        (5, "large", Some("30-10")),
+    ] {
+        put(generation, plan, line).await;
+        seen(&world).await;
+    }
+    let sql =
+        "select shares #>> '{0,budgetLine}' from allocation_change where order_uid = 'u-1' order by at_ms";
+    let lines: Vec<Option<String>> = sqlx::query_scalar(sql).fetch_all(&world.pool).await.unwrap();
+    let lines: Vec<Option<&str>> = lines.iter().map(Option::as_deref).collect();
+    assert_eq!(lines, [Some("30-10"), Some("30-20"), None, Some("30-10")]);
 }
 
 #[tokio::test]

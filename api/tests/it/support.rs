@@ -322,6 +322,21 @@ pub fn order(tenant: &str, name: &str, instances: i64, gib: i64) -> Value {
     })
 }
 
+/// Prices for usage of 2024, with a change of them on 11 March.
+pub async fn prices_of_2024(world: &World) {
+    for (name, from, compute, storage) in [
+        ("tarif-a", "2024-01-01T00:00:00Z", "1.25", "0.0021"),
+        ("tarif-b", "2024-03-11T00:00:00Z", "1.40", "0.0023"),
+    ] {
+        let mut list = examples::price_list();
+        list["prices"] = json!({"name": name, "currency": "MAD", "validFrom": from, "skus": [
+            {"sku": "postgres-small", "unit": "Hour", "price": compute},
+            {"sku": "block-storage", "unit": "GibHour", "price": storage}
+        ]});
+        world.operator().put(&format!("/v1/price-lists/{name}"), &list).await.ok::<Value>();
+    }
+}
+
 /// A copy with other values.
 pub fn but(value: &Value, changes: Value) -> Value {
     let mut copy = value.clone();

@@ -1,8 +1,7 @@
 //! Usage: batches, epochs, checkpoints, intervals and reports.
 
-use crate::support::{World, order};
+use crate::support::{World, order, prices_of_2024};
 use serde_json::{Value, json};
-use siyada_api::openapi::examples;
 use siyada_model::usage::Interval;
 
 fn fact(uid: &str, meter: &str, at: &str, level: Option<(&str, i64)>) -> Value {
@@ -27,17 +26,7 @@ fn march() -> Vec<Value> {
 
 async fn world_of_march() -> World {
     let world = World::with_tenants().await;
-    for (name, from, compute, storage) in [
-        ("tarif-a", "2024-01-01T00:00:00Z", "1.25", "0.0021"),
-        ("tarif-b", "2024-03-11T00:00:00Z", "1.40", "0.0023"),
-    ] {
-        let mut list = examples::price_list();
-        list["prices"] = json!({"name": name, "currency": "MAD", "validFrom": from, "skus": [
-            {"sku": "postgres-small", "unit": "Hour", "price": compute},
-            {"sku": "block-storage", "unit": "GibHour", "price": storage}
-        ]});
-        world.operator().put(&format!("/v1/price-lists/{name}"), &list).await.ok::<Value>();
-    }
+    prices_of_2024(&world).await;
     for uid in ["u-1", "u-2"] {
         world
             .operator()

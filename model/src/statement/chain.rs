@@ -5,13 +5,13 @@
 //! whole chain, and find his own documents in it, without reading those of others:
 //! `printf %s%s "$chain" "$(sha256sum < statement.json | cut -c1-64)" | sha256sum`.
 
-use super::{BookedTotal, FORMAT, Statement, StatementKind, StatementLine, totals};
-use crate::canonical::sha256;
+use super::{BookedTotal, FORMAT, Statement, StatementKind, totals};
+use crate::canonical::{NOTHING_BEFORE, sha256};
 use crate::money::InvalidMoney;
 use std::collections::BTreeMap;
 
 /// The chain before the first document.
-pub const BEGINNING: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+pub const BEGINNING: &str = NOTHING_BEFORE;
 
 /// The chain after a document with this SHA-256.
 pub fn extend(chain: &str, document_sha256: &str) -> String {
@@ -201,9 +201,4 @@ fn columns(document: &Statement) -> bool {
         && column(|b| b.tax_minor) == tax
         && column(|b| b.gross_minor) == Some(totals.gross_minor)
         && tax.and_then(|tax| totals.net_minor.checked_add(tax)) == Some(totals.gross_minor)
-}
-
-/// What a recomputation has to compare: everything of a document that is computed from the record.
-pub fn computed(document: &Statement) -> (&[StatementLine], &[StatementLine], &super::Totals) {
-    (&document.lines, &document.corrections, &document.totals)
 }

@@ -9,7 +9,8 @@ use crate::party::TaxRegime;
 use crate::period::{Month, Period};
 use crate::price::PriceList;
 use crate::usage::Interval;
-use crate::wire::Blocker;
+use crate::wire::{Blocker, PeriodState};
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most blockers that are named.
@@ -38,6 +39,21 @@ pub struct Books<'a> {
     pub buyers: BTreeMap<TenantName, (Buyer, TaxRegime)>,
     /// Whether every amount must have a budget line.
     pub require_budget_line: bool,
+}
+
+/// The last record that counted when the months before `period` closed; none while none is closed.
+pub fn closed_as_of(all: &[PeriodState], period: &Period) -> Option<i64> {
+    before(all, period).filter_map(|state| state.as_of).max()
+}
+
+/// The months before `period` that a fact at `earliest`, and what follows it, is about.
+pub fn touched(all: &[PeriodState], period: &Period, earliest: Option<Timestamp>) -> Vec<Period> {
+    let Some(earliest) = earliest else { return vec![] };
+    before(all, period).map(|state| &state.period).filter(|p| earliest < p.end).cloned().collect()
+}
+
+fn before<'a>(all: &'a [PeriodState], period: &'a Period) -> impl Iterator<Item = &'a PeriodState> {
+    all.iter().filter(|other| other.period.start < period.start)
 }
 
 /// A statement without number, place and hash.

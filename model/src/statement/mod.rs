@@ -36,6 +36,16 @@ pub enum StatementKind {
     CreditNote,
 }
 
+impl StatementKind {
+    /// The word used in JSON, SQL and files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Statement => "statement",
+            Self::CreditNote => "creditNote",
+        }
+    }
+}
+
 /// The buyer of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -12,13 +12,13 @@ use crate::error::Error;
 use crate::server::Server;
 use crate::session::{Kind, Place, Session};
 use crate::table;
-use crate::views::WhoAmI;
 use crate::web;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use issuer::{Issuer, Tokens};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use siyada_model::wire::WhoAmI;
 
 /// A token is renewed this long before its end, so that it does not end on the way.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_secs(30);
