@@ -9,7 +9,7 @@ use crate::period::{Month, Period};
 use crate::price::{Item, PriceList};
 use crate::quota::{Commitment, Dimension, DimensionView, Quota, Shortfall, SoftLimit};
 use crate::resources::Resources;
-use crate::statement::StatementKind;
+use crate::statement::{Billed, StatementKind};
 use crate::usage::{Level, Line, Meter};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -781,7 +781,8 @@ pub struct PeriodState {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Blocker {
-    /// A word that never changes: `notOver`, `earlierOpen`, `collectorBehind`, `priceUnknown`, `budgetLineMissing`.
+    /// A word that never changes: `notOver`, `earlierOpen`, `collectorBehind`, `gapUndecided`, `priceUnknown`,
+    /// `budgetLineMissing`.
     pub reason: String,
     /// The tenant it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -791,6 +792,62 @@ pub struct Blocker {
     pub order_uid: Option<OrderUid>,
     /// A sentence with a way out.
     pub detail: String,
+}
+
+/// Time of an order that no observation proves: it is billed only if a named person decides so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GapRecord {
+    /// Its id, from 1.
+    pub id: i64,
+    /// The order, and the tenant that ordered it.
+    pub order: Billed,
+    /// The meter.
+    pub meter: Meter,
+    /// The level before it, which is billed if it is decided so.
+    pub level: Level,
+    /// First instant.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub start: Timestamp,
+    /// First instant after it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub end: Timestamp,
+    /// Why it is not proven: `notSeen`, `clockJumped`, `collectorAway`.
+    pub reason: String,
+    /// When it was recorded.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub recorded_at: Timestamp,
+    /// What was decided last; absent while nobody has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<GapDecision>,
+}
+
+/// What was decided of a gap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct GapDecision {
+    /// Whether it is billed.
+    pub billed: bool,
+    /// On what evidence.
+    pub evidence: String,
+    /// Who decided.
+    pub by: String,
+    /// When.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+}
+
+/// `POST /v1/tenants/{tenant}/gaps/{id}/decision`: to bill time that is not proven, or not to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GapDecisionRequest {
+    /// Whether it is billed: only a certifier of the tenant may say so.
+    pub billed: bool,
+    /// On what evidence: a sentence, 1 to 1000 characters.
+    pub evidence: String,
 }
 
 /// `POST /v1/periods/{month}/closing`: what came of it, or would.
