@@ -163,6 +163,10 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
             code::FORBIDDEN,
             "whoever certified a service neither orders its payment nor pays it; ask another",
         ),
+        "gap_decision_by_another" => (
+            code::FORBIDDEN,
+            "whoever ordered does not decide whether a gap is billed; ask another certifier",
+        ),
         "settlement_order" => {
             (code::CONFLICT, "another stage was put on record at the same time; read the stages again")
         }

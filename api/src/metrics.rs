@@ -68,7 +68,11 @@ impl Metrics {
             "Reservations decided, and the dimension that refused",
             reservations.clone(),
         );
-        registry.register("usage_facts", "Usage facts accepted, new or known already", facts.clone());
+        registry.register(
+            "usage_facts",
+            "Usage facts accepted: new, known already, or after a gap",
+            facts.clone(),
+        );
         registry.register_collector(Box::new(PoolCollector(pool)));
         registry.register_collector(Box::new(AlertCollector));
         let deliveries = Family::default();
@@ -96,6 +100,7 @@ impl Metrics {
     pub fn usage(&self, accepted: &UsageAccepted) {
         self.facts.get_or_create(&OutcomeLabels { outcome: "recorded" }).inc_by(accepted.recorded);
         self.facts.get_or_create(&OutcomeLabels { outcome: "known" }).inc_by(accepted.known);
+        self.facts.get_or_create(&OutcomeLabels { outcome: "gap" }).inc_by(accepted.gaps);
     }
 
     /// Counts a try to deliver an alert: `delivered`, `again`, `gaveUp`.

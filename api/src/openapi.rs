@@ -378,6 +378,34 @@ pub mod examples {
         })
     }
 
+    /// Time that could not be measured, and what was decided of it.
+    pub fn gap() -> Value {
+        json!({
+            "id": 7,
+            "order": {
+                "tenant": "interior", "namespace": "interior-apps", "name": "registry", "uid": ORDER,
+                "kind": "PostgresInstance"
+            },
+            "meter": "compute", "level": {"sku": "postgres-small", "quantity": 1},
+            "start": "2026-10-03T08:00:00Z", "end": "2026-10-03T10:30:00Z", "reason": "notSeen",
+            "recordedAt": "2026-10-03T10:30:00Z",
+            "decision": {
+                "billed": false, "evidence": "Le service ne répondait pas", "by": "oidc:fatima",
+                "at": "2026-10-05T09:00:00Z"
+            }
+        })
+    }
+
+    /// What is decided of a gap.
+    pub fn gap_decision() -> Value {
+        json!({"billed": false, "evidence": "Le service ne répondait pas"})
+    }
+
+    /// What is decided of several.
+    pub fn gap_decisions() -> Value {
+        json!({"gaps": [7, 8], "billed": false, "evidence": "Le service ne répondait pas"})
+    }
+
     /// What an order asks for.
     pub fn reservation_request() -> Value {
         json!({

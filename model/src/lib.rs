@@ -15,6 +15,7 @@ pub mod money;
 pub mod party;
 pub mod period;
 pub mod price;
+pub mod proof;
 pub mod quantity;
 pub mod quota;
 pub mod resources;

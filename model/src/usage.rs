@@ -7,6 +7,7 @@
 use crate::id::{OrderUid, PriceListName, Sku};
 use crate::money::{InvalidMoney, Money};
 use crate::price::{PriceError, PriceList, amount};
+use crate::proof::{Gap, unseen};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -100,6 +101,17 @@ pub fn intervals(order_uid: &OrderUid, meter: Meter, changes: &[Change]) -> Vec<
     found
 }
 
+/// What a collector says of an order's meter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The level; none means stopped.
+    pub level: Option<Level>,
+    /// A stamp of its own; without, it is "now".
+    pub at: Option<Timestamp>,
+    /// Without a stamp: from when on the very first level counts, such as a volume's creation.
+    pub since: Option<Timestamp>,
+}
+
 /// What must be stored for a new observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -107,24 +119,36 @@ pub enum Record {
     Nothing,
     /// This change.
     Add(Change),
+    /// The level before it stops where the gap begins, and this change is at its end.
+    AddAfter(Gap, Change),
     /// At that instant another level is on record. Records are never altered.
     Conflict,
 }
 
+impl Record {
+    /// The changes that must be stored, the first first.
+    pub fn changes(&self) -> impl Iterator<Item = Change> + use<> {
+        let (first, second) = match self {
+            Self::Nothing | Self::Conflict => (None, None),
+            Self::Add(change) => (Some(change.clone()), None),
+            Self::AddAfter(gap, change) => {
+                let resumes = change.level.is_some().then(|| change.clone());
+                (Some(Change { at: gap.start, level: None }), resumes)
+            }
+        };
+        first.into_iter().chain(second)
+    }
+}
+
 /// Decides what an observation adds to the changes on record.
 ///
-/// With `at`, the observation is a fact with a stamp of its own and may arrive in any order, any number of times.
-/// Without, it is "now": `now` (the database's clock) is made later than every record, and an unchanged level adds
-/// nothing. `since` moves the very first record back to a proven stamp, such as a volume's creation; once anything is
-/// on record it says nothing, so that it can be sent again after a restart.
-pub fn record(
-    on_record: &[Change],
-    level: Option<Level>,
-    at: Option<Timestamp>,
-    since: Option<Timestamp>,
-    now: Timestamp,
-) -> Record {
-    if let Some(at) = at {
+/// With a stamp, it is a fact and may arrive in any order, any number of times. Without, it is "now": `now` (the
+/// database's clock) is made later than every record, and an unchanged level adds nothing. A level that changed, and that
+/// was seen last at `proven`, long ago, leaves a gap. [`Observation::since`] moves the very first record back to a proven
+/// stamp; once anything is on record it says nothing, so that it can be sent again after a restart.
+pub fn record(on_record: &[Change], seen: &Observation, proven: Option<Timestamp>, now: Timestamp) -> Record {
+    let level = seen.level.clone();
+    if let Some(at) = seen.at {
         return match on_record.iter().find(|c| c.at == at) {
             Some(known) if known.level == level => Record::Nothing,
             Some(_) => Record::Conflict,
@@ -136,9 +160,14 @@ pub fn record(
         None if level.is_none() => Record::Nothing,
         Some(last) => {
             let next = Timestamp::from_millisecond(last.at.as_millisecond().saturating_add(1)).unwrap_or(now);
-            Record::Add(Change { at: now.max(next), level })
+            let change = Change { at: now.max(next), level };
+            let proven = proven.map(|proven| proven.max(next));
+            match last.level.as_ref().zip(proven).and_then(|(open, proven)| unseen(open, proven, change.at)) {
+                Some(gap) => Record::AddAfter(gap, change),
+                None => Record::Add(change),
+            }
         }
-        None => Record::Add(Change { at: since.unwrap_or(now).min(now), level }),
+        None => Record::Add(Change { at: seen.since.unwrap_or(now).min(now), level }),
     }
 }
 
@@ -257,6 +286,7 @@ mod tests {
     use super::*;
     use crate::money::Currency;
     use crate::price::{SkuPrice, Unit};
+    use crate::proof::MOST_UNSEEN_MS;
     use proptest::prelude::*;
 
     fn at(ms: i64) -> Timestamp {
@@ -278,14 +308,21 @@ mod tests {
             points.into_iter().map(|(ms, q)| Change { at: at(ms), level: level(q) }).collect()
         })
     }
+    fn seen(level: Option<Level>) -> Observation {
+        Observation { level, ..Observation::default() }
+    }
+    fn stamped(level: Option<Level>, ms: i64) -> Observation {
+        Observation { level, at: Some(at(ms)), since: None }
+    }
     /// Feeds stamped facts one by one, as the api does.
     fn feed(facts: &[Change]) -> Vec<Change> {
         let mut on_record = Vec::new();
         for fact in facts {
-            match record(&on_record, fact.level.clone(), Some(fact.at), None, at(0)) {
+            let seen = stamped(fact.level.clone(), fact.at.as_millisecond());
+            match record(&on_record, &seen, None, at(0)) {
                 Record::Add(change) => on_record.push(change),
                 Record::Nothing => {}
-                Record::Conflict => unreachable!("one level per instant in this test"),
+                other => unreachable!("one level per instant in this test: {other:?}"),
             }
         }
         on_record
@@ -294,27 +331,52 @@ mod tests {
     #[test]
     fn now_never_lies_before_what_is_on_record() {
         let known = [Change { at: at(100), level: level(1) }];
-        assert_eq!(record(&known, level(1), None, None, at(50)), Record::Nothing);
-        assert_eq!(
-            record(&known, level(2), None, None, at(50)),
-            Record::Add(Change { at: at(101), level: level(2) })
-        );
-        assert_eq!(
-            record(&known, None, None, None, at(500)),
-            Record::Add(Change { at: at(500), level: None })
-        );
-        assert_eq!(record(&[], None, None, None, at(5)), Record::Nothing);
-        assert_eq!(record(&known, level(3), Some(at(100)), None, at(5)), Record::Conflict);
+        let check = |known: &[Change], seen: Observation, now, expect| {
+            assert_eq!(record(known, &seen, None, at(now)), expect);
+        };
+        check(&known, seen(level(1)), 50, Record::Nothing);
+        check(&known, seen(level(2)), 50, Record::Add(Change { at: at(101), level: level(2) }));
+        check(&known, seen(None), 500, Record::Add(Change { at: at(500), level: None }));
+        check(&[], seen(None), 5, Record::Nothing);
+        check(&known, stamped(level(3), 100), 5, Record::Conflict);
     }
 
     #[test]
     fn since_counts_for_the_first_record_only() {
+        let since = |level| Observation { level, at: None, since: Some(at(10)) };
         let first = Record::Add(Change { at: at(10), level: level(1) });
-        assert_eq!(record(&[], level(1), None, Some(at(10)), at(50)), first);
+        assert_eq!(record(&[], &since(level(1)), None, at(50)), first);
         let known = [Change { at: at(10), level: level(1) }];
-        assert_eq!(record(&known, level(1), None, Some(at(10)), at(90)), Record::Nothing);
+        assert_eq!(record(&known, &since(level(1)), None, at(90)), Record::Nothing);
         let grown = Record::Add(Change { at: at(90), level: level(2) });
-        assert_eq!(record(&known, level(2), None, Some(at(10)), at(90)), grown);
+        assert_eq!(record(&known, &since(level(2)), None, at(90)), grown);
+    }
+
+    #[test]
+    fn i05_what_changed_while_nobody_looked_is_a_gap_and_what_did_not_change_is_proven() {
+        let known = [Change { at: at(100), level: level(1) }];
+        let late = at(1_000 + MOST_UNSEEN_MS + 1);
+        let proven = Some(at(1_000));
+        assert_eq!(record(&known, &seen(level(1)), proven, late), Record::Nothing);
+        let gap = |start| Gap { level: level(1).unwrap(), start: at(start), end: late };
+        for (next, changes) in [
+            (level(2), vec![Change { at: at(1_000), level: None }, Change { at: late, level: level(2) }]),
+            (None, vec![Change { at: at(1_000), level: None }]),
+        ] {
+            let found = record(&known, &seen(next.clone()), proven, late);
+            assert_eq!(found, Record::AddAfter(gap(1_000), Change { at: late, level: next }));
+            assert_eq!(found.changes().collect::<Vec<_>>(), changes);
+        }
+        // What was proven before the level began says nothing of it.
+        let early = record(&known, &seen(None), Some(at(5)), late);
+        assert_eq!(early, Record::AddAfter(gap(101), Change { at: late, level: None }));
+        // Nothing that could be billed was on record: no gap.
+        let stopped = [Change { at: at(100), level: None }];
+        let begins = Record::Add(Change { at: late, level: level(1) });
+        assert_eq!(record(&stopped, &seen(level(1)), proven, late), begins);
+        // A stamp of the API server is proof by itself.
+        let deleted = stamped(None, 1_000 + MOST_UNSEEN_MS + 1);
+        assert_eq!(record(&known, &deleted, proven, late), Record::Add(Change { at: late, level: None }));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use crate::allocation::Shares;
 use crate::classification::Classification;
 use crate::id::{OrderUid, PriceListName, TenantName};
 use crate::money::{Currency, Money};
-use crate::party::AccountRecord;
+use crate::party::{AccountRecord, plain};
 use crate::period::{Month, Period};
 use crate::price::{Item, PriceList};
+use crate::proof::Gap;
 use crate::quota::{Commitment, Dimension, DimensionView, Quota, Shortfall, SoftLimit};
 use crate::resources::Resources;
 use crate::statement::{Billed, StatementKind};
@@ -411,6 +412,9 @@ pub struct UsageAccepted {
     pub recorded: u64,
     /// Facts that were known already.
     pub known: u64,
+    /// Gaps of measurement that were found.
+    #[serde(default)]
+    pub gaps: u64,
 }
 
 /// `POST /v1/usage/checkpoints`: these orders are still as last reported, and everything up to now was reported.
@@ -426,6 +430,10 @@ pub struct Checkpoint {
     pub seen: Vec<OrderUid>,
     /// True on the last page: raises the collector's watermark to the database's clock.
     pub complete: bool,
+    /// On the last page: milliseconds that went by on the collector's own clock, which nobody sets, since its last page
+    /// before that was taken. Absent when it has just started. If the database's clock moved on by more, the rest is a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<i64>,
 }
 
 /// `GET /v1/collectors/{id}`, and the answer to a [`Checkpoint`]: a collector as on record.
@@ -846,8 +854,40 @@ pub struct GapDecision {
 pub struct GapDecisionRequest {
     /// Whether it is billed: only a certifier of the tenant may say so.
     pub billed: bool,
-    /// On what evidence: a sentence, 1 to 1000 characters.
+    /// On what evidence: a sentence, 1 to 200 characters.
     pub evidence: String,
+}
+
+impl GapDecisionRequest {
+    /// Whether the evidence can be put on a document.
+    ///
+    /// # Errors
+    /// A sentence for whoever asked.
+    pub fn check(&self) -> Result<(), String> {
+        plain("evidence", &self.evidence).map_err(|cause| cause.to_string())
+    }
+}
+
+/// `POST /v1/tenants/{tenant}/gaps/decisions`: the same decision about several gaps, all of them or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GapDecisions {
+    /// Their ids, 1 to 500.
+    pub gaps: Vec<i64>,
+    /// Whether they are billed.
+    pub billed: bool,
+    /// On what evidence.
+    pub evidence: String,
+}
+
+impl GapRecord {
+    /// What is billed of it all the same.
+    pub fn billed(&self) -> Option<(OrderUid, Meter, Gap)> {
+        let gap = Gap { level: self.level.clone(), start: self.start, end: self.end };
+        let is_billed = self.decision.as_ref().is_some_and(|decision| decision.billed);
+        is_billed.then(|| (self.order.uid.clone(), self.meter, gap))
+    }
 }
 
 /// `POST /v1/periods/{month}/closing`: what came of it, or would.

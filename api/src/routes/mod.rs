@@ -6,6 +6,7 @@ pub mod audit;
 pub mod budget;
 pub mod commitments;
 pub mod finance;
+pub mod gaps;
 pub mod health;
 pub mod ledger;
 pub mod periods;
@@ -67,6 +68,10 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(statements::take_back))
         .routes(routes!(statements::chain))
         .routes(routes!(statements::signing_key))
+        .routes(routes!(gaps::of_tenant))
+        .routes(routes!(gaps::decide))
+        .routes(routes!(gaps::decide_all))
+        .routes(routes!(gaps::all))
         .routes(routes!(quotes::quote))
         .routes(routes!(reservations::list))
         .routes(routes!(reservations::put, reservations::delete))

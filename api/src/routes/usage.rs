@@ -35,7 +35,7 @@ const MOST_ORDERS: i64 = 200;
 #[utoipa::path(post, path = "/v1/usage", tag = "usage",
     request_body(content = UsageBatch, example = json!(examples::usage_batch())),
     responses(
-        (status = 200, description = "On record", body = UsageAccepted, example = json!({"recorded": 1, "known": 0})),
+        (status = 200, description = "On record", body = UsageAccepted, example = json!({"recorded": 1, "known": 0, "gaps": 0})),
         (status = 403, description = "Only for the operator", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`fenced`, `conflict`, `tenant-unknown`", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`", body = Problem, content_type = "application/problem+json"),

@@ -10,6 +10,7 @@ pub mod closing;
 pub mod commitments;
 pub mod finance;
 pub mod freeable;
+pub mod gaps;
 pub mod ledger;
 pub mod orders;
 pub mod periods;

@@ -12,6 +12,7 @@ mod commitments;
 mod crash;
 mod embedded;
 mod export;
+mod gaps;
 mod health;
 mod ledger;
 mod matrix;

@@ -60,7 +60,7 @@ async fn all_intervals(world: &World, query: &str) -> Vec<Interval> {
 async fn a_month_with_a_change_of_prices_is_what_a_hand_computes() {
     let world = world_of_march().await;
     let accepted: Value = world.operator().post("/v1/usage", &batch(1, &march())).await.ok();
-    assert_eq!(accepted, json!({"recorded": 5, "known": 0}));
+    assert_eq!(accepted, json!({"recorded": 5, "known": 0, "gaps": 0}));
     let report = report(&world, "kingdom").await;
     let lines: Vec<_> = report["lines"]
         .as_array()
@@ -126,7 +126,7 @@ async fn doubled_and_reordered_batches_give_the_same_intervals_and_report() {
         }
     }
     let again: Value = world.operator().post("/v1/usage", &batch(1, &facts)).await.ok();
-    assert_eq!(again, json!({"recorded": 0, "known": 5}));
+    assert_eq!(again, json!({"recorded": 0, "known": 5, "gaps": 0}));
     assert_eq!(report(&world, "kingdom").await, report_expected);
     assert_eq!(all_intervals(&world, &format!("{MARCH}&pageSize=1")).await, intervals_expected);
 }
@@ -204,7 +204,7 @@ async fn facts_without_a_stamp_are_now_and_an_unchanged_level_adds_nothing() {
     // Faster than the clock ticks, each change still has an instant of its own.
     let flips: Vec<Value> = (0..6).map(|i| now(Some(2 + i % 2))["facts"][0].clone()).collect();
     let accepted: Value = operator.post("/v1/usage", &batch(1, &flips)).await.ok();
-    assert_eq!(accepted, json!({"recorded": 6, "known": 0}));
+    assert_eq!(accepted, json!({"recorded": 6, "known": 0, "gaps": 0}));
     assert_eq!(send(None).await, Some(1));
     assert_eq!(send(None).await, Some(0));
     let instants: i64 = sqlx::query_scalar("select count(distinct at_ms) from usage_change")
