@@ -86,10 +86,16 @@ async fn to_file(answer: impl Future<Output = Result<Response, Error>>, save: &S
 }
 
 fn is_free(path: &Path, force: bool) -> Result<(), Error> {
-    if force || path.symlink_metadata().is_err() {
+    if path.symlink_metadata().is_err() {
         return Ok(());
     }
-    Err(in_the_way(path))
+    // A device or a pipe is nothing to put a file in the place of.
+    let plain = path.metadata().is_ok_and(|there| there.is_file());
+    match (plain, force) {
+        (true, true) => Ok(()),
+        (true, false) => Err(in_the_way(path)),
+        (false, _) => Err(Error::Wrong(format!("{} is no plain file; give --file another", path.display()))),
+    }
 }
 
 fn in_the_way(path: &Path) -> Error {
@@ -176,6 +182,12 @@ mod tests {
             check(wrong, false);
         }
         assert_eq!(named_in("inline"), None);
+    }
+
+    #[test]
+    fn a_device_is_never_replaced() {
+        assert!(is_free(Path::new("/dev/null"), true).is_err());
+        assert!(is_free(Path::new("/absent/file"), false).is_ok());
     }
 
     #[test]

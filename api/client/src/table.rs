@@ -24,6 +24,8 @@ pub enum Output {
 pub enum Kind {
     /// Words: to the left.
     Text,
+    /// A sentence with a way out, which is of no use by half.
+    Sentence,
     /// A number: to the right.
     Number,
     /// Money: to the right; in CSV with a column for the currency.
@@ -42,6 +44,11 @@ pub struct Column<T> {
 /// A column of words.
 pub const fn text<T>(name: &'static str, cell: fn(&T) -> Cell) -> Column<T> {
     Column { head: (name, Kind::Text), cell }
+}
+
+/// A column of sentences, as the last one.
+pub const fn sentence<T>(name: &'static str, cell: fn(&T) -> Cell) -> Column<T> {
+    Column { head: (name, Kind::Sentence), cell }
 }
 
 /// A column of numbers.
@@ -157,8 +164,11 @@ pub fn print_bytes(bytes: &[u8]) -> Result<(), Error> {
 /// Columns for people: two spaces apart, numbers to the right.
 pub fn aligned(columns: &[Head], rows: &[Vec<Cell>]) -> String {
     let head: Vec<String> = columns.iter().map(|(name, _)| title(name)).collect();
-    let shown: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| short(shown(cell))).collect()).collect();
+    let fit = |(cell, (_, kind)): (&Cell, &Head)| match kind {
+        Kind::Sentence => shown(cell),
+        Kind::Text | Kind::Number | Kind::Money => short(shown(cell)),
+    };
+    let shown: Vec<Vec<String>> = rows.iter().map(|row| row.iter().zip(columns).map(fit).collect()).collect();
     let all = || std::iter::once(&head).chain(&shown);
     let widths: Vec<usize> = (0..columns.len())
         .map(|column| all().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or(0))
@@ -173,7 +183,10 @@ pub fn aligned(columns: &[Head], rows: &[Vec<Cell>]) -> String {
 
 fn pad(text: &str, width: usize, kind: Kind) -> String {
     let space = " ".repeat(width.saturating_sub(text.width()));
-    if kind == Kind::Text { format!("{text}{space}") } else { format!("{space}{text}") }
+    match kind {
+        Kind::Text | Kind::Sentence => format!("{text}{space}"),
+        Kind::Number | Kind::Money => format!("{space}{text}"),
+    }
 }
 
 /// Mark of the direction in which a table is read (UAX #9): it is not seen.
@@ -235,7 +248,7 @@ pub fn csv(columns: &[Head], rows: &[Vec<Cell>]) -> String {
         .iter()
         .map(|(name, kind)| match kind {
             Kind::Money => format!("{name},{name}Currency"),
-            Kind::Text | Kind::Number => (*name).to_owned(),
+            Kind::Text | Kind::Sentence | Kind::Number => (*name).to_owned(),
         })
         .collect();
     text.push_str(&head.join(","));
@@ -256,7 +269,7 @@ fn plain(cell: &Cell, kind: Kind) -> String {
         // An absent amount has no currency either.
         (Cell::Text(text), Kind::Money) => format!("{},", quoted(text)),
         (Cell::Text(text), Kind::Number) => text.clone(),
-        (Cell::Text(text), Kind::Text) => quoted(text),
+        (Cell::Text(text), Kind::Text | Kind::Sentence) => quoted(text),
     }
 }
 
@@ -297,6 +310,9 @@ mod tests {
         let line = table.lines().nth(1).unwrap();
         assert!(line.starts_with(&format!("{}…\u{200e}  ", "ع".repeat(79))) && line.width() < 100, "{line}");
         assert!(csv(COLUMNS, &rows).len() > 128 * 1024);
+        let sentence = "Close it first. ".repeat(20);
+        let table = aligned(&[("detail", Kind::Sentence)], &[vec![(&sentence).into()]]);
+        assert_eq!(table.lines().nth(1).unwrap(), sentence.trim_end(), "a way out is shown whole");
     }
 
     #[test]

@@ -21,6 +21,9 @@ use spending::Spending;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// Over the options that each command has.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Ask the ledger of Siyada what is held, used and committed, and decide what waits.
 #[derive(Parser)]
 #[command(name = "siyada", version, about, after_help = EXIT_CODES)]
@@ -29,7 +32,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub reach: Reach,
     /// As a table for people, or as json or csv for programs.
-    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Output::Table)]
     pub output: Output,
     /// What to do.
     #[command(subcommand)]
@@ -40,16 +43,16 @@ pub struct Arguments {
 #[derive(Args, Clone)]
 pub struct Reach {
     /// URL of the ledger, for example https://ledger.example.
-    #[arg(long, global = true, env = "SIYADA_SERVER")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "SIYADA_SERVER")]
     pub server: Option<String>,
     /// File with its certificate authority; the system's when absent.
-    #[arg(long, global = true, env = "SIYADA_CA", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "SIYADA_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
     /// Address to connect to instead of the name's own, for example 127.0.0.1 for a port-forward.
-    #[arg(long, global = true, env = "SIYADA_CONNECT_TO", value_name = "ADDRESS")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "SIYADA_CONNECT_TO", value_name = "ADDRESS")]
     pub connect_to: Option<IpAddr>,
     /// For programs: a file with the token to send, instead of a session; read at each call.
-    #[arg(long, global = true, env = "SIYADA_TOKEN_FILE", value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, env = "SIYADA_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
 

@@ -1,6 +1,6 @@
 //! Gaps of measurement, the ledger's journal, and the audit trail.
 
-use super::{listed, of};
+use super::{listed, of, own_file};
 use crate::arguments::records::{Decide, Records, TrailFormat};
 use crate::arguments::{Save, word};
 use crate::download;
@@ -60,6 +60,9 @@ async fn audit(
     let Some(format) = format else {
         if save.file.is_some() {
             return Err(Error::Wrong("a file needs --format csv or --format lines".to_owned()));
+        }
+        if output == Output::Csv {
+            return own_file(server, &path, &[("after", Some(after.to_string()))]).await;
         }
         let events: Vec<AuditEvent> = server.stream(&path, after).await?;
         return table::list(output, &events);

@@ -2,7 +2,7 @@
 
 use super::name_of;
 use crate::amounts::{hours, percent};
-use crate::table::{Cell, Column, Listed, at, money, number, some, text};
+use crate::table::{Cell, Column, Listed, at, money, number, sentence, some, text};
 use serde::Serialize;
 use siyada_model::money::{Currency, Money};
 use siyada_model::party::{IssuerRecord, TaxRegime};
@@ -28,7 +28,7 @@ impl Listed for Blocker {
         text("reason", |row| (&row.reason).into()),
         text("tenant", |row| some(row.tenant.as_ref())),
         text("orderUid", |row| some(row.order_uid.as_ref())),
-        text("detail", |row| (&row.detail).into()),
+        sentence("detail", |row| (&row.detail).into()),
     ];
 }
 
@@ -174,7 +174,8 @@ pub fn document(document: &Statement) -> Vec<(&'static str, Cell)> {
         )
     };
     let taxes: Vec<String> = document.totals.taxes.iter().map(tax).collect();
-    facts.push(("taxes", Cell::Text(taxes.join("; "))));
+    let taxes = if taxes.is_empty() { tax_words(&document.tax) } else { taxes.join("; ") };
+    facts.push(("taxes", Cell::Text(taxes)));
     facts.push(("gross", money(document.totals.gross_minor)));
     let gaps = document.gaps.len();
     facts.extend((gaps > 0).then(|| ("gaps", (&gaps).into())));

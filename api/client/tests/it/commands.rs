@@ -11,6 +11,7 @@ fn names(rows: &Value, field: &str) -> Vec<String> {
 async fn finance_reads_every_figure() {
     let world = world().await;
     let amina = world.signed_in("amina").await;
+    assert!(amina.runs("--version", &[]).await.ok().starts_with("siyada "));
     let all = amina.runs("tenants -o json", &[]).await.json();
     assert_eq!(all.as_array().unwrap().len(), AGENCIES + 2, "pages are followed");
     let found = amina.runs("tenants --search interior -o csv", &[]).await.ok();
