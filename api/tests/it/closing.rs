@@ -345,6 +345,9 @@ async fn i11_credit_notes_cancel_a_statement_and_the_same_key_is_the_same_note()
     assert_eq!((first.totals.net_minor, first.credits.as_deref()), (-1_001, Some(original.number.as_str())));
     assert_eq!(finance(&world).post(&path, &part).await.ok::<Statement>(), first);
     finance(&world).post(&path, &but(&part, json!({"reason": "Autre"}))).await.refused(409, "conflict");
+    let other_lines = json!({"lines": [{"line": 0, "minor": 1}]});
+    finance(&world).post(&path, &but(&part, other_lines)).await.refused(409, "conflict");
+    finance(&world).post(&path, &but(&part, json!({"lines": null}))).await.refused(409, "conflict");
     world.member("health").post(&path, &part).await.refused(403, "forbidden");
     let much = but(&part, json!({"key": "2", "lines": [{"line": 0, "minor": 100_000_000}]}));
     let problem = finance(&world).post(&path, &much).await.refused(422, "invalid");
