@@ -122,3 +122,11 @@ begin
     return next anchor;
 end
 $$;
+
+-- For the page of health: an instant and a hash as they are written everywhere else.
+create function ledger_stamp(ms bigint) returns text
+    language sql stable
+    return to_char(to_timestamp(ms / 1000.0) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"');
+create function ledger_sha256(content text) returns text
+    language sql stable
+    return encode(sha256(convert_to(content, 'UTF8')), 'hex');
