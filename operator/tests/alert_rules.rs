@@ -1,5 +1,4 @@
 //! The alert rules of the chart name no metric of the operator that it does not serve.
-#![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
 use siyada_operator::metrics::Metrics;
 use std::collections::BTreeSet;
@@ -13,7 +12,11 @@ fn every_metric_of_the_operator_that_a_rule_names_is_served() {
     let named: BTreeSet<&str> =
         expressions.flat_map(|e| e.split(word)).filter(|w| w.starts_with("siyada_operator_")).collect();
     assert!(named.len() >= 3, "{named:?}");
-    let text = Metrics::default().text();
+    let metrics = Metrics::default();
+    // What was never counted is not served yet: one pass that failed, one repair.
+    metrics.passes.get_or_create(&[("kind", "PostgresInstance"), ("outcome", "failed")]).inc();
+    metrics.repairs.get_or_create(&[("what", "held")]).inc();
+    let text = metrics.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let served: BTreeSet<String> = types
         .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
