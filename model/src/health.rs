@@ -22,6 +22,8 @@ pub enum Check {
     TotalsStopped,
     /// An order is used by the record, and its collector has passed it over for 15 minutes.
     NotProven,
+    /// Time that no observation proves, and nobody has decided whether it is billed.
+    GapsUndecided,
     /// The last documents or the last events of the audit trail do not follow each other.
     ChainBroken,
     /// A month should have been closed by itself, and could not.
@@ -30,12 +32,13 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::RunningWithoutInterval,
         Self::IntervalWithoutPrice,
         Self::WatermarkStandsStill,
         Self::TotalsStopped,
         Self::NotProven,
+        Self::GapsUndecided,
         Self::ChainBroken,
         Self::ClosingBlocked,
     ];
@@ -48,6 +51,7 @@ impl Check {
             Self::WatermarkStandsStill => "watermarkStandsStill",
             Self::TotalsStopped => "totalsStopped",
             Self::NotProven => "notProven",
+            Self::GapsUndecided => "gapsUndecided",
             Self::ChainBroken => "chainBroken",
             Self::ClosingBlocked => "closingBlocked",
         }
@@ -74,6 +78,10 @@ impl Check {
             Self::NotProven => {
                 "the operator does not see these orders any more, and they are billed: look whether they are there; if not, \
                  the hourly comparison of reservations and orders ends them"
+            }
+            Self::GapsUndecided => {
+                "ask whoever decides in the tenant: POST /v1/tenants/{tenant}/gaps/{id}/decision, with the evidence; its month \
+                 does not close before"
             }
             Self::ChainBroken => {
                 "somebody changed the ledger's database past its rules: keep a copy as it is, run siyada-api export and \

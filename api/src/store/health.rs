@@ -30,6 +30,7 @@ pub async fn metering(pool: &PgPool) -> Result<MeteringHealth, Error> {
     let mut found = running(&mut tx).await?;
     found.extend(intervals(&mut tx).await?);
     found.extend(watermarks(&mut tx).await?);
+    found.extend(gaps(&mut tx).await?);
     found.extend(documents(&mut tx).await?);
     found.extend(trail(&mut tx).await?);
     found.extend(closing(&mut tx).await?);
@@ -148,6 +149,24 @@ async fn watermarks(tx: &mut PgConnection) -> Result<Vec<Found>, Error> {
                        ' has not finished a first report') || '; it was heard of last at ' || ledger_stamp(k.last_seen_ms) as detail
                from collector k where coalesce(k.watermark_ms, 0) < ledger_now_ms() - $1 order by k.id limit $2";
     read(sqlx::query_as(sql).bind(THREE_CHECKPOINTS_MS).bind(most()).fetch_all(tx).await?)
+}
+
+/// Gaps that nobody has decided. A schema of a landing that has none yet has none to decide.
+async fn gaps(tx: &mut PgConnection) -> Result<Vec<Found>, Error> {
+    let known: bool =
+        sqlx::query_scalar("select to_regclass('gap_decision') is not null").fetch_one(&mut *tx).await?;
+    if !known {
+        return Ok(vec![]);
+    }
+    let sql = "with undecided as (
+                   select g.* from meter_gap g where not exists (select from gap_decision d where d.gap_id = g.id)
+               )
+               select 'gapsUndecided' as word, count(*) over () as total, u.order_uid, t.name as tenant,
+                   'gap ' || u.id || ' of ' || u.meter || ' from ' || ledger_stamp(u.start_ms) || ' until '
+                       || ledger_stamp(u.end_ms) || ': ' || u.reason as detail
+               from undecided u join orders o on o.uid = u.order_uid join tenant t on t.id = o.tenant_id
+               order by u.id limit $1";
+    read(sqlx::query_as(sql).bind(most()).fetch_all(tx).await?)
 }
 
 /// The last documents: is each what was hashed, and does each extend the chain of the one before?

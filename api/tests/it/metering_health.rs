@@ -177,6 +177,33 @@ async fn a_chain_that_somebody_changed_is_found() {
 }
 
 #[tokio::test]
+async fn gaps_that_nobody_decided_are_found() {
+    let world = world().await;
+    // A landing that has no gaps yet has the tables as they will be.
+    let tables = "create table if not exists meter_gap (
+                      id bigint generated always as identity primary key, order_uid text, meter text, start_ms bigint,
+                      end_ms bigint, sku text, quantity bigint, reason text, collector text, epoch bigint, recorded_ms bigint);
+                  create table if not exists gap_decision (
+                      gap_id bigint, billed boolean, evidence text, decided_by text, decided_ms bigint)";
+    sqlx::raw_sql(tables).execute(&world.pool).await.unwrap();
+    assert_eq!(found(&world).await, []);
+    let gaps = "insert into meter_gap
+                    (order_uid, meter, start_ms, end_ms, sku, quantity, reason, collector, epoch, recorded_ms)
+                select 'u-1', meter, 1772000000000, 1772000900000, 'postgres-small', 1, 'notSeen', 'cluster-a', 1, 1772000900000
+                from unnest(array['compute', 'storage']) meter";
+    sql(&world, gaps).await;
+    assert_eq!(found(&world).await, [Check::GapsUndecided]);
+    let finding = of(&world, Check::GapsUndecided).await;
+    assert_eq!((finding.count, finding.examples[0].tenant.as_ref().unwrap().as_str()), (2, "police"));
+    let detail = "gap 1 of compute from 2026-02-25T06:13:20Z until 2026-02-25T06:28:20Z: notSeen";
+    assert_eq!(finding.examples[0].detail, detail);
+    let decide = "insert into gap_decision (gap_id, billed, evidence, decided_by, decided_ms)
+                  select id, id = 1, 'It answered', 'somebody', 1772000900000 from meter_gap";
+    sql(&world, decide).await;
+    assert_eq!(found(&world).await, []);
+}
+
+#[tokio::test]
 async fn examples_are_twenty_and_the_count_is_all() {
     let world = world().await;
     let uids: Vec<String> = (100..130).map(|n| format!("u-{n}")).collect();
