@@ -82,27 +82,26 @@ async fn an_order_that_is_held_and_not_metered_is_found_with_why() {
     assert_eq!(detail, "health/files has storage that is metered, and its compute never was");
     send(&world, &[fact("u-2", "health", "compute", at, Some(("postgres-small", 1)))]).await;
     assert_eq!(found(&world).await, []);
-    // Suspended: its compute stopped, its storage did not.
+    // One is suspended: its compute stopped and its storage did not. Of the other nothing is left, and it is still held.
+    world.operator().put("/v1/reservations/u-4", &order("health", "gone", 1, 10)).await.ok::<Value>();
     let later = "2026-11-02T00:00:00Z";
-    send(&world, &[fact("u-2", "health", "compute", later, None)]).await;
-    tamper(
-        &world.pool,
-        "usage_change",
-        "update usage_change set recorded_ms = recorded_ms - 1800001 where order_uid = 'u-2'",
-    )
-    .await;
-    seen(&world, &["u-1", "u-2"]).await;
+    let facts = [
+        fact("u-2", "health", "compute", later, None),
+        fact("u-4", "health", "compute", at, Some(("postgres-small", 1))),
+        fact("u-4", "health", "storage", at, Some(("block-storage", 10_240))),
+        fact("u-4", "health", "compute", later, None),
+        fact("u-4", "health", "storage", later, None),
+    ];
+    send(&world, &facts).await;
+    sql(&world, "update reservation set held_since_ms = 0").await;
     assert_eq!(found(&world).await, []);
-    send(&world, &[fact("u-2", "health", "storage", later, None)]).await;
-    assert_eq!(found(&world).await, []);
-    tamper(
-        &world.pool,
-        "usage_change",
-        "update usage_change set recorded_ms = recorded_ms - 1800001 where order_uid = 'u-2'",
-    )
-    .await;
-    let detail = of(&world, Check::RunningWithoutInterval).await.examples.remove(0).detail;
-    assert_eq!(detail, "health/files is held, and nothing of it is metered any more");
+    let older = "update usage_change set recorded_ms = recorded_ms - 30 * 60 * 1000 - 1";
+    tamper(&world.pool, "usage_change", older).await;
+    sql(&world, "update orders set last_seen_ms = ledger_now_ms()").await;
+    assert_eq!(found(&world).await, [Check::RunningWithoutInterval]);
+    let finding = of(&world, Check::RunningWithoutInterval).await;
+    let example = (finding.count, finding.examples[0].detail.as_str());
+    assert_eq!(example, (1, "health/gone is held, and nothing of it is metered any more"));
 }
 
 #[tokio::test]
@@ -132,21 +131,22 @@ async fn collectors_that_stand_still_and_orders_that_they_pass_over_are_found() 
     sql(&world, "update collector set watermark_ms = null").await;
     let detail = of(&world, Check::WatermarkStandsStill).await.examples.remove(0).detail;
     assert!(detail.starts_with("collector cluster-a has not finished a first report"), "{detail}");
-    // Two orders are used; the collector goes on reporting, and never names one of them.
-    send(&world, &[fact("u-2", "health", "compute", "2026-11-01T00:00:00Z", Some(("postgres-small", 1)))])
-        .await;
+    // It goes on reporting, and never names one of two orders that are used.
+    sql(&world, "update collector set watermark_ms = ledger_now_ms()").await;
+    let at = "2026-11-01T00:00:00Z";
+    send(&world, &[fact("u-2", "health", "compute", at, Some(("postgres-small", 1)))]).await;
+    assert_eq!(found(&world).await, []);
     let older = "update usage_change set recorded_ms = recorded_ms - 15 * 60 * 1000 - 1000";
     tamper(&world.pool, "usage_change", older).await;
-    seen(&world, &["u-1"]).await;
+    sql(&world, "update orders set last_seen_ms = case uid when 'u-1' then ledger_now_ms() end").await;
     assert_eq!(found(&world).await, [Check::NotProven]);
     let finding = of(&world, Check::NotProven).await;
     assert_eq!((finding.count, finding.examples[0].order_uid.as_ref().unwrap().as_str()), (1, "u-2"));
     // It names none.
-    sql(&world, "update orders set last_seen_ms = last_seen_ms - 15 * 60 * 1000 - 1000").await;
-    seen(&world, &[]).await;
+    sql(&world, "update orders set last_seen_ms = ledger_now_ms() - 15 * 60 * 1000 - 1000").await;
     assert_eq!(found(&world).await, [Check::TotalsStopped, Check::NotProven]);
     assert_eq!(of(&world, Check::TotalsStopped).await.count, 3);
-    seen(&world, &["u-1", "u-2"]).await;
+    sql(&world, "update orders set last_seen_ms = ledger_now_ms()").await;
     assert_eq!(found(&world).await, []);
 }
 
