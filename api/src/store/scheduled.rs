@@ -14,6 +14,8 @@ use sqlx::{PgConnection, PgPool};
 pub const BY: &str = "system:schedule";
 /// How long after a try that was blocked the next one comes.
 pub const AGAIN_MS: i64 = 60 * 60 * 1_000;
+/// How long after another replica was found at it somebody looks again: whoever died in the midst leaves his turn.
+pub const TAKEN_MS: i64 = 60 * 1_000;
 /// Most months that are closed at one go: a ledger of ten years.
 const MOST_MONTHS: usize = 120;
 
@@ -64,7 +66,7 @@ async fn attempt(pool: &PgPool, month: Month, signer: Option<&Signer>) -> Result
     .fetch_one(&mut *turn)
     .await?;
     if !mine {
-        return Ok(Some(AGAIN_MS));
+        return Ok(Some(TAKEN_MS));
     }
     // A try from the future is one from before the clock was set back.
     let sql = "select tried_ms + $2 - ledger_now_ms() from closing_attempt

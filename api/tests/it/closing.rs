@@ -68,7 +68,7 @@ pub async fn world_of_2024(pool: PgPool) -> World {
 }
 
 /// The same with an issuer and everything seen: February and March may close.
-async fn ready(pool: PgPool) -> World {
+pub async fn ready(pool: PgPool) -> World {
     let world = world_of_2024(pool).await;
     finance(&world).put("/v1/issuer", &examples::issuer()).await.ok::<Value>();
     finance(&world).put("/v1/accounts/1.2.10", &examples::account_record()).await.ok::<Value>();

@@ -1,6 +1,7 @@
 //! How long the audit trail is kept: what is old enough goes, an anchor stays, and nothing younger can be removed.
 
-use crate::support::{World, fresh_database};
+use crate::crash::{Program, keys};
+use crate::support::{World, fresh_database, until};
 use jiff::{Timestamp, ToSpan, Zoned};
 use serde_json::{Value, json};
 use siyada_api::store::{self, audit};
@@ -192,4 +193,21 @@ async fn i14_a_trail_that_is_old_as_a_whole_keeps_its_last_event() {
     assert_eq!(audit::remove_expired(&world.pool).await.unwrap().unwrap().seq, 2);
     let text = export(&world, "/v1/audit?format=lines").await;
     assert_eq!(verified(&text, Extent::Whole).unwrap().unwrap().seq, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i14_the_program_removes_by_itself_what_is_old_enough() {
+    siyada_api::install_tls_provider();
+    let database = fresh_database().await;
+    let pool = store::pool(database.clone());
+    old(&pool, &[14, 12, 11, 9]).await;
+    let world = World::on(pool);
+    let _program = Program::start(&database, &keys().await, "").await;
+    let begins = "select coalesce(max(seq), 0) from audit_anchor";
+    until("the trail was shortened", 30, async || {
+        sqlx::query_scalar::<_, i64>(begins).fetch_one(&world.pool).await.unwrap() == 3
+    })
+    .await;
+    let text = export(&world, "/v1/audit?format=lines").await;
+    assert_eq!(verified(&text, Extent::Whole).unwrap().unwrap().seq, 5);
 }

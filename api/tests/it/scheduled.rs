@@ -1,12 +1,15 @@
 //! Months that close by themselves, on the day that national finance set, once, by the ledger's clock.
 
-use crate::closing::{documents, finance, fresh, seen, world_of_2024};
-use crate::support::{World, fresh_database, set_clock, until};
+use crate::closing::{documents, finance, fresh, ready, seen, world_of_2024};
+use crate::crash::{Program, keys};
+use crate::support::{World, account, fresh_database, set_clock, until};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
+use siyada_api::fail::CLOSING;
 use siyada_api::openapi::examples;
 use siyada_api::store::{self, scheduled};
 use siyada_api::tasks;
+use siyada_model::statement::Statement;
 
 /// The schedule of these tests: the fifth at six.
 async fn schedule(world: &World) {
@@ -165,4 +168,50 @@ async fn settings_are_versions_on_the_trail() {
     let change = "update setting_version set audit_years = 1";
     let error = sqlx::query(change).execute(&world.pool).await.unwrap_err();
     assert_eq!(error.as_database_error().unwrap().constraint(), Some("setting_version_is_append_only"));
+}
+
+#[tokio::test]
+async fn while_another_replica_is_at_it_nobody_else_tries() {
+    let world = fresh().await;
+    set_clock(&world.pool, at("2024-03-05T05:00:00Z")).await;
+    schedule(&world).await;
+    let mut other = world.pool.begin().await.unwrap();
+    let turn = "select pg_advisory_xact_lock(hashtextextended('siyada closing schedule', 0))";
+    sqlx::query(turn).execute(&mut *other).await.unwrap();
+    assert_eq!(run(&world).await, Some(scheduled::TAKEN_MS));
+    assert_eq!(months(&world).await, Vec::<String>::new());
+    other.rollback().await.unwrap();
+    run(&world).await;
+    assert_eq!(months(&world).await, ["2024-02"]);
+}
+
+/// What the month's statements bill.
+fn billed(documents: &[Statement]) -> Vec<(String, i64)> {
+    documents.iter().map(|d| (d.number.clone(), d.totals.gross_minor)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_at_any_point_of_closing_by_itself_the_next_two_programs_close_the_month_once() {
+    siyada_api::install_tls_provider();
+    let keys = keys().await;
+    let due = at("2024-03-05T05:00:00Z");
+    let undisturbed = fresh().await;
+    set_clock(&undisturbed.pool, due).await;
+    schedule(&undisturbed).await;
+    run(&undisturbed).await;
+    let expected = billed(&documents(&undisturbed).await);
+    let settings = json!({"closing": {"dayOfMonth": 5, "hour": 6}});
+    for point in CLOSING {
+        let database = fresh_database().await;
+        let world = ready(store::pool(database.clone())).await;
+        set_clock(&world.pool, due).await;
+        let mut program = Program::start(&database, &keys, point).await;
+        // It closes as soon as that is set, which may be before it could answer.
+        let _ = program.ask(&account("finance"), "PUT", "/v1/settings", Some(&settings)).await;
+        program.dead().await;
+        let _programs =
+            [Program::start(&database, &keys, "").await, Program::start(&database, &keys, "").await];
+        until("the month is closed", 30, async || months(&world).await == ["2024-02"]).await;
+        assert_eq!(billed(&documents(&world).await), expected, "{point}");
+    }
 }
