@@ -1,5 +1,6 @@
 //! What is counted, and how it is shown on the port for metrics. Labels are constants: names of objects never are.
 
+use crate::checks::Checks;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -46,6 +47,8 @@ pub struct Metrics {
     reservations: Family<ReservationLabels, Counter>,
     facts: Family<OutcomeLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
+    /// What the checks of the page of health found last.
+    pub checks: Checks,
 }
 
 /// From 1 ms to 16 s.
@@ -75,13 +78,15 @@ impl Metrics {
         );
         registry.register_collector(Box::new(PoolCollector(pool)));
         registry.register_collector(Box::new(AlertCollector));
+        let checks = Checks::default();
+        registry.register_collector(Box::new(checks.clone()));
         let deliveries = Family::default();
         registry.register(
             "alert_deliveries",
             "Alerts sent to webhooks, by what came of it",
             deliveries.clone(),
         );
-        Self { registry, requests, durations, reservations, facts, deliveries }
+        Self { registry, requests, durations, reservations, facts, deliveries, checks }
     }
 
     /// Counts a decision about a reservation.

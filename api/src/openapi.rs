@@ -85,6 +85,35 @@ pub mod examples {
         })
     }
 
+    /// What the ledger does by itself.
+    pub fn settings() -> Value {
+        json!({"closing": {"dayOfMonth": 5, "hour": 6}, "auditRetentionYears": 10})
+    }
+
+    /// How long the audit trail is kept.
+    pub fn audit_retention() -> Value {
+        json!({
+            "years": 10, "keptSince": "2016-11-25T06:00:00Z",
+            "anchor": {"seq": 1_204, "at": "2016-11-24T15:12:00Z", "sha256": "5".repeat(64)}
+        })
+    }
+
+    /// The health of metering.
+    pub fn metering_health() -> Value {
+        let fine = |check: &str| json!({"check": check, "ok": true, "count": 0, "examples": []});
+        json!({"at": "2026-11-25T06:00:00Z", "ok": false, "checks": [
+            {
+                "check": "intervalWithoutPrice", "ok": false, "count": 1,
+                "examples": [{
+                    "orderUid": ORDER, "tenant": "interior",
+                    "detail": "compute by postgres-huge, which the price list in force does not know"
+                }],
+                "advice": siyada_model::health::Check::IntervalWithoutPrice.advice()
+            },
+            fine("watermarkStandsStill")
+        ]})
+    }
+
     /// An account without its name.
     pub fn account_record() -> Value {
         json!({

@@ -13,6 +13,7 @@ pub mod periods;
 pub mod prices;
 pub mod quotes;
 pub mod reservations;
+pub mod settings;
 pub mod settlement;
 pub mod statements;
 pub mod tenants;
@@ -78,6 +79,9 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(usage::checkpoint))
         .routes(routes!(usage::collector))
         .routes(routes!(ledger::journal))
+        .routes(routes!(health::metering))
+        .routes(routes!(settings::get, settings::put))
+        .routes(routes!(audit::retention))
         .routes(routes!(audit::all))
         .routes(routes!(audit::of_tenant))
         .routes(routes!(budget::list))

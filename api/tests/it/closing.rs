@@ -33,13 +33,13 @@ pub async fn send(world: &World, facts: &[Value]) {
 }
 
 /// The collector has seen everything until now.
-async fn seen(world: &World) {
+pub async fn seen(world: &World) {
     let round = json!({"collector": "cluster-a", "epoch": 1, "seen": [], "complete": true});
     world.operator().post("/v1/usage/checkpoints", &round).await.ok::<Value>();
 }
 
 /// Two buyers with three orders in February and March of 2024, and a change of prices on 11 March.
-async fn world_of_2024(pool: PgPool) -> World {
+pub async fn world_of_2024(pool: PgPool) -> World {
     let world = World::with_tenants_on(pool).await;
     let operator = world.operator();
     prices_of_2024(&world).await;
@@ -68,7 +68,7 @@ async fn world_of_2024(pool: PgPool) -> World {
 }
 
 /// The same with an issuer and everything seen: February and March may close.
-async fn ready(pool: PgPool) -> World {
+pub async fn ready(pool: PgPool) -> World {
     let world = world_of_2024(pool).await;
     finance(&world).put("/v1/issuer", &examples::issuer()).await.ok::<Value>();
     finance(&world).put("/v1/accounts/1.2.10", &examples::account_record()).await.ok::<Value>();

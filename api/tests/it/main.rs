@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may; the panic is the report")]
 
 mod access;
+mod alert_rules;
 mod alerts;
 mod approvals;
 mod audit;
@@ -16,13 +17,16 @@ mod gaps;
 mod health;
 mod ledger;
 mod matrix;
+mod metering_health;
 mod openapi;
 mod prices;
 mod quotes;
 mod races;
 mod random;
 mod reservations;
+mod retention;
 mod revaluation;
+mod scheduled;
 mod settlement;
 mod sign_in;
 mod support;

@@ -52,6 +52,9 @@ fn every_example_is_a_value_of_its_type() {
     check::<siyada_model::settlement::StageRequest>(examples::stage_request());
     check::<siyada_model::settlement::BookedStages>(examples::booked_stages());
     check::<siyada_model::audit::AuditEvent>(examples::audit_event());
+    check::<siyada_model::audit::Retention>(examples::audit_retention());
+    check::<siyada_model::schedule::Settings>(examples::settings());
+    check::<siyada_model::health::MeteringHealth>(examples::metering_health());
 }
 
 #[test]
