@@ -67,6 +67,7 @@ pub const TABLE: &[Rule] = &[
     rule(Method::DELETE, "/v1/tenants/{tenant}/approvals/{uid}", Right::Approve),
     rule(Method::GET, "/v1/approvals", Right::Oversee),
     rule(Method::GET, "/v1/alerts", Right::Oversee),
+    rule(Method::GET, "/v1/meters", Right::SignedIn),
     rule(Method::GET, "/v1/tenants/{tenant}/usage", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/intervals", Right::InTenant),
     rule(Method::GET, "/v1/issuer", Right::SignedIn),

@@ -409,6 +409,14 @@ pub mod examples {
         })
     }
 
+    /// A meter.
+    pub fn meter() -> Value {
+        json!({
+            "name": "compute", "baseUnit": "instance", "kind": "level",
+            "displayName": {"fr": "Calcul", "ar": "الحوسبة", "en": "Compute"}
+        })
+    }
+
     /// What a collector saw.
     pub fn usage_batch() -> Value {
         json!({

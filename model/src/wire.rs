@@ -363,6 +363,32 @@ pub struct Page<T> {
     pub next_page_token: Option<String>,
 }
 
+/// How a meter measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum MeterKind {
+    /// How much there is, which holds until it changes and is billed by its time.
+    Level,
+    /// An absolute value that is read at times and only rises. It is shown, not billed.
+    Counter,
+}
+
+/// A meter as on record: `GET /v1/meters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MeterRecord {
+    /// Its name.
+    pub name: Meter,
+    /// What one of its quantity is: `instance`, `MiB`, `transaction`, ...
+    pub base_unit: String,
+    /// How it measures.
+    pub kind: MeterKind,
+    /// How it is called.
+    pub display_name: DisplayName,
+}
+
 /// `POST /v1/usage`: what a collector saw. Sent again, it changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

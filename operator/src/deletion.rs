@@ -69,8 +69,8 @@ pub fn record(seen: &Seen, cluster: &Key) -> Option<Record> {
 
 /// Compute ends at the API server's stamp of the deletion; should it have begun later than that, then now.
 async fn close_compute(order: &Order, tenant: &TenantName, context: &Context) -> Result<(), Pass> {
-    let stamped = stopped(&order.uid, tenant, Meter::Compute, order.deletion, "Deleted");
-    report(context, vec![stamped, stopped(&order.uid, tenant, Meter::Compute, None, "Deleted")]).await?;
+    let stamped = stopped(&order.uid, tenant, Meter::COMPUTE, order.deletion, "Deleted");
+    report(context, vec![stamped, stopped(&order.uid, tenant, Meter::COMPUTE, None, "Deleted")]).await?;
     Ok(())
 }
 
@@ -96,7 +96,7 @@ async fn finish_without_engine<K: OrderResource>(
     }
     if let Some(tenant) = tenant_of(order, context) {
         close_compute(order, &tenant, context).await?;
-        report(context, vec![stopped(&order.uid, &tenant, Meter::Storage, None, "Removed")]).await?;
+        report(context, vec![stopped(&order.uid, &tenant, Meter::STORAGE, None, "Removed")]).await?;
     }
     context.ledger.release(&order.uid).await?;
     if let Some(tenant) = tenant_of(order, context) {

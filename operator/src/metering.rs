@@ -16,10 +16,10 @@ pub fn facts(valid: &Valid, seen: &Seen, compute_is_open: bool) -> Vec<UsageFact
     let order = &valid.order;
     let mut facts = Vec::new();
     if order.spec.suspend {
-        facts.push(stopped(&order.uid, &valid.tenant, Meter::Compute, None, "Suspended"));
+        facts.push(stopped(&order.uid, &valid.tenant, Meter::COMPUTE, None, "Suspended"));
     } else if compute_is_open || seen.login == Some(Ok(())) {
         let level = Level { sku: valid.compute_sku.clone(), quantity: valid.instances };
-        facts.push(fact(order, valid, Meter::Compute, level, None, "Ready"));
+        facts.push(fact(order, valid, Meter::COMPUTE, level, None, "Ready"));
     }
     facts.extend(storage(&order.uid, &valid.tenant, &valid.storage_sku, seen));
     facts
@@ -34,7 +34,7 @@ pub fn storage(uid: &OrderUid, tenant: &TenantName, sku: &Sku, seen: &Seen) -> O
     (bytes > 0).then(|| UsageFact {
         order_uid: uid.clone(),
         tenant: tenant.clone(),
-        meter: Meter::Storage,
+        meter: Meter::STORAGE,
         level: Some(level),
         at: None,
         since: volumes.first().and_then(|v| v.created),

@@ -374,12 +374,12 @@ pub fn password() -> String {
 async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pass> {
     let uid = valid.order.uid.to_string();
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
-    let facts = metering::facts(valid, seen, open(Meter::Compute));
+    let facts = metering::facts(valid, seen, open(Meter::COMPUTE));
     match report(context, facts).await {
         Ok(()) => {
             context.backoff.clear(&format!("usage/{uid}"));
-            Ok(open(Meter::Compute)
-                || open(Meter::Storage)
+            Ok(open(Meter::COMPUTE)
+                || open(Meter::STORAGE)
                 || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
         }
         // Proven state continues: it is reported when the ledger is back.

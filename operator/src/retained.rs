@@ -76,7 +76,7 @@ pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(),
         tracing::error!("engine object {cluster} does not say whose it was: its storage cannot be billed");
         return Ok(());
     };
-    let mut facts = vec![stopped(&record.uid, &record.tenant, Meter::Compute, None, "Retained")];
+    let mut facts = vec![stopped(&record.uid, &record.tenant, Meter::COMPUTE, None, "Retained")];
     facts.extend(metering::storage(&record.uid, &record.tenant, &record.storage_sku, seen));
     report(context, facts).await?;
     hold_storage(context, &record, seen).await
@@ -215,7 +215,7 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
         .values()
         .find_map(|o| metadata(o, "labels", crate::names::TENANT)?.parse::<TenantName>().ok());
     let (Some(tenant), Ok(order_uid)) = (tenant, uid.parse::<OrderUid>()) else { return Ok(()) };
-    let meters = [Meter::Compute, Meter::Storage];
+    let meters = [Meter::COMPUTE, Meter::STORAGE];
     report(context, meters.iter().map(|m| stopped(&order_uid, &tenant, *m, None, "Removed")).collect())
         .await?;
     context.ledger.release(&order_uid).await?;

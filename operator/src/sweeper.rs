@@ -142,7 +142,7 @@ async fn release(context: &Context, reservation: &Reservation) -> Result<(), Led
         request.name,
         request.tenant
     );
-    report(context, vec![ended(Meter::Compute), ended(Meter::Storage)]).await?;
+    report(context, vec![ended(Meter::COMPUTE), ended(Meter::STORAGE)]).await?;
     context.ledger.release(&reservation.order_uid).await?;
     context.memory.lock().held.remove(reservation.order_uid.as_str());
     context.figures.touch(request.tenant.as_str());

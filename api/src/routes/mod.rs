@@ -8,6 +8,7 @@ pub mod commitments;
 pub mod finance;
 pub mod health;
 pub mod ledger;
+pub mod meters;
 pub mod periods;
 pub mod prices;
 pub mod quotes;
@@ -54,6 +55,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(approvals::approve, approvals::reject))
         .routes(routes!(approvals::decisions))
         .routes(routes!(alerts::list))
+        .routes(routes!(meters::list))
         .routes(routes!(usage::report))
         .routes(routes!(usage::intervals))
         .routes(routes!(finance::get_issuer, finance::put_issuer))

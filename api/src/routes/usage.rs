@@ -301,10 +301,10 @@ mod tests {
     #[test]
     fn pages_of_intervals_join_without_a_gap_or_a_double() {
         let rows = vec![
-            interval("a", Meter::Compute, 1),
-            interval("a", Meter::Compute, 5),
-            interval("a", Meter::Storage, 1),
-            interval("b", Meter::Compute, 2),
+            interval("a", Meter::COMPUTE, 1),
+            interval("a", Meter::COMPUTE, 5),
+            interval("a", Meter::STORAGE, 1),
+            interval("b", Meter::COMPUTE, 2),
         ];
         let (mut seen, mut after) = (Vec::new(), None);
         loop {

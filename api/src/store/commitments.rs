@@ -145,8 +145,8 @@ fn runs_on(held: &Reservation, lists: &[PriceList], now: Timestamp, to: Timestam
     let items = held.request.items.iter().filter(|item| item.quantity > 0);
     items
         .filter_map(|item| {
-            let meter = if unit(&item.sku) == Some(Unit::GibHour) { Meter::Storage } else { Meter::Compute };
-            let counts = !held.request.retained || meter == Meter::Storage;
+            let meter = if unit(&item.sku) == Some(Unit::GibHour) { Meter::STORAGE } else { Meter::COMPUTE };
+            let counts = !held.request.retained || meter == Meter::STORAGE;
             counts.then(|| Interval {
                 order_uid: held.order_uid.clone(),
                 meter,

@@ -11,6 +11,7 @@ pub mod commitments;
 pub mod finance;
 pub mod freeable;
 pub mod ledger;
+pub mod meters;
 pub mod orders;
 pub mod periods;
 pub mod prices;

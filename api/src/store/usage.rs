@@ -1,11 +1,13 @@
 //! Metering: changes of level are added and never altered; intervals and lines are derived from them.
 
-use super::{id, now, orders, timestamp};
+use super::{id, meters, now, orders, timestamp};
 use crate::error::Error;
 use jiff::Timestamp;
 use siyada_model::id::OrderUid;
 use siyada_model::usage::{Change, Interval, Level, Meter, Record, intervals, record};
-use siyada_model::wire::{Checkpoint, CollectorRecord, UsageAccepted, UsageBatch, UsageFact, code};
+use siyada_model::wire::{
+    Checkpoint, CollectorRecord, MeterKind, UsageAccepted, UsageBatch, UsageFact, code,
+};
 use sqlx::{PgConnection, PgPool};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,6 +34,7 @@ struct Added<'a> {
 pub async fn ingest(pool: &PgPool, batch: &UsageBatch) -> Result<UsageAccepted, Error> {
     let mut tx = pool.begin_with(PLANNED_EACH_TIME).await?;
     fence(&mut tx, &batch.collector, batch.epoch).await?;
+    meters::check(&mut tx, batch.facts.iter().map(|fact| fact.meter), MeterKind::Level).await?;
     lock_orders(&mut tx, &batch.facts).await?;
     let now = now(&mut tx).await?;
     let mut on_record = on_record(&mut tx, &batch.facts).await?;
@@ -144,10 +147,7 @@ struct Row {
 }
 
 pub(crate) fn meter(text: &str) -> Result<Meter, Error> {
-    Meter::ALL
-        .into_iter()
-        .find(|m| m.as_str() == text)
-        .ok_or_else(|| Error::Fault(format!("failed to read meter {text}")))
+    text.parse().map_err(|cause| Error::Fault(format!("failed to read a meter: {cause}")))
 }
 
 fn streams(rows: Vec<Row>) -> Result<BTreeMap<Stream, Vec<Change>>, Error> {

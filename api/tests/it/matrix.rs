@@ -42,6 +42,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/tenants/{tenant}/approvals/{uid}", "unffyffffff"),
     ("GET", "/v1/approvals", "ufffffffyyy"),
     ("GET", "/v1/alerts", "ufffffffyyy"),
+    ("GET", "/v1/meters", "uyyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/usage", "unyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/intervals", "unyyyyyyyyy"),
     ("POST", "/v1/quotes", "unyyyyyyyyy"),
