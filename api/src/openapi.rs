@@ -428,6 +428,29 @@ pub mod examples {
         })
     }
 
+    /// Where counters stood.
+    pub fn counter_batch() -> Value {
+        json!({
+            "collector": COLLECTOR, "epoch": 7,
+            "readings": [{
+                "orderUid": ORDER, "tenant": "interior", "meter": "transactions",
+                "windowEnd": "2026-11-02T10:00:07.120Z", "resetId": "2026-10-28T09:12:44Z", "value": 18_250
+            }]
+        })
+    }
+
+    /// What a counter counted.
+    pub fn counted() -> Value {
+        json!({
+            "order": {
+                "tenant": "interior", "namespace": "interior-apps", "name": "registry", "uid": ORDER,
+                "kind": "PostgresInstance"
+            },
+            "meter": "transactions", "start": "2026-11-02T09:00:04.870Z", "end": "2026-11-02T10:00:07.120Z",
+            "quantity": "1830", "mayMiss": false
+        })
+    }
+
     /// What is still as reported.
     pub fn checkpoint() -> Value {
         json!({"collector": COLLECTOR, "epoch": 7, "seen": [ORDER], "complete": true})

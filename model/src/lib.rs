@@ -9,6 +9,7 @@ pub mod audit;
 pub mod budget;
 pub mod canonical;
 pub mod classification;
+pub mod counter;
 pub mod id;
 pub mod ledger;
 pub mod money;

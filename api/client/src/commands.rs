@@ -10,8 +10,8 @@ use reqwest::Method;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::usage::Interval;
 use siyada_model::wire::{
-    Alert, Approval, ApprovalDecision, ApproveRequest, Commitments, LARGEST_PAGE, PriceListRecord, QuotaView,
-    Quote, QuoteRequest, TenantSummary, UsageReport, WhoAmI,
+    Alert, Approval, ApprovalDecision, ApproveRequest, Commitments, Counted, LARGEST_PAGE, MeterRecord,
+    PriceListRecord, QuotaView, Quote, QuoteRequest, TenantSummary, UsageReport, WhoAmI,
 };
 
 /// Nothing to send.
@@ -38,6 +38,16 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Usage { tenant, period } => usage(&server, output, &tenant, &period).await,
         Command::Intervals { tenant, period } => {
             let rows: Vec<Interval> = server.all(&of(&tenant, "intervals"), &period.query()).await?;
+            table::list(output, &rows)
+        }
+        Command::Counters { tenant, period, windows } => {
+            let [from, to] = period.query();
+            let per = ("per", windows.then(|| "window".to_owned()));
+            let rows: Vec<Counted> = server.all(&of(&tenant, "counters"), &[from, to, per]).await?;
+            table::list(output, &rows)
+        }
+        Command::Meters => {
+            let rows: Vec<MeterRecord> = server.all(&["meters"], &[]).await?;
             table::list(output, &rows)
         }
         Command::Commitments { tenant } => commitments(&server, output, &tenant).await,

@@ -10,8 +10,8 @@ use siyada_model::quantity::{show_bytes, show_cpu};
 use siyada_model::quota::{Dimension, DimensionView};
 use siyada_model::usage::Interval;
 use siyada_model::wire::{
-    Alert, Approval, ApprovalDecision, ApprovalState, CommittedOrder, PriceListRecord, ReportLine,
-    TenantSummary,
+    Alert, Approval, ApprovalDecision, ApprovalState, CommittedOrder, Counted, MeterKind, MeterRecord,
+    PriceListRecord, ReportLine, TenantSummary,
 };
 
 impl Listed for TenantSummary {
@@ -95,6 +95,46 @@ impl Listed for ReportLine {
             (&line.unit_price).into(),
             (&line.price_list).into(),
             line.amount.into(),
+        ]
+    }
+}
+
+impl Listed for MeterRecord {
+    const COLUMNS: &'static [Column] = &[("meter", Text), ("kind", Text), ("baseUnit", Text), ("name", Text)];
+    fn cells(&self) -> Vec<Cell> {
+        let names = &self.display_name;
+        let name = [&names.fr, &names.ar, &names.en, &names.zgh].into_iter().flatten().next();
+        let kind = match self.kind {
+            MeterKind::Level => "level",
+            MeterKind::Counter => "counter",
+        };
+        vec![(&self.name).into(), (&kind).into(), (&self.base_unit).into(), some(name)]
+    }
+}
+
+impl Listed for Counted {
+    const COLUMNS: &'static [Column] = &[
+        ("tenant", Text),
+        ("namespace", Text),
+        ("name", Text),
+        ("meter", Text),
+        ("quantity", Number),
+        ("start", Text),
+        ("end", Text),
+        ("mayMiss", Text),
+    ];
+    fn cells(&self) -> Vec<Cell> {
+        let (order, window) = (&self.order, &self.window);
+        let may_miss = if window.may_miss { "yes" } else { "" };
+        vec![
+            (&order.tenant).into(),
+            (&order.namespace).into(),
+            (&order.name).into(),
+            (&self.meter).into(),
+            (&window.quantity).into(),
+            some(window.start.as_ref()),
+            (&window.end).into(),
+            (&may_miss).into(),
         ]
     }
 }

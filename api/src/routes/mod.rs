@@ -5,6 +5,7 @@ pub mod approvals;
 pub mod audit;
 pub mod budget;
 pub mod commitments;
+pub mod counters;
 pub mod finance;
 pub mod health;
 pub mod ledger;
@@ -38,6 +39,7 @@ use utoipa_axum::routes;
 fn described() -> OpenApiRouter<App> {
     let batches = OpenApiRouter::new()
         .routes(routes!(usage::ingest))
+        .routes(routes!(counters::ingest))
         .layer(DefaultBodyLimit::max(limits::LARGEST_BATCH));
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::healthz))
@@ -58,6 +60,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(meters::list))
         .routes(routes!(usage::report))
         .routes(routes!(usage::intervals))
+        .routes(routes!(counters::of_tenant))
         .routes(routes!(finance::get_issuer, finance::put_issuer))
         .routes(routes!(finance::accounts))
         .routes(routes!(finance::put_account))

@@ -8,6 +8,7 @@ pub mod batch;
 pub mod budget;
 pub mod closing;
 pub mod commitments;
+pub mod counters;
 pub mod finance;
 pub mod freeable;
 pub mod ledger;

@@ -9,6 +9,7 @@ mod bills;
 mod budget;
 mod closing;
 mod commitments;
+mod counters;
 mod crash;
 mod embedded;
 mod export;
