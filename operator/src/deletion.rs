@@ -116,8 +116,7 @@ async fn finish_without_engine<K: OrderResource>(
 }
 
 fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
-    let from_status =
-        order.status.engine_ref.as_ref().and_then(|e| e.namespace.strip_prefix("siyada-t-")?.parse().ok());
+    let from_status = order.status.engine_ref.as_ref().and_then(|e| crate::names::tenant_of(&e.namespace));
     from_status.or_else(|| {
         let catalogue = context.catalogue.catalogue();
         crate::catalogue::tenant_name(catalogue.tenant_of(&order.at.namespace)?).ok()

@@ -217,8 +217,9 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     if order.spec.suspend || context.config.no_probe || !(runs || seen.login == Some(Ok(()))) {
         return;
     }
-    if let Some(target) = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service())) {
-        context.prober.watch(order.uid.as_str(), &order.at, target);
+    let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));
+    if let (Some(target), Some(tenant)) = (target, crate::names::tenant_of(&names.engine)) {
+        context.prober.watch(order.uid.as_str(), &order.at, &tenant, target);
     }
 }
 
