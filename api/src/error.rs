@@ -174,6 +174,10 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
         "settlement_reason" => (code::INVALID, "stage rejected needs a reason"),
         "budget_line_version_amounts" => (code::INVALID, "credits cannot be negative"),
         "reservation_price_list" => (code::IN_USE, "reservations were priced with this list; it stays"),
+        "counter_reading_never_falls" => (
+            code::CONFLICT,
+            "within one reset id a counter never falls; one that began again has another reset id",
+        ),
         "reservation_amounts" | "usage_change_quantity" => (code::INVALID, "an amount cannot be negative"),
         _ => return None,
     })

@@ -466,6 +466,14 @@ pub mod examples {
         })
     }
 
+    /// A meter.
+    pub fn meter() -> Value {
+        json!({
+            "name": "compute", "baseUnit": "instance", "kind": "level",
+            "displayName": {"fr": "Calcul", "ar": "الحوسبة", "en": "Compute"}
+        })
+    }
+
     /// What a collector saw.
     pub fn usage_batch() -> Value {
         json!({
@@ -474,6 +482,29 @@ pub mod examples {
                 "orderUid": ORDER, "tenant": "interior", "meter": "compute",
                 "level": {"sku": "postgres-small", "quantity": 1}, "at": "2026-11-02T09:00:41Z", "reason": "Ready"
             }]
+        })
+    }
+
+    /// Where counters stood.
+    pub fn counter_batch() -> Value {
+        json!({
+            "collector": COLLECTOR, "epoch": 7,
+            "readings": [{
+                "orderUid": ORDER, "tenant": "interior", "meter": "transactions",
+                "windowEnd": "2026-11-02T10:00:07.120Z", "resetId": "2026-10-28T09:12:44Z", "value": 18_250
+            }]
+        })
+    }
+
+    /// What a counter counted.
+    pub fn counted() -> Value {
+        json!({
+            "order": {
+                "tenant": "interior", "namespace": "interior-apps", "name": "registry", "uid": ORDER,
+                "kind": "PostgresInstance"
+            },
+            "meter": "transactions", "start": "2026-11-02T09:00:04.870Z", "end": "2026-11-02T10:00:07.120Z",
+            "quantity": "1830", "mayMiss": false
         })
     }
 

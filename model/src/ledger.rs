@@ -360,7 +360,7 @@ pub(crate) mod tests {
                 uid: "u-1".parse().unwrap(),
                 kind: SERVICES[service % SERVICES.len()].to_owned(),
             },
-            meter: Meter::Compute,
+            meter: Meter::COMPUTE,
             sku: "postgres-small".parse().unwrap(),
             unit: Unit::Hour,
             unit_price: "1.25".to_owned(),

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod budget;
 pub mod canonical;
 pub mod classification;
+pub mod counter;
 pub mod health;
 pub mod id;
 pub mod ledger;

@@ -252,14 +252,14 @@ mod tests {
             for (start, length) in proven {
                 let start = start.max(from);
                 from = start + length;
-                intervals.push(Interval { order_uid: uid(), meter: Meter::Compute, level: level(2), start: at(start), end: Some(at(from)) });
+                intervals.push(Interval { order_uid: uid(), meter: Meter::COMPUTE, level: level(2), start: at(start), end: Some(at(from)) });
             }
             if open && let Some(last) = intervals.last_mut() {
                 last.end = None;
             }
             let before = covered(&intervals, 0, 200).0;
             let billed = gaps.iter().map(|(start, length)| {
-                (uid(), Meter::Compute, Gap { level: level(1), start: at(*start), end: at(start + length) })
+                (uid(), Meter::COMPUTE, Gap { level: level(1), start: at(*start), end: at(start + length) })
             });
             let all = with_billed(intervals.clone(), billed);
             prop_assert_eq!(&all[..intervals.len()], &intervals[..]);

@@ -4,7 +4,7 @@
 //! meter"; the set of changes is all that is stored. Intervals are what lies between two changes, so they cannot
 //! overlap, and neither duplicates nor another order of arrival can alter them.
 
-use crate::id::{OrderUid, PriceListName, Sku};
+use crate::id::{InvalidId, OrderUid, PriceListName, Sku, is_dns_label};
 use crate::money::{InvalidMoney, Money};
 use crate::price::{PriceError, PriceList, amount};
 use crate::proof::{Gap, unseen};
@@ -12,34 +12,80 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum Meter {
-    /// Instances of the plan, from the first Ready to suspension or deletion.
-    Compute,
-    /// Volumes in MiB, from their creation to their proven removal.
-    Storage,
-}
+/// What is measured: a name of 1 to 24 characters of a-z, 0-9 and '-'. Which meters there are is data of the ledger:
+/// `GET /v1/meters`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "compute"))]
+#[serde(try_from = "String")]
+// The text, and zeros after it: small enough to be copied, and ordered as the text is.
+pub struct Meter([u8; Meter::LONGEST]);
 
 impl Meter {
-    /// Every meter.
-    pub const ALL: [Self; 2] = [Self::Compute, Self::Storage];
+    /// Longest name.
+    pub const LONGEST: usize = 24;
+    /// Instances of the plan, from the first Ready to suspension or deletion.
+    pub const COMPUTE: Self = Self::of(b"compute");
+    /// Volumes in MiB, from their creation to their proven removal.
+    pub const STORAGE: Self = Self::of(b"storage");
+    /// Instances beside the primary, where a plan prices them apart.
+    pub const STANDBY: Self = Self::of(b"standby");
+    /// Backups in MiB, by the bytes that were measured.
+    pub const BACKUP: Self = Self::of(b"backup");
+    /// Transactions of a database: a counter.
+    pub const TRANSACTIONS: Self = Self::of(b"transactions");
+
+    /// The levels that every ledger knows.
+    pub const LEVELS: [Self; 4] = [Self::COMPUTE, Self::STORAGE, Self::STANDBY, Self::BACKUP];
+
+    const fn of(text: &[u8]) -> Self {
+        let mut bytes = [0; Self::LONGEST];
+        bytes.split_at_mut(text.len()).0.copy_from_slice(text);
+        Self(bytes)
+    }
 
     /// The word used in SQL and HTTP.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Compute => "compute",
-            Self::Storage => "storage",
+    pub fn as_str(&self) -> &str {
+        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(Self::LONGEST);
+        let text = self.0.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        text.unwrap_or_default()
+    }
+}
+
+impl FromStr for Meter {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if is_dns_label(text, Self::LONGEST) {
+            Ok(Self::of(text.as_bytes()))
+        } else {
+            Err(InvalidId { kind: "meter", value: text.to_owned(), longest: Self::LONGEST })
         }
+    }
+}
+
+impl TryFrom<String> for Meter {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl Serialize for Meter {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 
 impl fmt::Display for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Meter({self})")
     }
 }
 
@@ -329,6 +375,28 @@ mod tests {
     }
 
     #[test]
+    fn a_meter_is_ordered_and_written_as_its_name() {
+        let check = |text: &str, expect: bool| {
+            let read = text.parse::<Meter>();
+            assert_eq!(read.as_ref().is_ok_and(|m| m.as_str() == text), expect, "{text:?}");
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(serde_json::from_str::<Meter>(&json).ok(), read.ok(), "{json}");
+        };
+        check("compute", true);
+        check("object-storage-2", true);
+        check(&"m".repeat(24), true);
+        check(&"m".repeat(25), false);
+        for text in ["", "Compute", "compute ", "-compute", "com\0pute", "\0", "تخزين"] {
+            check(text, false);
+        }
+        assert_eq!(serde_json::to_string(&Meter::STORAGE).unwrap(), "\"storage\"");
+        assert!(Meter::BACKUP < Meter::COMPUTE && Meter::COMPUTE < Meter::STANDBY);
+        assert!(Meter::STANDBY < Meter::STORAGE && "a".parse::<Meter>().unwrap() < "aa".parse().unwrap());
+        let told = "Disk!".parse::<Meter>().unwrap_err().to_string();
+        assert!(told.contains("meter \"Disk!\"") && told.contains("1 to 24"), "{told}");
+    }
+
+    #[test]
     fn now_never_lies_before_what_is_on_record() {
         let known = [Change { at: at(100), level: level(1) }];
         let check = |known: &[Change], seen: Observation, now, expect| {
@@ -381,7 +449,7 @@ mod tests {
 
     #[test]
     fn time_without_a_price_is_an_error_not_zero() {
-        let open = intervals(&uid(), Meter::Compute, &[Change { at: at(0), level: level(1) }]);
+        let open = intervals(&uid(), Meter::COMPUTE, &[Change { at: at(0), level: level(1) }]);
         let error = rate(&open, &[list("late", 10, "1")], at(0), at(20)).unwrap_err();
         assert_eq!(error.to_string(), "no price for s in any price list in force");
     }
@@ -396,13 +464,13 @@ mod tests {
                 shuffled.extend(picks.iter().map(|i| facts[i.index(facts.len())].clone()));
             }
             shuffled.extend(facts.iter().rev().cloned());
-            let expected = intervals(&uid(), Meter::Compute, &facts);
-            prop_assert_eq!(intervals(&uid(), Meter::Compute, &feed(&shuffled)), expected);
+            let expected = intervals(&uid(), Meter::COMPUTE, &facts);
+            prop_assert_eq!(intervals(&uid(), Meter::COMPUTE, &feed(&shuffled)), expected);
         }
 
         #[test]
         fn intervals_never_overlap_and_at_most_the_last_is_open(facts in changes()) {
-            let found = intervals(&uid(), Meter::Compute, &facts);
+            let found = intervals(&uid(), Meter::COMPUTE, &facts);
             for pair in found.windows(2) {
                 prop_assert!(pair[0].end.is_some_and(|end| end <= pair[1].start));
             }
@@ -412,7 +480,7 @@ mod tests {
         #[test]
         fn cutting_an_interval_anywhere_changes_no_amount(cuts in proptest::collection::btree_set(1..999_i64, 0..10)) {
             let lists = [list("a", -10, "123.45678901".get(..9).unwrap()), list("b", 500, "7")];
-            let whole = Interval { order_uid: uid(), meter: Meter::Compute, level: level(3).unwrap(), start: at(0), end: Some(at(1_000)) };
+            let whole = Interval { order_uid: uid(), meter: Meter::COMPUTE, level: level(3).unwrap(), start: at(0), end: Some(at(1_000)) };
             let mut borders: Vec<i64> = cuts.into_iter().collect();
             borders.insert(0, 0);
             borders.push(1_000);

@@ -2,6 +2,7 @@
 
 use crate::allocation::Shares;
 use crate::classification::Classification;
+use crate::counter::Window;
 use crate::id::{OrderUid, PriceListName, TenantName};
 use crate::money::{Currency, Money};
 use crate::party::{AccountRecord, plain};
@@ -364,6 +365,32 @@ pub struct Page<T> {
     pub next_page_token: Option<String>,
 }
 
+/// How a meter measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum MeterKind {
+    /// How much there is, which holds until it changes and is billed by its time.
+    Level,
+    /// An absolute value that is read at times and only rises. It is shown, not billed.
+    Counter,
+}
+
+/// A meter as on record: `GET /v1/meters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MeterRecord {
+    /// Its name.
+    pub name: Meter,
+    /// What one of its quantity is: `instance`, `MiB`, `transaction`, ...
+    pub base_unit: String,
+    /// How it measures.
+    pub kind: MeterKind,
+    /// How it is called.
+    pub display_name: DisplayName,
+}
+
 /// `POST /v1/usage`: what a collector saw. Sent again, it changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -415,6 +442,53 @@ pub struct UsageAccepted {
     /// Gaps of measurement that were found.
     #[serde(default)]
     pub gaps: u64,
+}
+
+/// `POST /v1/usage/counters`: where counters stood when they were read. Sent again, it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CounterBatch {
+    /// Which collector: the uid of the cluster.
+    pub collector: String,
+    /// The epoch of its lease; a lower one than on record is refused.
+    pub epoch: i64,
+    /// The readings, at most [`MOST_FACTS`].
+    pub readings: Vec<CounterReading>,
+}
+
+/// A counter of an order stood at `value` at the end of a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CounterReading {
+    /// The order.
+    pub order_uid: OrderUid,
+    /// Who pays.
+    pub tenant: TenantName,
+    /// The meter: a counter.
+    pub meter: Meter,
+    /// When it was read, by the clock of what counts.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub window_end: Timestamp,
+    /// Since which reset it counts: within one it never falls. 1 to 80 characters of ASCII without spaces.
+    pub reset_id: String,
+    /// Where it stood.
+    pub value: i64,
+}
+
+/// What a counter of an order counted: `GET /v1/tenants/{tenant}/counters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Counted {
+    /// The order.
+    pub order: Billed,
+    /// The meter.
+    pub meter: Meter,
+    /// From when to when, and how many.
+    #[serde(flatten)]
+    pub window: Window,
 }
 
 /// `POST /v1/usage/checkpoints`: these orders are still as last reported, and everything up to now was reported.

@@ -50,7 +50,7 @@ impl Record {
     fn intervals(&self) -> Vec<Interval> {
         let found = self.changes.iter().flat_map(|((uid, compute), changes)| {
             let (meter, sku) =
-                if *compute { (Meter::Compute, "compute") } else { (Meter::Storage, "storage") };
+                if *compute { (Meter::COMPUTE, "compute") } else { (Meter::STORAGE, "storage") };
             let level = |q: i64| (q > 0).then(|| Level { sku: sku.parse().unwrap(), quantity: q });
             let changes: Vec<Change> =
                 changes.iter().map(|(share, q)| Change { at: instant(*share), level: level(*q) }).collect();

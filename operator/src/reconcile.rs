@@ -217,8 +217,9 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     if order.spec.suspend || context.config.no_probe || !(runs || seen.login == Some(Ok(()))) {
         return;
     }
-    if let Some(target) = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service())) {
-        context.prober.watch(order.uid.as_str(), &order.at, target);
+    let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));
+    if let (Some(target), Some(tenant)) = (target, crate::names::tenant_of(&names.engine)) {
+        context.prober.watch(order.uid.as_str(), &order.at, &tenant, target);
     }
 }
 
@@ -374,12 +375,12 @@ pub fn password() -> String {
 async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pass> {
     let uid = valid.order.uid.to_string();
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
-    let facts = metering::facts(valid, seen, open(Meter::Compute));
+    let facts = metering::facts(valid, seen, open(Meter::COMPUTE));
     match report(context, facts).await {
         Ok(()) => {
             context.backoff.clear(&format!("usage/{uid}"));
-            Ok(open(Meter::Compute)
-                || open(Meter::Storage)
+            Ok(open(Meter::COMPUTE)
+                || open(Meter::STORAGE)
                 || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
         }
         // Proven state continues: it is reported when the ledger is back.

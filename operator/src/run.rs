@@ -556,6 +556,7 @@ async fn checkpoints(context: Arc<Context>) {
         let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
         context.figures.look();
+        crate::counters::tell(&context).await;
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
             let complete = index == last;

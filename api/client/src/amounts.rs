@@ -122,8 +122,10 @@ impl PartOfLine {
 pub fn hours(meter: Meter, quantity_ms: &str) -> String {
     let Ok(exact) = quantity_ms.parse::<i128>() else { return quantity_ms.to_owned() };
     let (unit, word) = match meter {
-        Meter::Compute => (Unit::Hour, "h"),
-        Meter::Storage => (Unit::GibHour, "GiB h"),
+        Meter::COMPUTE | Meter::STANDBY => (Unit::Hour, "h"),
+        Meter::STORAGE | Meter::BACKUP => (Unit::GibHour, "GiB h"),
+        // Of one that came later nothing is known here but that it counts something.
+        _ => (Unit::Hour, "unit h"),
     };
     match thousandths(exact, unit) {
         Some(thousandths) => format!("{} {word}", decimal_of_thousandths(thousandths)),
@@ -204,12 +206,14 @@ mod tests {
     #[test]
     fn hours_are_rounded_once() {
         let check = |meter, ms: &str, expect: &str| assert_eq!(hours(meter, ms), expect, "{ms}");
-        check(Meter::Compute, "3600000", "1.000 h");
-        check(Meter::Compute, "1800", "0.001 h");
-        check(Meter::Compute, "1799", "0.000 h");
-        check(Meter::Storage, "3686400000", "1.000 GiB h");
-        check(Meter::Compute, "170141183460469231731687303715884", "47261439850130342147690917.699 h");
+        check(Meter::COMPUTE, "3600000", "1.000 h");
+        check(Meter::COMPUTE, "1800", "0.001 h");
+        check(Meter::COMPUTE, "1799", "0.000 h");
+        check(Meter::STORAGE, "3686400000", "1.000 GiB h");
+        check(Meter::BACKUP, "3686400000", "1.000 GiB h");
+        check("licences".parse().unwrap(), "7200000", "2.000 unit h");
+        check(Meter::COMPUTE, "170141183460469231731687303715884", "47261439850130342147690917.699 h");
         let largest = i128::MAX.to_string();
-        check(Meter::Compute, &largest, &format!("{largest} ms"));
+        check(Meter::COMPUTE, &largest, &format!("{largest} ms"));
     }
 }

@@ -5,10 +5,12 @@ pub mod approvals;
 pub mod audit;
 pub mod budget;
 pub mod commitments;
+pub mod counters;
 pub mod finance;
 pub mod gaps;
 pub mod health;
 pub mod ledger;
+pub mod meters;
 pub mod periods;
 pub mod prices;
 pub mod quotes;
@@ -39,6 +41,7 @@ use utoipa_axum::routes;
 fn described() -> OpenApiRouter<App> {
     let batches = OpenApiRouter::new()
         .routes(routes!(usage::ingest))
+        .routes(routes!(counters::ingest))
         .layer(DefaultBodyLimit::max(limits::LARGEST_BATCH));
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::healthz))
@@ -56,8 +59,10 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(approvals::approve, approvals::reject))
         .routes(routes!(approvals::decisions))
         .routes(routes!(alerts::list))
+        .routes(routes!(meters::list))
         .routes(routes!(usage::report))
         .routes(routes!(usage::intervals))
+        .routes(routes!(counters::of_tenant))
         .routes(routes!(finance::get_issuer, finance::put_issuer))
         .routes(routes!(finance::accounts))
         .routes(routes!(finance::put_account))

@@ -5,7 +5,6 @@
 use super::{id, now, settings};
 use crate::error::Error;
 use siyada_model::health::{Check, Example, Found, MOST_EXAMPLES, MeteringHealth, judge};
-use siyada_model::usage::Meter;
 use sqlx::{PgConnection, PgPool};
 
 /// Longest time of one question. A plan that was made while the tables were nearly empty is not kept.
@@ -91,18 +90,14 @@ async fn running(tx: &mut PgConnection) -> Result<Vec<Found>, Error> {
                        else ' is held, and nothing of it is metered any more' end as detail
                    from known k
                    where not k.compute or (k.recorded_ms < ledger_now_ms() - $1 and not exists (
-                       select from unnest($3::text[]) m (meter) cross join lateral (
+                       select from (select name from meter where kind = 'level') m (meter) cross join lateral (
                            select c.sku from usage_change c where c.order_uid = k.order_uid and c.meter = m.meter
                            order by c.at_ms desc limit 1
                        ) last where last.sku is not null))
                )
                select 'runningWithoutInterval' as word, count(*) over () as total, b.order_uid, t.name as tenant, b.detail
                from bad b join tenant t on t.id = b.tenant_id order by b.order_uid limit $2";
-    read(sqlx::query_as(sql).bind(NOT_RUNNING_MS).bind(most()).bind(meters()).fetch_all(tx).await?)
-}
-
-fn meters() -> Vec<&'static str> {
-    Meter::ALL.into_iter().map(Meter::as_str).collect()
+    read(sqlx::query_as(sql).bind(NOT_RUNNING_MS).bind(most()).fetch_all(tx).await?)
 }
 
 /// Intervals that are open: without a price in force, with no confirmation at all, or passed over by their collector. What
@@ -111,7 +106,7 @@ async fn intervals(tx: &mut PgConnection) -> Result<Vec<Found>, Error> {
     let sql = "with open as materialized (
                    select o.uid, o.tenant_id, m.meter, c.sku, c.collector,
                           greatest(coalesce(o.last_seen_ms, 0), c.recorded_ms) as proven_ms
-                   from orders o cross join unnest($3::text[]) m (meter) cross join lateral (
+                   from orders o cross join (select name from meter where kind = 'level') m (meter) cross join lateral (
                        select c.sku, c.collector, c.recorded_ms from usage_change c
                        where c.order_uid = o.uid and c.meter = m.meter order by c.at_ms desc limit 1
                    ) c where c.sku is not null
@@ -139,7 +134,7 @@ async fn intervals(tx: &mut PgConnection) -> Result<Vec<Found>, Error> {
                )
                select c.word, c.total, c.uid as order_uid, t.name as tenant, c.detail
                from counted c join tenant t on t.id = c.tenant_id where c.place <= $2 order by c.word, c.place";
-    read(sqlx::query_as(sql).bind(THREE_CHECKPOINTS_MS).bind(most()).bind(meters()).fetch_all(tx).await?)
+    read(sqlx::query_as(sql).bind(THREE_CHECKPOINTS_MS).bind(most()).fetch_all(tx).await?)
 }
 
 /// Collectors that have not finished a report for long. Their months do not close either.

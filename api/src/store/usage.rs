@@ -1,22 +1,24 @@
 //! Metering: changes of level are added and never altered; intervals and lines are derived from them.
 
 use super::gaps::{self, Found, Scope};
-use super::{id, now, orders, timestamp};
+use super::{id, meters, now, orders, timestamp};
 use crate::error::Error;
 use jiff::Timestamp;
-use siyada_model::id::OrderUid;
+use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::proof::{Gap, Watch, report, with_billed};
 use siyada_model::usage::{Change, Interval, Level, Meter, Observation, Record, intervals, record};
-use siyada_model::wire::{Checkpoint, CollectorRecord, UsageAccepted, UsageBatch, UsageFact, code};
+use siyada_model::wire::{
+    Checkpoint, CollectorRecord, MeterKind, UsageAccepted, UsageBatch, UsageFact, code,
+};
 use sqlx::{PgConnection, PgPool};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a stamp of an API server may lie after the database's clock.
-const FUTURE_MS: i64 = 10 * 60 * 1_000;
+pub(super) const FUTURE_MS: i64 = 10 * 60 * 1_000;
 
 /// A plan that a connection made and kept while the table was nearly empty reads all of the table for each fact of a
 /// large batch, until the statement is stopped.
-const PLANNED_EACH_TIME: &str = "begin; set local plan_cache_mode = force_custom_plan";
+pub(super) const PLANNED_EACH_TIME: &str = "begin; set local plan_cache_mode = force_custom_plan";
 
 type Stream = (OrderUid, Meter);
 
@@ -56,7 +58,8 @@ struct Decided<'a> {
 pub async fn ingest(pool: &PgPool, batch: &UsageBatch) -> Result<UsageAccepted, Error> {
     let mut tx = pool.begin_with(PLANNED_EACH_TIME).await?;
     fence(&mut tx, &batch.collector, batch.epoch).await?;
-    let seen = lock_orders(&mut tx, &batch.facts).await?;
+    meters::check(&mut tx, batch.facts.iter().map(|fact| fact.meter), MeterKind::Level).await?;
+    let seen = lock_orders(&mut tx, batch.facts.iter().map(|f| (&f.order_uid, &f.tenant))).await?;
     let now = now(&mut tx).await?;
     let mut on_record = on_record(&mut tx, &batch.facts, &seen).await?;
     let decided = decide(&batch.facts, &mut on_record, now)?;
@@ -140,12 +143,12 @@ async fn seen_again(tx: &mut PgConnection, uids: &BTreeSet<&str>, now: Timestamp
 }
 
 /// The instant without what is finer than a millisecond.
-fn to_millisecond(at: Timestamp) -> Result<Timestamp, Error> {
+pub(super) fn to_millisecond(at: Timestamp) -> Result<Timestamp, Error> {
     timestamp(at.as_nanosecond().div_euclid(1_000_000).try_into().unwrap_or(i64::MAX))
 }
 
 /// Raises the epoch of a collector, or refuses a lower one; the lock keeps its batches in line.
-async fn fence(tx: &mut PgConnection, collector: &str, epoch: i64) -> Result<(), Error> {
+pub(super) async fn fence(tx: &mut PgConnection, collector: &str, epoch: i64) -> Result<(), Error> {
     let sql = "insert into collector (id, epoch, last_seen_ms) values ($1, $2, ledger_now_ms())
                on conflict (id) do update set epoch = excluded.epoch,
                    last_seen_ms = greatest(collector.last_seen_ms, excluded.last_seen_ms)
@@ -163,12 +166,12 @@ async fn fence(tx: &mut PgConnection, collector: &str, epoch: i64) -> Result<(),
 }
 
 /// Locks the orders of the facts, makes known those of which only usage is known, and answers when each was seen last.
-async fn lock_orders(
+pub(super) async fn lock_orders<'a>(
     tx: &mut PgConnection,
-    facts: &[UsageFact],
+    facts: impl Iterator<Item = (&'a OrderUid, &'a TenantName)> + Clone,
 ) -> Result<BTreeMap<String, Option<i64>>, Error> {
     let tenants: BTreeMap<&str, &str> =
-        facts.iter().map(|f| (f.order_uid.as_str(), f.tenant.as_str())).collect();
+        facts.clone().map(|(uid, tenant)| (uid.as_str(), tenant.as_str())).collect();
     let (uids, names): (Vec<&str>, Vec<&str>) = tenants.into_iter().unzip();
     let sql = "insert into orders (uid, tenant_id, namespace, name, kind, plan, billing)
                select f.uid, t.id, '', f.uid, '', '', '{}'
@@ -182,13 +185,13 @@ async fn lock_orders(
     let rows: Vec<(String, String, Option<i64>)> = sqlx::query_as(sql).bind(&uids).fetch_all(tx).await?;
     let payers: BTreeMap<&str, &str> =
         rows.iter().map(|(uid, payer, _)| (uid.as_str(), payer.as_str())).collect();
-    for fact in facts {
-        match payers.get(fact.order_uid.as_str()) {
-            None => return Err(Error::tenant_unknown(fact.tenant.as_str())),
-            Some(payer) if *payer != fact.tenant.as_str() => {
+    for (uid, tenant) in facts {
+        match payers.get(uid.as_str()) {
+            None => return Err(Error::tenant_unknown(tenant.as_str())),
+            Some(payer) if *payer != tenant.as_str() => {
                 return Err(Error::refuse(
                     code::CONFLICT,
-                    format!("order {} is not one of tenant {}", fact.order_uid, fact.tenant),
+                    format!("order {uid} is not one of tenant {tenant}"),
                 ));
             }
             Some(_) => {}
@@ -207,10 +210,7 @@ struct Row {
 }
 
 pub(crate) fn meter(text: &str) -> Result<Meter, Error> {
-    Meter::ALL
-        .into_iter()
-        .find(|m| m.as_str() == text)
-        .ok_or_else(|| Error::Fault(format!("failed to read meter {text}")))
+    text.parse().map_err(|cause| Error::Fault(format!("failed to read a meter: {cause}")))
 }
 
 fn streams(rows: Vec<Row>) -> Result<BTreeMap<Stream, Vec<Change>>, Error> {

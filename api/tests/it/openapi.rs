@@ -35,7 +35,10 @@ fn every_example_is_a_value_of_its_type() {
     check::<wire::ReservationRequest>(examples::reservation_request());
     check::<wire::Reservation>(examples::reservation());
     check::<wire::Problem>(examples::shortfall());
+    check::<wire::MeterRecord>(examples::meter());
     check::<wire::UsageBatch>(examples::usage_batch());
+    check::<wire::CounterBatch>(examples::counter_batch());
+    check::<wire::Counted>(examples::counted());
     check::<wire::Checkpoint>(examples::checkpoint());
     check::<wire::CollectorRecord>(examples::collector());
     check::<wire::UsageReport>(examples::report());

@@ -111,6 +111,19 @@ pub enum Command {
         #[command(flatten)]
         period: Period,
     },
+    /// What counters counted, such as transactions; they are not billed.
+    Counters {
+        /// Name of the tenant.
+        tenant: TenantName,
+        /// From when until when.
+        #[command(flatten)]
+        period: Period,
+        /// One row for each reading instead of one for each order and meter.
+        #[arg(long)]
+        windows: bool,
+    },
+    /// What is measured, in which unit.
+    Meters,
     /// What is committed, by whom, where it is booked, and where it leads.
     #[command(after_help = "Example:\n  siyada commitments interior -o csv")]
     Commitments {

@@ -15,8 +15,8 @@ use serde::de::DeserializeOwned;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::usage::Interval;
 use siyada_model::wire::{
-    Alert, Approval, ApprovalDecision, ApproveRequest, Commitments, LARGEST_PAGE, PriceListRecord, QuotaView,
-    Quote, QuoteRequest, ReportLine, TenantSummary, UsageReport, WhoAmI,
+    Alert, Approval, ApprovalDecision, ApproveRequest, Commitments, Counted, LARGEST_PAGE, MeterRecord,
+    PriceListRecord, QuotaView, Quote, QuoteRequest, ReportLine, TenantSummary, UsageReport, WhoAmI,
 };
 use std::fs::File;
 use std::io::Read;
@@ -47,6 +47,16 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         }
         Command::Intervals { tenant, period } => {
             listed::<Interval>(&server, output, &of(&tenant, "intervals"), &period.query()).await
+        }
+        Command::Counters { tenant, period, windows } => {
+            let [from, to] = period.query();
+            let per = ("per", windows.then(|| "window".to_owned()));
+            let rows: Vec<Counted> = server.all(&of(&tenant, "counters"), &[from, to, per]).await?;
+            table::list(output, &rows)
+        }
+        Command::Meters => {
+            let rows: Vec<MeterRecord> = server.all(&["meters"], &[]).await?;
+            table::list(output, &rows)
         }
         Command::Commitments { tenant } => commitments(&server, output, &tenant).await,
         Command::Approvals { tenant, state } => {

@@ -15,7 +15,7 @@ impl Listed for PeriodState {
         text("month", |row| (&row.period.month).into()),
         text("start", |row| (&row.period.start).into()),
         text("end", |row| (&row.period.end).into()),
-        number("length", |row| Cell::Text(hours(Meter::Compute, &row.period.length_ms().to_string()))),
+        number("length", |row| Cell::Text(hours(Meter::COMPUTE, &row.period.length_ms().to_string()))),
         text("timeZone", |row| (&row.period.time_zone).into()),
         text("tzDatabase", |row| (&row.period.tz_database).into()),
         text("closedAt", |row| row.closed_at.map_or_else(|| some::<String>(None), at)),

@@ -13,8 +13,8 @@ use siyada_model::quantity::{show_bytes, show_cpu};
 use siyada_model::quota::{Dimension, DimensionView};
 use siyada_model::usage::Interval;
 use siyada_model::wire::{
-    Alert, Approval, ApprovalDecision, ApprovalState, CommittedOrder, DisplayName, PriceListRecord,
-    ReportLine, TenantSummary,
+    Alert, Approval, ApprovalDecision, ApprovalState, CommittedOrder, Counted, DisplayName, MeterKind,
+    MeterRecord, PriceListRecord, ReportLine, TenantSummary,
 };
 
 /// The first name there is.
@@ -67,6 +67,35 @@ impl Listed for Dimensional {
         number("used", |row| row.shown(Some(row.view.used))),
         number("free", |row| row.shown(row.view.free)),
         number("over", |row| row.shown(Some(row.view.over).filter(|over| *over != 0))),
+    ];
+}
+
+impl Listed for MeterRecord {
+    const COLUMNS: &'static [Column<Self>] = &[
+        text("meter", |row| (&row.name).into()),
+        text("kind", |row| (&kind_of(row.kind)).into()),
+        text("baseUnit", |row| (&row.base_unit).into()),
+        text("name", |row| some(name_of(&row.display_name))),
+    ];
+}
+
+fn kind_of(kind: MeterKind) -> &'static str {
+    match kind {
+        MeterKind::Level => "level",
+        MeterKind::Counter => "counter",
+    }
+}
+
+impl Listed for Counted {
+    const COLUMNS: &'static [Column<Self>] = &[
+        text("tenant", |row| (&row.order.tenant).into()),
+        text("namespace", |row| (&row.order.namespace).into()),
+        text("name", |row| (&row.order.name).into()),
+        text("meter", |row| (&row.meter).into()),
+        number("quantity", |row| (&row.window.quantity).into()),
+        text("start", |row| some(row.window.start.as_ref())),
+        text("end", |row| (&row.window.end).into()),
+        text("mayMiss", |row| if_so(row.window.may_miss)),
     ];
 }
 

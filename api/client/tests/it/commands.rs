@@ -42,6 +42,21 @@ async fn finance_reads_every_figure() {
         amina.runs("intervals interior --from 2026-02-01 --to 2026-03-01 -o json", &[]).await.json();
     assert_eq!(evidence[0]["start"], "2026-02-01T00:00:00Z");
 
+    let meters = amina.runs("meters -o csv", &[]).await.ok();
+    assert!(meters.starts_with("meter,kind,baseUnit,name\r\nbackup,level,MiB,Sauvegardes\r\n"), "{meters}");
+    let february = "counters interior --from 2026-02-01 --to 2026-03-01 -o csv";
+    let head = "tenant,namespace,name,meter,quantity,start,end,mayMiss\r\n";
+    let order = "interior,interior,registry,transactions";
+    assert_eq!(
+        amina.runs(february, &[]).await.ok(),
+        format!("{head}{order},1842,,2026-02-01T03:00:00Z,yes\r\n")
+    );
+    let windows = amina.runs(february, &["--windows"]).await.ok();
+    assert!(
+        windows.contains(&format!("{order},830,2026-02-01T01:00:00Z,2026-02-01T02:00:00Z,\r\n")),
+        "{windows}"
+    );
+
     let table = amina.runs("commitments interior", &[]).await.ok();
     assert!(table.contains("Total 1 893.80 MAD a month at most, 2 orders"), "{table}");
     assert!(table.contains("This fiscal year until"), "{table}");

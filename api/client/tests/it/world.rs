@@ -187,8 +187,22 @@ impl World {
         let level = json!({"sku": "postgres-small", "quantity": 1});
         let facts = [fact(level, "2026-02-01T00:00:00Z"), fact(Value::Null, "2026-02-03T02:00:00Z")];
         let batch = json!({"collector": "c", "epoch": 1, "facts": facts});
+        let reading = |reset_id: &str, at: &str, value: i64| {
+            json!({
+                "orderUid": "u-1", "tenant": "interior", "meter": "transactions", "windowEnd": at,
+                "resetId": reset_id, "value": value
+            })
+        };
+        let readings = [
+            reading("a", "2026-02-01T01:00:00Z", 1_000),
+            reading("a", "2026-02-01T02:00:00Z", 1_830),
+            reading("b", "2026-02-01T03:00:00Z", 12),
+        ];
+        let counters = json!({"collector": "c", "epoch": 1, "readings": readings});
         let seen = json!({"collector": "c", "epoch": 1, "seen": [], "complete": true});
-        for (path, body) in [("/v1/usage", batch), ("/v1/usage/checkpoints", seen)] {
+        for (path, body) in
+            [("/v1/usage", batch), ("/v1/usage/counters", counters), ("/v1/usage/checkpoints", seen)]
+        {
             let answer = self.http().post(format!("{}{path}", self.server)).bearer_auth(&token).json(&body);
             let answer = answer.send().await.unwrap();
             assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
