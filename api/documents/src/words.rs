@@ -475,3 +475,18 @@ static ENGLISH: Words = Words {
     difference: "Difference",
     about_control: "The difference is zero as long as no line was changed. Only the original, known by its hash, counts.",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_that_a_ledger_knows_has_a_word_in_every_language() {
+        for language in [Language::French, Language::Arabic, Language::English] {
+            let word = |meter: &Meter| language.words().meter(*meter);
+            let words: std::collections::BTreeSet<_> = Meter::LEVELS.iter().filter_map(word).collect();
+            assert_eq!(words.len(), Meter::LEVELS.len(), "{words:?}");
+            assert_eq!(word(&"licence".parse().expect("a name")), None, "what came later has its name");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Meters as data: which there are, and what one more needs.
 
+use crate::closing::{FEBRUARY, close, documents, fact, finance, fresh, send};
 use crate::support::{World, order, prices_of_2024};
 use serde_json::{Value, json};
 use siyada_model::usage::Meter;
@@ -134,4 +135,50 @@ async fn a_meter_keeps_its_meaning_and_stays() {
     let unknown = "insert into usage_change (order_uid, meter, at_ms, reason, collector, epoch, recorded_ms) values ('u-1', 'network', 1, 'Seen', 'a', 1, 1)";
     let error = sqlx::query(unknown).execute(&world.pool).await.unwrap_err();
     assert_eq!(error.as_database_error().and_then(|e| e.constraint()), Some("usage_change_meter"));
+}
+
+/// Standbys, backups, and a meter that nothing here has a word for, in a month that closes.
+#[tokio::test]
+async fn a_closed_month_shows_and_proves_meters_that_came_later() {
+    let world = fresh().await;
+    let row = r#"insert into meter values ('licence', 'licence', 'level', '{"fr": "Licences", "ar": "الرخص", "en": "Licences"}')"#;
+    sqlx::query(row).execute(&world.pool).await.unwrap();
+    let (start, end) = ("2024-02-21T00:00:00Z", "2024-02-21T01:00:00Z");
+    for (meter, sku, quantity) in [
+        ("standby", "postgres-small", 2),
+        ("backup", "block-storage", 1 << 20),
+        ("licence", "postgres-small", 3),
+    ] {
+        let on = fact("u-1", "police", meter, start, Some((sku, quantity)));
+        send(&world, &[on, fact("u-1", "police", meter, end, None)]).await;
+    }
+    close(&world, FEBRUARY).await;
+    let lines = |document: &siyada_model::statement::Statement| -> Vec<(String, i64)> {
+        let of = document.lines.iter().filter(|l| l.order.uid.as_str() == "u-1");
+        of.map(|l| (l.meter.to_string(), l.minor)).collect()
+    };
+    let document = documents(&world).await.into_iter().find(|d| !lines(d).is_empty()).unwrap();
+    // 1 TiB for an hour at 0.0021; until the end of February in Casablanca 239 h at 1.25; three and two for an hour; 10 GiB.
+    let expect = [("backup", 215), ("compute", 29_875), ("licence", 375), ("standby", 250), ("storage", 502)];
+    assert_eq!(lines(&document), expect.map(|(meter, minor)| (meter.to_owned(), minor)));
+
+    let file = async |query: &str| {
+        let path = format!("/v1/tenants/kingdom/statements/{}?{query}", document.number);
+        let answer = finance(&world).get(&path).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+        answer
+    };
+    for query in ["format=csv", "format=focus-1.2", "format=focus-1.4"] {
+        let text = file(query).await.text();
+        assert!(["standby", "backup", "licence"].iter().all(|meter| text.contains(meter)), "{query}: {text}");
+    }
+    for query in ["format=pdf&language=ar", "format=pdf&language=fr", "format=xlsx&language=en"] {
+        file(query).await;
+    }
+    let directory = std::env::temp_dir().join(format!("siyada-meters-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    siyada_api::export::export(&world.pool, &directory).await.unwrap();
+    let verified = siyada_api::verify::verify(&directory, None);
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(verified.unwrap().months, 1);
 }
