@@ -7,7 +7,7 @@ export SIYADA_PROFILE ?= release
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up cluster down status logs bench blind soak licences
+.PHONY: help harness build check test demo up cluster down status logs bench blind soak storm licences
 
 # this list
 help:
@@ -75,6 +75,10 @@ bench: build
 blind: build
 	$(HARNESS) trial --name blind -- $(TARGET)/debug/stories --without-webhook
 
-# every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
-soak: build
+# 500 kills over the ledger alone, without a cluster, in minutes; SIYADA_SEED repeats one; writes docs/storm.md
+storm:
+	cargo test --package siyada-api --test it i04_a_whole_storm -- --ignored --nocapture
+
+# the storm, every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
+soak: build storm
 	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full

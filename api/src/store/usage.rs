@@ -2,6 +2,7 @@
 
 use super::{id, now, orders, timestamp};
 use crate::error::Error;
+use crate::fail::point;
 use jiff::Timestamp;
 use siyada_model::id::OrderUid;
 use siyada_model::usage::{Change, Interval, Level, Meter, Record, intervals, record};
@@ -37,7 +38,9 @@ pub async fn ingest(pool: &PgPool, batch: &UsageBatch) -> Result<UsageAccepted, 
     let mut on_record = on_record(&mut tx, &batch.facts).await?;
     let added = decide(&batch.facts, &mut on_record, now)?;
     insert(&mut tx, batch, &added, now).await?;
+    point("usage-before-commit");
     tx.commit().await?;
+    point("usage-after-commit");
     let recorded = u64::try_from(added.len()).unwrap_or(u64::MAX);
     let known = u64::try_from(batch.facts.len()).unwrap_or(u64::MAX).saturating_sub(recorded);
     Ok(UsageAccepted { recorded, known })
@@ -211,6 +214,7 @@ async fn insert(
                from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
                     as f (order_uid, meter, at_ms, sku, quantity, reason)";
     let level = |a: &Added<'_>| a.change.level.clone();
+    point("insert-usage");
     sqlx::query(sql)
         .bind(added.iter().map(|a| a.fact.order_uid.as_str()).collect::<Vec<_>>())
         .bind(added.iter().map(|a| a.fact.meter.as_str()).collect::<Vec<_>>())
@@ -243,7 +247,9 @@ pub async fn checkpoint(pool: &PgPool, checkpoint: &Checkpoint) -> Result<Collec
         sqlx::query(sql).bind(&checkpoint.collector).execute(&mut *tx).await?;
     }
     let record = find_collector(&mut tx, &checkpoint.collector).await?;
+    point("checkpoint-before-commit");
     tx.commit().await?;
+    point("checkpoint-after-commit");
     record.ok_or_else(|| Error::Fault("failed to read back a collector".to_owned()))
 }
 

@@ -24,6 +24,7 @@ mod reservations;
 mod revaluation;
 mod settlement;
 mod sign_in;
+mod storm;
 mod support;
 mod tenants;
 mod tokens;
