@@ -145,7 +145,7 @@ pub fn calls(point: &str) -> Vec<Case> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_at_any_point_nothing_that_was_answered_is_lost_and_the_sums_are_right() {
+async fn i04_dead_at_any_point_nothing_that_was_answered_is_lost_and_the_sums_are_right() {
     siyada_api::install_tls_provider();
     let keys = keys().await;
     let database = fresh_database().await;
