@@ -185,6 +185,15 @@ impl<'a> Storm<'a> {
         Some(Deed::Batch { epoch: self.epochs[told[0].collector], told, owed: false })
     }
 
+    /// What an operator says that was replaced, if there is one.
+    fn false_fact(&mut self, collector: usize) -> Option<Deed> {
+        let plan = self.plan;
+        let all: Vec<&Told> = plan.false_facts.iter().filter(|t| t.collector == collector).collect();
+        let told = all[self.below(all.len())].clone();
+        let epoch = self.acknowledged[collector] - 1;
+        (epoch > 0).then_some(Deed::False { epoch, told })
+    }
+
     /// The calls of a turn. With `calm`, everybody has the epoch that is in force, so that each call passes all points.
     fn deeds(&mut self, turns_left: usize, calm: bool) -> Vec<Deed> {
         let before = self.epochs;
@@ -209,12 +218,8 @@ impl<'a> Storm<'a> {
         }
         for collector in 0..COLLECTORS.len() {
             deeds.push(Deed::Round { collector, epoch: self.epochs[collector] });
-            if self.acknowledged[collector] > 1 && self.below(2) == 0 {
-                let all: Vec<&Told> =
-                    self.plan.false_facts.iter().filter(|t| t.collector == collector).collect();
-                let which = usize::try_from(self.dice.below(u64::try_from(all.len()).unwrap())).unwrap();
-                let told = all[which].clone();
-                deeds.push(Deed::False { epoch: self.acknowledged[collector] - 1, told });
+            if self.below(2) == 0 {
+                deeds.extend(self.false_fact(collector));
             }
         }
         deeds
@@ -314,7 +319,7 @@ impl<'a> Storm<'a> {
 
     async fn turn(&mut self, what: Kill, turns_left: usize) {
         let point = if let Kill::Point(point) = what { point } else { "" };
-        let deeds = self.deeds(turns_left, !point.is_empty());
+        let deeds = self.deeds(turns_left, USAGE.contains(&point));
         let reserves = POINTS.contains(&point);
         let passes = if reserves || self.told.is_empty() { 1 } else { 1 + self.below(2) };
         let fail_at = if point.is_empty() { String::new() } else { format!("{point}:{passes}") };
@@ -371,6 +376,10 @@ impl<'a> Storm<'a> {
             let answers = join_all(deeds.iter().map(|deed| deed.send(&address))).await;
             self.settle(deeds, answers);
             if self.owed.is_empty() && self.acknowledged == self.epochs {
+                let deeds: Vec<Deed> = (0..2).filter_map(|collector| self.false_fact(collector)).collect();
+                let answers = join_all(deeds.iter().map(|deed| deed.send(&address))).await;
+                assert!(answers.iter().all(Option::is_some), "nothing dies, and somebody has no answer");
+                self.settle(deeds, answers);
                 self.program = Some(program);
                 return;
             }
@@ -384,6 +393,9 @@ impl<'a> Storm<'a> {
         let month = &plan.months[number];
         self.owed.clone_from(&month.batches);
         self.known.extend(month.batches.iter().flatten().map(|told| shown_fact(&told.fact)));
+        // Each month another operator takes over, whatever else is drawn.
+        self.epochs[number % COLLECTORS.len()] += 1;
+        self.count("operators replaced", 1);
         let at_the_end = CLOSING.len() + 2 + CREDIT.len();
         let turns = kills.checked_sub(at_the_end).expect("a month has a kill for each point of its closing");
         for left in (1..=turns).rev() {

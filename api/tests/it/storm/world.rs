@@ -82,6 +82,27 @@ pub async fn world(pool: PgPool) -> World {
     world
 }
 
+/// The sums of quotas are those of a recount and within their limits, and the ledger comes to nothing.
+pub async fn sums_are_right(world: &World) {
+    assert_eq!(world.wrong_sums().await, Vec::<String>::new());
+    let over: Vec<String> = sqlx::query_scalar(
+        "select t.name from tenant_quota q join tenant t on t.id = q.tenant_id
+         where held_instances > limit_instances or held_cpu_milli > limit_cpu_milli
+            or held_memory_bytes > limit_memory_bytes or held_storage_bytes > limit_storage_bytes
+            or held_money_minor > limit_money_minor",
+    )
+    .fetch_all(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(over, Vec::<String>::new(), "these hold more than their limit");
+    let (entries, left): (i64, i64) =
+        sqlx::query_as("select count(*), coalesce(sum(minor), 0)::bigint from ledger_entry")
+            .fetch_one(&world.pool)
+            .await
+            .unwrap();
+    assert!(entries > 0 && left == 0, "{entries} entries of the ledger come to {left}");
+}
+
 /// The credit note of a month: its document, and what is asked. Of some all is taken back, of others a part.
 pub async fn note(world: &World, label: &str, number: usize) -> (String, Value) {
     let all = documents(world).await;
