@@ -73,6 +73,16 @@ pub const MUTANTS: &[Mutant] = &[
         ..STATEMENTS
     },
     Mutant {
+        name: "booking-past-its-slice",
+        breaks: "a booking that changes later lengthens what is billed before",
+        invariant: 2,
+        file: "model/src/statement/rating.rs",
+        text: "change.map_or(slice.end, |change| change.min(slice.end))",
+        instead: "change.unwrap_or(slice.end)",
+        test: "i02_what_is_billed_is_what_lies_in_the_period_to_the_millisecond",
+        ..STATEMENTS
+    },
+    Mutant {
         name: "twice-is-twice",
         breaks: "a fact that comes again is added again",
         invariant: 3,
@@ -183,12 +193,32 @@ pub const MUTANTS: &[Mutant] = &[
         ..MODEL
     },
     Mutant {
+        name: "own-limit-only",
+        breaks: "the limits of the tenants above are not looked at",
+        invariant: 8,
+        file: "api/src/store/batch.rs",
+        text: "        for row in self.chain(path)? {",
+        instead: "        for row in self.chain(path)?.into_iter().take(1) {",
+        test: "races::i08_of_sixty_four_callers_one_gets_the_last_unit_at_the_root",
+        ..API
+    },
+    Mutant {
         name: "sums-never-fall",
         breaks: "what is released stays in the sums",
         invariant: 9,
         file: "api/src/store/quota.rs",
         text: "                   held_instances = held_instances + d.instances,",
         instead: "                   held_instances = held_instances + greatest(d.instances, 0),",
+        test: "random::i09_after_any_history_the_sums_equal_a_recount",
+        ..API
+    },
+    Mutant {
+        name: "sums-of-the-leaf",
+        breaks: "what is held is added to the tenant, not to those above it",
+        invariant: 9,
+        file: "api/src/store/batch.rs",
+        text: "        for tenant_id in path {",
+        instead: "        for tenant_id in path.iter().rev().take(1) {",
         test: "random::i09_after_any_history_the_sums_equal_a_recount",
         ..API
     },
@@ -252,6 +282,26 @@ pub const MUTANTS: &[Mutant] = &[
         instead: "billed.map(|line| (line, 0))",
         test: "i12_late_facts_are_corrected_to_what_they_would_have_been",
         ..STATEMENTS
+    },
+    Mutant {
+        name: "closed-anew",
+        breaks: "the database lets a closed month be opened",
+        invariant: 12,
+        file: "api/migrations/0006_statements.sql",
+        text: "\n           or old.closed_ms is not null then",
+        instead: " then",
+        test: "closing::i14_the_database_itself_refuses_a_hole_a_change_and_a_broken_link",
+        ..API
+    },
+    Mutant {
+        name: "record-altered",
+        breaks: "what is on record of usage can be altered",
+        invariant: 12,
+        file: "api/migrations/0004_usage.sql",
+        text: "    before update or delete or truncate on usage_change",
+        instead: "    before delete or truncate on usage_change",
+        test: "closing::i14_the_database_itself_refuses_a_hole_a_change_and_a_broken_link",
+        ..API
     },
     Mutant {
         name: "holes-allowed",
@@ -334,6 +384,16 @@ pub const MUTANTS: &[Mutant] = &[
         ..API
     },
     Mutant {
+        name: "statement-of-everybody",
+        breaks: "a statement is shown to whoever knows its number",
+        invariant: 17,
+        file: "api/src/store/statements.rs",
+        text: "where s.number = $1 and t.path @> array[$2]",
+        instead: "where s.number = $1 and $2 > 0",
+        test: "closing::i17_documents_of_another_tenant_are_not_there",
+        ..API
+    },
+    Mutant {
         name: "names-run-together",
         breaks: "two places share the name of an account: a:b below c, and b below c:a",
         invariant: 17,
@@ -383,5 +443,15 @@ pub const MUTANTS: &[Mutant] = &[
         instead: "        i128::from(self.end.as_millisecond()).saturating_sub(i128::from(self.start.as_millisecond())).min(2_592_000_000)",
         test: "i20_what_runs_all_month_is_billed_for_its_length_in_utc",
         ..STATEMENTS
+    },
+    Mutant {
+        name: "month-anew",
+        breaks: "a month begins where the rules of today say, not where the last one ended",
+        invariant: 20,
+        file: "model/src/period.rs",
+        text: "        Self::from(self.month.next()?, self.end, time_zone)",
+        instead: "        Self::first(self.month.next()?, time_zone)",
+        test: "period::tests::i20_an_issuer_that_moves_loses_no_hour_and_bills_none_twice",
+        ..MODEL
     },
 ];
