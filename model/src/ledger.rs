@@ -512,7 +512,7 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn two_texts_never_share_a_word(a in ".{0,12}", b in ".{0,12}") {
+        fn i17_two_texts_never_share_a_word(a in ".{0,12}", b in ".{0,12}") {
             prop_assert_eq!(a == b, word(&a) == word(&b));
             prop_assert!(!word(&a).contains([':', ' ', ';', '(', ')', '\n', '"']));
         }

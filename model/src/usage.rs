@@ -456,7 +456,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn intervals_are_the_same_from_any_duplicated_and_reordered_facts(
+        fn i03_intervals_are_the_same_from_any_duplicated_and_reordered_facts(
             facts in changes(), picks in proptest::collection::vec(any::<proptest::sample::Index>(), 0..40)
         ) {
             let mut shuffled: Vec<Change> = Vec::new();
@@ -469,7 +469,7 @@ mod tests {
         }
 
         #[test]
-        fn intervals_never_overlap_and_at_most_the_last_is_open(facts in changes()) {
+        fn i01_intervals_never_overlap_and_at_most_the_last_is_open(facts in changes()) {
             let found = intervals(&uid(), Meter::COMPUTE, &facts);
             for pair in found.windows(2) {
                 prop_assert!(pair[0].end.is_some_and(|end| end <= pair[1].start));
@@ -478,7 +478,7 @@ mod tests {
         }
 
         #[test]
-        fn cutting_an_interval_anywhere_changes_no_amount(cuts in proptest::collection::btree_set(1..999_i64, 0..10)) {
+        fn i15_cutting_an_interval_anywhere_changes_no_amount(cuts in proptest::collection::btree_set(1..999_i64, 0..10)) {
             let lists = [list("a", -10, "123.45678901".get(..9).unwrap()), list("b", 500, "7")];
             let whole = Interval { order_uid: uid(), meter: Meter::COMPUTE, level: level(3).unwrap(), start: at(0), end: Some(at(1_000)) };
             let mut borders: Vec<i64> = cuts.into_iter().collect();

@@ -3,6 +3,7 @@
 use super::gaps::{self, Found, Scope};
 use super::{id, meters, now, orders, timestamp};
 use crate::error::Error;
+use crate::fail::point;
 use jiff::Timestamp;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::proof::{Gap, Watch, report, with_billed};
@@ -71,7 +72,9 @@ pub async fn ingest(pool: &PgPool, batch: &UsageBatch) -> Result<UsageAccepted, 
         .collect();
     gaps::insert(&mut tx, (&batch.collector, batch.epoch, now), &found).await?;
     seen_again(&mut tx, &decided.proven, now).await?;
+    point("usage-before-commit");
     tx.commit().await?;
+    point("usage-after-commit");
     let gaps = u64::try_from(decided.gaps.len()).unwrap_or(u64::MAX);
     let facts = u64::try_from(batch.facts.len()).unwrap_or(u64::MAX);
     Ok(UsageAccepted { recorded: facts.saturating_sub(decided.known), known: decided.known, gaps })
@@ -293,6 +296,7 @@ async fn insert(
                from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
                     as f (order_uid, meter, at_ms, sku, quantity, reason)";
     let level = |a: &Added<'_>| a.change.level.clone();
+    point("insert-usage");
     sqlx::query(sql)
         .bind(added.iter().map(|a| a.fact.order_uid.as_str()).collect::<Vec<_>>())
         .bind(added.iter().map(|a| a.fact.meter.as_str()).collect::<Vec<_>>())
@@ -324,7 +328,9 @@ pub async fn checkpoint(pool: &PgPool, checkpoint: &Checkpoint) -> Result<Collec
         raise(&mut tx, checkpoint).await?;
     }
     let record = find_collector(&mut tx, &checkpoint.collector).await?;
+    point("checkpoint-before-commit");
     tx.commit().await?;
+    point("checkpoint-after-commit");
     record.ok_or_else(|| Error::Fault("failed to read back a collector".to_owned()))
 }
 

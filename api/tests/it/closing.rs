@@ -381,6 +381,28 @@ async fn i17_documents_of_another_tenant_are_not_there() {
 }
 
 #[tokio::test]
+async fn i17_a_key_of_one_tenant_is_not_the_key_of_another() {
+    let world = fresh().await;
+    close(&world, FEBRUARY).await;
+    let all = documents(&world).await;
+    assert_eq!(all.len(), 2);
+    // Both ask with the same key and the same words, one after the other.
+    let ask = json!({"key": "1", "reason": "Panne"});
+    for document in &all {
+        let path = format!("/v1/tenants/kingdom/statements/{}/credit-notes", document.number);
+        let note: Statement = finance(&world).post(&path, &ask).await.ok();
+        assert_eq!(note.credits.as_deref(), Some(document.number.as_str()));
+        assert_eq!(note.buyer, document.buyer);
+        assert_eq!(note.totals.gross_minor, -document.totals.gross_minor);
+    }
+    // Nor is a fact about an order of another tenant taken as one of its own.
+    let foreign = fact("u-3", "police", "compute", "2024-03-02T00:00:00Z", None);
+    let batch = json!({"collector": "cluster-a", "epoch": 1, "facts": [foreign]});
+    let problem = world.operator().post("/v1/usage", &batch).await.refused(409, "conflict");
+    assert_eq!(problem.detail, "order u-3 is not one of tenant police");
+}
+
+#[tokio::test]
 async fn a_statement_comes_as_every_kind_of_file() {
     let world = fresh().await;
     close(&world, FEBRUARY).await;

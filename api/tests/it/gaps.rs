@@ -193,7 +193,7 @@ fn figures(document: &Statement) -> (i128, i64, Option<bool>) {
 }
 
 #[tokio::test]
-async fn a_month_waits_for_the_decision_of_a_gap_and_the_statement_lists_it() {
+async fn i05_a_month_waits_for_the_decision_of_a_gap_and_the_statement_lists_it() {
     let world = unseen_in_february().await;
     let blocked = close(&world, FEBRUARY).await;
     let reasons: Vec<_> = blocked.blockers.iter().map(|b| b.reason.as_str()).collect();

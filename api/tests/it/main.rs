@@ -31,6 +31,7 @@ mod revaluation;
 mod scheduled;
 mod settlement;
 mod sign_in;
+mod storm;
 mod support;
 mod tenants;
 mod tokens;

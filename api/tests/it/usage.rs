@@ -102,7 +102,7 @@ async fn a_month_with_a_change_of_prices_is_what_a_hand_computes() {
 }
 
 #[tokio::test]
-async fn doubled_and_reordered_batches_give_the_same_intervals_and_report() {
+async fn i03_doubled_and_reordered_batches_give_the_same_intervals_and_report() {
     let expected = world_of_march().await;
     expected.operator().post("/v1/usage", &batch(1, &march())).await.ok::<Value>();
     let (report_expected, intervals_expected) =
@@ -132,7 +132,7 @@ async fn doubled_and_reordered_batches_give_the_same_intervals_and_report() {
 }
 
 #[tokio::test]
-async fn at_one_instant_there_is_one_level_and_a_batch_is_all_or_nothing() {
+async fn i01_at_one_instant_there_is_one_level_and_a_batch_is_all_or_nothing() {
     let world = world_of_march().await;
     let operator = world.operator();
     operator.post("/v1/usage", &batch(1, &march())).await.ok::<Value>();
@@ -146,7 +146,7 @@ async fn at_one_instant_there_is_one_level_and_a_batch_is_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_lower_epoch_is_fenced_out_and_a_higher_one_takes_over() {
+async fn i03_a_lower_epoch_is_fenced_out_and_a_higher_one_takes_over() {
     let world = world_of_march().await;
     let operator = world.operator();
     let facts = march();
