@@ -112,6 +112,9 @@ pub enum Command {
         period: Period,
     },
     /// What counters counted, such as transactions; they are not billed.
+    #[command(
+        after_help = "Example:\n  siyada counters interior --from 2026-10-01\n  siyada counters interior --from 2026-10-01 --windows -o csv"
+    )]
     Counters {
         /// Name of the tenant.
         tenant: TenantName,
@@ -123,6 +126,7 @@ pub enum Command {
         windows: bool,
     },
     /// What is measured, in which unit.
+    #[command(after_help = "Example:\n  siyada meters")]
     Meters,
     /// What is committed, by whom, where it is booked, and where it leads.
     #[command(after_help = "Example:\n  siyada commitments interior -o csv")]
