@@ -43,6 +43,40 @@ pub struct SiteSpec {
     pub node_selector: BTreeMap<String, String>,
     /// Storage class of volumes; it must enforce their size and be able to grow them.
     pub storage_class: String,
+    /// Where backups go; absent: instances of this site have none, and say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_storage: Option<ObjectStorage>,
+}
+
+/// An S3 store with the IAM API, in which every instance gets a bucket and a user of its own.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStorage {
+    /// Address of the S3 API, like `https://s3.example.gov.ma`; buckets are part of the path.
+    #[schemars(regex(pattern = r"^https://[a-zA-Z0-9.\[\]:-]{1,250}$"))]
+    pub endpoint: String,
+    /// Address of the IAM API, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = r"^https://[a-zA-Z0-9.\[\]:-]{1,250}$"))]
+    pub iam_endpoint: Option<String>,
+    /// How the name of every bucket begins; the uid of the order follows.
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,23}[a-z0-9])?$"))]
+    pub bucket_prefix: String,
+    /// Region that requests are signed for.
+    #[serde(default = "default_region")]
+    #[schemars(regex(pattern = "^[a-z0-9-]{1,40}$"))]
+    pub region: String,
+    /// Authority of the store's certificate, PEM; absent: those of the images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20000))]
+    pub ca: Option<String>,
+    /// Secret in the operator's namespace with `accessKeyId` and `secretAccessKey` of a login that may make buckets and users.
+    #[schemars(length(min = 1, max = 63))]
+    pub credentials_secret: String,
+}
+
+fn default_region() -> String {
+    "us-east-1".to_owned()
 }
 
 /// What engine family an offering is.
@@ -156,6 +190,32 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
     pub backup_sku: Option<String>,
+    /// Backups of orders that ask for nothing else; absent: the plan offers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<PlanBackup>,
+}
+
+/// How a plan is backed up, unless the order says otherwise.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanBackup {
+    /// When, in UTC: minute, hour, day of the month, month, day of the week, like `30 1 * * *`.
+    #[schemars(length(min = 9, max = 80))]
+    pub schedule: String,
+    /// Days for which backups are kept.
+    #[schemars(range(min = 1, max = 3650))]
+    pub retention_days: i32,
+    /// True: every moment since the oldest backup can be restored.
+    #[serde(default)]
+    pub point_in_time_recovery: bool,
+    /// What may be lost at most, in minutes, while there is point-in-time recovery.
+    #[serde(default = "default_recovery_point")]
+    #[schemars(range(min = 1, max = 60))]
+    pub recovery_point_minutes: i32,
+}
+
+fn default_recovery_point() -> i32 {
+    5
 }
 
 /// An engine parameter that may be set, and to what.

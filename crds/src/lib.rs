@@ -2,11 +2,13 @@
 //!
 //! The YAML in `crds/yaml/` is generated from these types; a test fails when it drifts.
 
+pub mod backup;
 pub mod catalogue;
 pub mod order;
 pub mod shared;
 pub mod tenant;
 
+pub use backup::{ServiceBackup, ServiceBackupSpec, ServiceBackupStatus};
 pub use catalogue::{PriceList, PriceListSpec, ServiceOffering, ServiceOfferingSpec, Site, SiteSpec};
 pub use order::{
     DocumentStoreInstance, DocumentStoreInstanceSpec, OrderSpec, OrderStatus, PostgresInstance,
@@ -31,6 +33,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         PriceList::crd(),
         bindable(PostgresInstance::crd()),
         bindable(DocumentStoreInstance::crd()),
+        ServiceBackup::crd(),
     ]
 }
 

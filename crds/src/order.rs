@@ -53,6 +53,13 @@ pub struct OrderSpec {
     /// What becomes of the data when the order is deleted.
     #[serde(default)]
     pub on_deletion: OnDeletion,
+    /// Backups, where the order wants others than its plan has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupSpec>,
+    /// Where the first data comes from; absent: the instance begins empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self == oldSelf", "what an order was restored from cannot be changed: order another one"))]
+    pub restore_from: Option<RestoreFrom>,
     /// Where the cost is booked; by default where the tenant books.
     #[serde(default)]
     pub cost_allocation: CostAllocation,
@@ -79,6 +86,48 @@ pub struct NetworkSpec {
     #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub allowed_namespaces: Vec<String>,
+}
+
+/// Backups as the order wants them.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupSpec {
+    /// When, in UTC: minute, hour, day of the month, month, day of the week, like `30 1 * * *`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 9, max = 80))]
+    pub schedule: Option<String>,
+    /// Days for which backups are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub retention_days: Option<i32>,
+    /// True: every moment since the oldest backup can be restored. Only where the plan has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point_in_time_recovery: Option<bool>,
+}
+
+/// Where the first data of an instance comes from: one of the three.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("[has(self.backup), has(self.instance), has(self.retainedInstance)].filter(x, x).size() == 1", "restoreFrom names one of: backup, instance, retainedInstance"))]
+#[x_kube(validation = ("!has(self.time) || !has(self.backup)", "a backup has its own moment: name the instance to choose a time"))]
+pub struct RestoreFrom {
+    /// A `ServiceBackup` of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub backup: Option<String>,
+    /// Another order of this namespace and kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 30))]
+    pub instance: Option<String>,
+    /// Uid of a deleted order of this tenant whose data is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub retained_instance: Option<String>,
+    /// The moment, RFC 3339 with its offset, like `2026-07-01T08:30:00+01:00`; absent: the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 40))]
+    #[x_kube(validation = ("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$')", "time must be a date and time with its offset, like 2026-07-01T08:30:00+01:00"))]
+    pub time: Option<String>,
 }
 
 /// What becomes of the data when the order is deleted.
@@ -154,6 +203,9 @@ pub struct OrderStatus {
     /// What it costs at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
+    /// What could be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<BackupStatus>,
     /// The engine object that serves it, for the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_ref: Option<EngineRef>,
@@ -189,6 +241,21 @@ pub struct Cost {
     pub price_list: String,
 }
 
+/// What could be restored of an order.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupStatus {
+    /// When the newest whole backup was finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<String>,
+    /// The first moment that could be restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_recoverable: Option<String>,
+    /// The last moment that could be restored, as it was when this was written: at most once an hour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_recoverable: Option<String>,
+}
+
 /// The engine object that serves an order.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 pub struct EngineRef {
@@ -216,6 +283,7 @@ macro_rules! order_kind {
             validation = ("has(self.spec.storage) || !has(oldSelf.spec.storage)", "storage cannot be removed once it was set: it may grow, never shrink"),
             validation = ("has(self.spec.site) == has(oldSelf.spec.site)", "the site cannot be changed: order a new instance there and move the data"),
             validation = ("has(self.spec.offering) == has(oldSelf.spec.offering) && (!has(self.spec.offering) || self.spec.offering == oldSelf.spec.offering)", "the offering cannot be changed: order a new instance and move the data"),
+            validation = ("has(self.spec.restoreFrom) == has(oldSelf.spec.restoreFrom)", "what an order was restored from cannot be changed: order another one"),
             printcolumn(name = "Plan", type_ = "string", json_path = ".spec.plan"),
             printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
             printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
@@ -225,6 +293,7 @@ macro_rules! order_kind {
             printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoints[0].host", priority = 1),
             printcolumn(name = "Site", type_ = "string", json_path = ".status.site", priority = 1),
             printcolumn(name = "Class", type_ = "string", json_path = ".spec.dataClassification", priority = 1),
+            printcolumn(name = "Last backup", type_ = "string", json_path = ".status.backup.last", priority = 1),
             printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
         )]
         pub struct $spec {
