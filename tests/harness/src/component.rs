@@ -10,6 +10,7 @@ use crate::binaries::Binaries;
 use crate::command::tail;
 use crate::config::API_PORT;
 use crate::network::NODE_IP;
+use crate::object_store;
 use crate::pki;
 use crate::place::{Place, key};
 use crate::process::{self, Identity};
@@ -31,10 +32,11 @@ pub enum Component {
     Kubelet,
     Proxy,
     Provisioner,
+    ObjectStore,
 }
 
 /// All, in the order they are started.
-pub const ALL: [Component; 11] = [
+pub const ALL: [Component; 12] = [
     Component::Etcd,
     Component::ApiServer,
     Component::RelayInside,
@@ -46,6 +48,7 @@ pub const ALL: [Component; 11] = [
     Component::Kubelet,
     Component::Proxy,
     Component::Provisioner,
+    Component::ObjectStore,
 ];
 
 /// What the command lines are made of.
@@ -73,12 +76,13 @@ impl Component {
             Self::Kubelet => "kubelet",
             Self::Proxy => "kube-proxy",
             Self::Provisioner => "provisioner",
+            Self::ObjectStore => "object-store",
         }
     }
 
     /// Whether it is needed only to run pods.
     pub fn of_node(self) -> bool {
-        matches!(self, Self::Containerd | Self::Kubelet | Self::Proxy | Self::Provisioner)
+        matches!(self, Self::Containerd | Self::Kubelet | Self::Proxy | Self::Provisioner | Self::ObjectStore)
     }
 
     /// Its process, if it runs.
@@ -198,6 +202,7 @@ impl Component {
                 words([program("kube-proxy").as_str(), &format!("--config={}", state("proxy.yaml"))])
             }
             Self::Provisioner => words([own().as_str(), "provisioner", "--name", &place.name]),
+            Self::ObjectStore => object_store::words(place),
         }
     }
 }

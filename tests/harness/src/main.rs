@@ -21,6 +21,7 @@ mod images;
 mod load;
 mod mounts;
 mod network;
+mod object_store;
 mod pki;
 mod place;
 mod previous;
@@ -57,7 +58,10 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
         Verb::Help => say::print(arguments::HELP),
         Verb::Deps => debian::install_missing()?,
         Verb::Build => drop(binaries::ensure(&Place::checkout()?)?),
-        Verb::Images => drop(images::ensure(&binaries::ensure(&Place::checkout()?)?)?),
+        Verb::Images => {
+            images::ensure(&binaries::ensure(&Place::checkout()?)?)?;
+            object_store::ensure()?;
+        }
         Verb::Up { node } => up::up(&place()?, node)?,
         Verb::Previous => drop(previous::ensure(&Place::checkout()?)?),
         Verb::Load { previous } => load_on(&place()?, previous)?,

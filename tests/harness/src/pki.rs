@@ -19,13 +19,14 @@ struct Identity {
     serves: &'static str,
 }
 
-const IDENTITIES: [Identity; 7] = [
+const IDENTITIES: [Identity; 8] = [
     Identity { file: "admin", subject: "/O=system:masters/CN=admin", serves: "" },
     Identity { file: "provisioner", subject: "/O=system:masters/CN=siyada-harness-provisioner", serves: "" },
     Identity { file: "controller-manager", subject: "/CN=system:kube-controller-manager", serves: "" },
     Identity { file: "scheduler", subject: "/CN=system:kube-scheduler", serves: "" },
     Identity { file: "proxy", subject: "/CN=system:kube-proxy", serves: "" },
     Identity { file: "kubelet", subject: "/O=system:nodes/CN=system:node:node1", serves: "DNS:node1" },
+    Identity { file: "object-store", subject: "/CN=object-store", serves: "DNS:object-store" },
     Identity {
         file: "apiserver",
         subject: "/CN=kube-apiserver",

