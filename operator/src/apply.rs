@@ -1,5 +1,6 @@
-//! The only file that writes to the cluster, with its part for tenants in `apply/tenants.rs`.
+//! The only file that writes to the cluster, with its parts for tenants and backups in `apply/`.
 
+pub mod backups;
 pub mod tenants;
 
 use crate::names::{

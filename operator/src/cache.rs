@@ -203,6 +203,11 @@ fn engine_status(status: &Value) -> Value {
             kept.insert(field.to_owned(), value.clone());
         }
     }
+    // Of its conditions only what backups are judged by.
+    let conditions = status.get("conditions").and_then(Value::as_array);
+    if let Some(archiving) = conditions.into_iter().flatten().find(|c| c["type"] == "ContinuousArchiving") {
+        kept.insert("conditions".to_owned(), Value::Array(vec![archiving.clone()]));
+    }
     Value::Object(kept)
 }
 

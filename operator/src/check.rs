@@ -1,5 +1,6 @@
 //! Is an order possible? The same function answers at `kubectl apply` and in the reconciler.
 
+use crate::backup::{self, Backups};
 use crate::catalogue::{Catalogue, Unreadable, classification, tenant_name};
 use crate::condition::{kind, reason};
 use crate::order::Order;
@@ -64,6 +65,8 @@ pub struct Valid {
     pub monthly_maximum: Money,
     /// The list it was priced with.
     pub price_list: PriceListName,
+    /// Whether it is backed up, and how.
+    pub backups: Backups,
     /// Where it is booked.
     pub billing: Billing,
     /// True when its version is deprecated.
@@ -109,6 +112,8 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
     let instances = instances(order, plan)?;
     let site = find_site(order, catalogue)?;
     may_hold(order, &catalogue.chain(tenant), site)?;
+    let backups = backup::backups(plan, spec.backup.as_ref(), site.spec.object_storage.as_ref())?;
+    restorable(order, &backups, now)?;
     let parameters = parameters(order, offering)?;
     let each = Resources {
         instances: 0,
@@ -146,6 +151,7 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         items,
         monthly_maximum,
         price_list,
+        backups,
         billing: billing(order, tenant),
         deprecated: version.lifecycle == Lifecycle::Deprecated,
         order: Order { spec: spec.clone(), ..order.clone() },
@@ -320,6 +326,29 @@ fn may_hold(order: &Order, chain: &[&Tenant], site: &Site) -> Result<(), Refusal
         }
     }
     Ok(())
+}
+
+/// What can be said of a restore without looking at archives: the new instance must have a store, and the moment be past.
+fn restorable(order: &Order, backups: &Backups, now: Timestamp) -> Result<(), Refusal> {
+    let Some(from) = &order.spec.restore_from else { return Ok(()) };
+    // What was restored runs on, whatever becomes of the store.
+    if order.status.engine_ref.is_some() {
+        return Ok(());
+    }
+    let impossible = |message: String| refuse(reason::RESTORE_IMPOSSIBLE, message);
+    if backups.policy().is_none() {
+        return impossible(
+            "an archive is read with the login of the new instance, and its site or plan has no backups: choose a site \
+             with object storage and a plan with backups"
+                .to_owned(),
+        );
+    }
+    let Some(text) = &from.time else { return Ok(()) };
+    match text.parse::<Timestamp>() {
+        Ok(time) if time <= now => Ok(()),
+        Ok(time) => impossible(format!("restoreFrom.time {time} is not past yet: choose an earlier moment")),
+        Err(_) => refuse(reason::INVALID, format!("restoreFrom.time {text:?} is no time")),
+    }
 }
 
 fn parameters(order: &Order, offering: &ServiceOffering) -> Result<BTreeMap<String, String>, Refusal> {

@@ -15,6 +15,8 @@ pub mod kind {
     pub const CREDENTIALS_READY: &str = "CredentialsReady";
     /// The volumes are there in the size that was ordered.
     pub const STORAGE_HEALTHY: &str = "StorageHealthy";
+    /// Changes are archived and a whole backup is recent.
+    pub const BACKUP_HEALTHY: &str = "BackupHealthy";
     /// The ledger has acknowledged what is billed.
     pub const METERING_ACTIVE: &str = "MeteringActive";
     /// Why a deletion does not finish; absent otherwise.
@@ -36,6 +38,16 @@ pub mod reason {
         ),
         (APPROVAL_REJECTED, "An approver refused the order as it is."),
         (APPLYING, "The parts are being written."),
+        (ARCHIVING_FAILED, "Changes do not reach the object store."),
+        (BACKUP_EXPIRED, "The backup's days are over and the engine has removed it."),
+        (BACKUP_FAILED, "The first backup could not be made."),
+        (BACKUP_NOT_CONFIGURED, "The site or the plan has no backups."),
+        (BACKUP_NOT_OFFERED, "The plan does not offer the backups that the order asks for."),
+        (BACKUP_OVERDUE, "The schedule wanted another backup since the last one."),
+        (BACKUP_PENDING, "Nothing was archived or backed up yet."),
+        (BACKUP_RECENT, "Changes are archived and a whole backup is recent."),
+        (BACKUP_STORE_UNAVAILABLE, "The object store gave the instance no login yet."),
+        (RESTORE_IMPOSSIBLE, "What the order is to be restored from cannot be read."),
         (BEING_DELETED, "The order is being deleted."),
         (BOUND, "The volumes are there in the size that was ordered."),
         (CLASSIFICATION_NOT_ALLOWED, "The data is more sensitive than the tenant or the site may hold."),
@@ -82,6 +94,26 @@ pub mod reason {
     pub const APPROVAL_REJECTED: &str = "ApprovalRejected";
     /// Parts are being written.
     pub const APPLYING: &str = "Applying";
+    /// Archiving fails.
+    pub const ARCHIVING_FAILED: &str = "ArchivingFailed";
+    /// Backup removed after its days.
+    pub const BACKUP_EXPIRED: &str = "BackupExpired";
+    /// First backup failed.
+    pub const BACKUP_FAILED: &str = "BackupFailed";
+    /// No store, or no backups in the plan.
+    pub const BACKUP_NOT_CONFIGURED: &str = "BackupNotConfigured";
+    /// Not in the plan.
+    pub const BACKUP_NOT_OFFERED: &str = "BackupNotOffered";
+    /// Last backup too old.
+    pub const BACKUP_OVERDUE: &str = "BackupOverdue";
+    /// Not archived yet.
+    pub const BACKUP_PENDING: &str = "BackupPending";
+    /// All well with backups.
+    pub const BACKUP_RECENT: &str = "BackupRecent";
+    /// Store silent.
+    pub const BACKUP_STORE_UNAVAILABLE: &str = "BackupStoreUnavailable";
+    /// Nothing to restore from.
+    pub const RESTORE_IMPOSSIBLE: &str = "RestoreImpossible";
     /// Being deleted.
     pub const BEING_DELETED: &str = "BeingDeleted";
     /// Volumes are as ordered.

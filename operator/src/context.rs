@@ -19,7 +19,9 @@ use crate::tenant::figures::Figures;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use siyada_crds::tenant::ExistingNamespace;
-use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
+use siyada_crds::{
+    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceOffering, Site, Tenant,
+};
 use siyada_model::usage::{Level, Meter};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,6 +64,8 @@ pub struct OrderStores {
     pub postgres: Store<PostgresInstance>,
     /// `DocumentStoreInstance`s.
     pub documents: Store<DocumentStoreInstance>,
+    /// `ServiceBackup`s of both.
+    pub backups: Store<ServiceBackup>,
 }
 
 impl OrderStores {
@@ -110,6 +114,8 @@ pub struct Remembered {
     pub held: BTreeMap<String, u64>,
     /// Level that was acknowledged, by order uid and meter.
     pub metered: BTreeMap<(String, Meter), Option<Level>>,
+    /// Orders whose right to read the archive they were restored from is known to be gone, by uid.
+    pub restored: BTreeSet<String>,
     /// Whether a namespace is marked as holding protected orders.
     pub protected: BTreeMap<String, bool>,
     /// Hash of what was set up for a tenant, by its uid.
@@ -208,6 +214,7 @@ impl Context {
 
     /// What the caches hold of an order, without asking whether they are complete.
     pub fn seen(&self, uid: &str) -> Seen {
-        Seen { children: self.cache.children(uid), login: self.prober.outcome(uid) }
+        let (children, login) = (self.cache.children(uid), self.prober.outcome(uid));
+        Seen { children, login, ..Seen::default() }
     }
 }

@@ -40,6 +40,8 @@ pub const APPLIED: &str = "siyada.cloud/applied";
 pub const RENEW_AFTER: &str = "siyada.cloud/renew-after";
 /// Annotation on a certificate: hash of its names and of the authority's certificate.
 pub const CERTIFICATE_FOR: &str = "siyada.cloud/certificate-for";
+/// Annotation on an engine object with the archive that its first data came from.
+pub const RESTORED_FROM: &str = "siyada.cloud/restored-from";
 /// Annotation on an engine object with what the platform must know when the order is gone.
 pub const ORDER_RECORD: &str = "siyada.cloud/order-record";
 
@@ -102,6 +104,18 @@ impl Names {
     /// Secret with the server's certificate and key.
     pub fn server_secret(&self) -> String {
         format!("{}-server", self.cluster)
+    }
+    /// Secret with the login of the object store.
+    pub fn store_secret(&self) -> String {
+        format!("{}-store", self.cluster)
+    }
+    /// The engine's schedule of backups.
+    pub fn schedule(&self) -> String {
+        format!("{}-sched", self.cluster)
+    }
+    /// The engine's object of a backup that somebody asked for.
+    pub fn backup(&self, uid: &str) -> String {
+        format!("{}-{}", self.cluster, short_hash(uid))
     }
     /// Service of the primary, made by the engine.
     pub fn rw_service(&self) -> String {

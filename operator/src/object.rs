@@ -20,12 +20,23 @@ pub enum ChildKind {
     Deployment,
     /// Core `PersistentVolumeClaim`: made by the engine, only watched.
     PersistentVolumeClaim,
+    /// CloudNativePG `ScheduledBackup`.
+    ScheduledBackup,
+    /// CloudNativePG `Backup`: of the schedule, made by the engine, or on demand.
+    Backup,
 }
 
 impl ChildKind {
     /// Every kind that is watched in all namespaces; Secrets are watched in tenants' namespaces only.
-    pub const WATCHED: [Self; 5] =
-        [Self::NetworkPolicy, Self::Cluster, Self::Service, Self::Deployment, Self::PersistentVolumeClaim];
+    pub const WATCHED: [Self; 7] = [
+        Self::NetworkPolicy,
+        Self::Cluster,
+        Self::Service,
+        Self::Deployment,
+        Self::PersistentVolumeClaim,
+        Self::ScheduledBackup,
+        Self::Backup,
+    ];
 
     /// Group, version, kind and plural.
     pub fn api_resource(self) -> ApiResource {
@@ -33,6 +44,8 @@ impl ChildKind {
             Self::Secret => ("", "v1", "Secret", "secrets"),
             Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
             Self::Cluster => ("postgresql.cnpg.io", "v1", "Cluster", "clusters"),
+            Self::ScheduledBackup => ("postgresql.cnpg.io", "v1", "ScheduledBackup", "scheduledbackups"),
+            Self::Backup => ("postgresql.cnpg.io", "v1", "Backup", "backups"),
             Self::Service => ("", "v1", "Service", "services"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
             Self::PersistentVolumeClaim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),

@@ -7,14 +7,18 @@ use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::names::{Names, binding};
 use crate::object::ChildKind;
+use crate::object_store::{Store, StoreError};
 use crate::order::{Kind, Order, OrderResource, ReadOrder};
+use crate::plan::backup::{StoreKey, needs_store_key};
 use crate::plan::{Fresh, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
-use crate::{deletion, metering};
+use crate::{deletion, metering, restore, service_backup};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Api;
 use kube::runtime::controller::Action;
 use siyada_model::quota::Dimension;
 use siyada_model::usage::Meter;
@@ -31,6 +35,8 @@ const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 const PENDING_AGAIN: Duration = Duration::from_secs(15);
 /// An order that waits for a cache or a tenant.
 const SOON: Duration = Duration::from_secs(2);
+/// Whether backups came in time is looked at so often, from caches.
+const HOURLY: Duration = Duration::from_secs(3_600);
 /// Certificates and the like are looked at so often, from caches.
 const DAILY: Duration = Duration::from_secs(86_400);
 
@@ -110,7 +116,9 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     if let Some(held) = valid.as_ref().ok().and_then(|valid| Held::of(valid, &admission)) {
         match build(held, &mut seen, context, now).await {
             Ok(Built::Behind) => return Ok(Action::requeue(SOON)),
-            Ok(Built::Done) => {}
+            Ok(Built::Done) => {
+                next = after_build(held.0, &seen, context, now).await?.unwrap_or(next);
+            }
             Ok(Built::Stopped(refusal)) => {
                 problem = Some(refusal);
                 next = Action::requeue(REFUSED_AGAIN);
@@ -361,13 +369,24 @@ async fn build(
     context: &Context,
     now: Timestamp,
 ) -> Result<Built, Pass> {
+    seen.asked = service_backup::asked(&valid.order, context);
+    seen.source = match restore::source(valid, seen, context) {
+        Ok(source) => source,
+        Err(refusal) => return Ok(Built::Stopped(refusal)),
+    };
     let names = Names::of(&valid.order, &valid.tenant);
     let certificate = if needs_certificate(valid, seen, &context.platform, now) {
         Some(context.authority.issue(&names.certificate_names(), now)?)
     } else {
         None
     };
-    let fresh = Fresh { owner_password: password(), login_password: password(), certificate };
+    let store_key = match store_login(valid, seen, context).await? {
+        Login::Behind => return Ok(Built::Behind),
+        Login::New(key) => Some(key),
+        Login::None => None,
+        Login::Refused(refusal) => return Ok(Built::Stopped(refusal)),
+    };
+    let fresh = Fresh { owner_password: password(), login_password: password(), certificate, store_key };
     let plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
         return Ok(Built::Stopped(problem));
@@ -391,6 +410,86 @@ async fn build(
         },
     };
     Ok(Built::Stopped(refused))
+}
+
+/// A login of the object store for an order.
+enum Login {
+    /// A new one.
+    New(StoreKey),
+    /// None is needed, or the store gives none now.
+    None,
+    /// There is one that the caches do not show yet.
+    Behind,
+    /// The archive that the order begins from cannot be read now.
+    Refused(Refusal),
+}
+
+/// Asks the store for a login where there is none, and for the right to read what the order is restored from.
+async fn store_login(valid: &Valid, seen: &Seen, context: &Context) -> Result<Login, Pass> {
+    let names = Names::of(&valid.order, &valid.tenant);
+    let begins_restored = seen.source.as_ref().filter(|_| seen.cluster(&names).is_none());
+    let new = needs_store_key(valid, seen);
+    let Some(policy) = valid.backups.policy().filter(|_| new || begins_restored.is_some()) else {
+        return Ok(Login::None);
+    };
+    if new {
+        // A new login ends the others: a cache that is behind must not cut off an instance.
+        let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &names.engine);
+        let there = secrets.get_opt(&names.store_secret()).await;
+        if there.map_err(|e| Pass::Look("the store's Secret", Box::new(e)))?.is_some() {
+            return Ok(Login::Behind);
+        }
+    }
+    let uid = &valid.order.uid;
+    let asked = async {
+        let store = Store::of(&context.client, &context.config.namespace, &policy.store).await?;
+        let key = if new { Some(store.set_up(uid).await?) } else { None };
+        if let Some(source) = begins_restored {
+            store.let_read(uid, &source.bucket).await?;
+        }
+        Ok::<_, StoreError>(key)
+    };
+    match asked.await {
+        Ok(key) => Ok(key.map_or(Login::None, Login::New)),
+        Err(error) => {
+            tracing::warn!(order.uid = %uid, error = %error, "order {} has no login of the object store; it is asked again", valid.order.at.name);
+            if begins_restored.is_none() {
+                return Ok(Login::None);
+            }
+            let message =
+                "the object store does not let the archive be read yet: it is asked again by itself";
+            Ok(Login::Refused(Refusal {
+                reason: reason::BACKUP_STORE_UNAVAILABLE,
+                message: message.to_owned(),
+            }))
+        }
+    }
+}
+
+/// Lists backups and ends a right that is not needed any more. Says when to look again, if sooner than otherwise.
+async fn after_build(
+    valid: &Valid,
+    seen: &Seen,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Option<Action>, Pass> {
+    service_backup::list(&valid.order, valid, seen, context, now).await?;
+    let Some(policy) = valid.backups.policy() else { return Ok(None) };
+    let uid = &valid.order.uid;
+    let known = context.memory.lock().restored.contains(uid.as_str());
+    if seen.source.is_some() && seen.login == Some(Ok(())) && !known {
+        let ended = async {
+            Store::of(&context.client, &context.config.namespace, &policy.store).await?.end_read(uid).await
+        };
+        match ended.await {
+            Ok(()) => drop(context.memory.lock().restored.insert(uid.to_string())),
+            Err(error) => {
+                tracing::warn!(order.uid = %uid, error = %error, "order {} may still read its origin; it is ended later", valid.order.at.name);
+            }
+        }
+    }
+    let wait = if needs_store_key(valid, seen) { REFUSED_AGAIN } else { HOURLY };
+    Ok(Some(Action::requeue(wait)))
 }
 
 /// 32 characters that need no escaping anywhere: 190 bits of the operating system's randomness.

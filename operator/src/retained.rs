@@ -66,6 +66,10 @@ pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(),
     {
         apply::retain(&context.client, cluster).await?;
     }
+    for (key, schedule) in seen.children.iter().filter(|(key, _)| key.kind == ChildKind::ScheduledBackup) {
+        let uid = schedule.pointer("/metadata/uid").and_then(Value::as_str);
+        apply::remove(&context.client, key, uid).await?;
+    }
     for (key, gateway) in seen.children.iter().filter(|(key, _)| key.kind == ChildKind::Deployment) {
         if gateway.pointer("/spec/replicas").and_then(Value::as_i64) != Some(0) {
             apply::scale_to_zero(&context.client, key).await?;

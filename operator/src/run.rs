@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::names::{MANAGED, ORDER_UID};
 use crate::namespaces::{self, NamespaceBook, News};
 use crate::object::ChildKind;
-use crate::order::{OrderRef, OrderResource};
+use crate::order::{Kind, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
@@ -32,7 +32,10 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
-use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOffering, Site, Tenant};
+use siyada_crds::backup::BackedUpKind;
+use siyada_crds::{
+    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceOffering, Site, Tenant,
+};
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,8 +101,11 @@ async fn watch_children(
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    // The engine's volumes carry the order's uid; everything else that counts was planned by us.
-    let label = if source.kind == ChildKind::PersistentVolumeClaim { ORDER_UID } else { MANAGED };
+    // The engine's volumes and backups carry the order's uid; everything else that counts was planned by us.
+    let label = match source.kind {
+        ChildKind::PersistentVolumeClaim | ChildKind::Backup => ORDER_UID,
+        _ => MANAGED,
+    };
     let mut events = watcher(api, watcher::Config::default().labels(label)).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
@@ -152,6 +158,35 @@ where
             };
             if news {
                 let _ = changed.send(());
+            }
+        }
+    });
+    reader
+}
+
+/// Watches the listed backups into a store; their orders are looked at.
+fn reflect_backups(client: &Client, triggers: Triggers) -> Store<ServiceBackup> {
+    let (reader, writer) = reflector::store();
+    let events = watcher(Api::<ServiceBackup>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(|object| object.managed_fields_mut().clear())
+        .reflect(writer)
+        .touched_objects();
+    tokio::spawn(async move {
+        let mut events = events.boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(backup) => {
+                    let kind = match backup.spec.instance.kind {
+                        BackedUpKind::PostgresInstance => Kind::Postgres,
+                        BackedUpKind::DocumentStoreInstance => Kind::Documents,
+                    };
+                    let namespace = backup.namespace().unwrap_or_default();
+                    triggers.look_at(OrderRef { kind, namespace, name: backup.spec.instance.name });
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error, "the watch of ServiceBackup stumbled and is started again");
+                }
             }
         }
     });
@@ -286,9 +321,9 @@ async fn operate(
     let (postgres_sender, postgres_news) = mpsc::unbounded_channel();
     let (documents_sender, documents_news) = mpsc::unbounded_channel();
     let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
+    let backups = reflect_backups(&client, triggers.clone());
     let (probe_sender, probe_news) = mpsc::unbounded_channel::<OrderRef>();
     let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(BURST);
-    let everything = watcher::Config::default();
     let (postgres, postgres_store, postgres_listed) = controller::<PostgresInstance>(&client);
     let (documents, documents_store, documents_listed) = controller::<DocumentStoreInstance>(&client);
     let context = Arc::new(Context {
@@ -300,7 +335,7 @@ async fn operate(
         prober: Arc::new(Prober::new(probe_sender, authority_file)),
         cache: ChildCache::default(),
         watches: Watches::default(),
-        orders: OrderStores { postgres: postgres_store, documents: documents_store },
+        orders: OrderStores { postgres: postgres_store, documents: documents_store, backups },
         memory: Memory::default(),
         backoff: Backoff::default(),
         sweep: Arc::default(),
@@ -322,7 +357,7 @@ async fn operate(
     let (tick_postgres, tick_documents, tick_tenants) = split(news);
     start_tasks(&context, [postgres_listed, documents_listed]);
     tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed));
-    let tenants = Controller::new(Api::<Tenant>::all(client.clone()), everything.clone())
+    let tenants = Controller::new(Api::<Tenant>::all(client.clone()), watcher::Config::default())
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -332,7 +367,7 @@ async fn operate(
             Arc::clone(&context),
         )
         .for_each(|outcome| note(outcome, None));
-    let lists = Controller::new(Api::<PriceList>::all(client.clone()), everything)
+    let lists = Controller::new(Api::<PriceList>::all(client.clone()), watcher::Config::default())
         .with_config(settings.clone())
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(
@@ -597,6 +632,7 @@ async fn wait_for_definitions(client: &Client, health: &Health) {
             async { Api::<PriceList>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<PostgresInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<DocumentStoreInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<ServiceBackup>::all(client.clone()).list(&one).await.map(|_| ()) },
         );
         match found {
             Ok(_) => break,

@@ -1,5 +1,6 @@
 //! What was seen of an order's children, from the caches.
 
+use crate::backup::Source;
 use crate::names::Names;
 use crate::object::{ChildKind, Key, Planned};
 use crate::probe::Outcome;
@@ -27,6 +28,19 @@ pub struct Seen {
     pub children: BTreeMap<Key, Arc<Value>>,
     /// What the last login found.
     pub login: Option<Outcome>,
+    /// Backups that people asked for and that are not finished.
+    pub asked: Vec<Asked>,
+    /// Where the first data comes from, if the order says so.
+    pub source: Option<Source>,
+}
+
+/// A backup that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Name of the object that asks.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 impl Seen {

@@ -1,5 +1,6 @@
 //! What an order is told. Pure: from what was decided and seen to conditions with reasons and ways out.
 
+use crate::backup;
 use crate::check::{Refusal, Valid};
 use crate::condition::{Say, kind, merge, reason};
 use crate::names::{self, Names};
@@ -68,6 +69,10 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         say(kind::STORAGE_HEALTHY, storage(picture)),
         say(kind::METERING_ACTIVE, metering(picture)),
     ];
+    let backup = backup_facts(picture);
+    if let (Some(valid), Some(facts)) = (picture.valid, &backup) {
+        says.push(say(kind::BACKUP_HEALTHY, backup::health(&valid.backups, facts, now)));
+    }
     let stalled = match &picture.admission {
         Admission::Refused(refusal) => Some(refusal),
         _ => picture.problem.as_ref().filter(|problem| problem.reason != reason::WRITE_FAILED),
@@ -92,6 +97,11 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         site: held.map(|v| v.site.clone()).or_else(|| old.site.clone()),
         storage: held.map(|v| show_bytes(v.storage_bytes)).or_else(|| old.storage.clone()),
         cost: picture.valid.map(cost).or_else(|| old.cost.clone()),
+        backup: picture
+            .valid
+            .zip(backup)
+            .and_then(|(valid, facts)| backup::recoverable(&valid.backups, &facts, old.backup.as_ref(), now))
+            .or_else(|| old.backup.clone()),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
     }
 }
@@ -199,6 +209,14 @@ fn storage(picture: &Picture<'_>) -> Verdict {
         ),
         _ => yes(reason::BOUND, format!("{} volume(s) of {}", volumes.len(), show_bytes(smallest))),
     }
+}
+
+/// What is known of backups, once there is something to back up.
+fn backup_facts(picture: &Picture<'_>) -> Option<backup::Facts> {
+    let names = picture.names.as_ref()?;
+    let cluster = picture.seen.cluster(names)?;
+    let login = picture.seen.get(ChildKind::Secret, &names.engine, &names.store_secret()).is_some();
+    Some(backup::facts(picture.seen, login, Some(cluster)))
 }
 
 fn metering(picture: &Picture<'_>) -> Verdict {

@@ -74,7 +74,8 @@ fn running(valid: &Valid) -> Seen {
         });
         (key, Arc::new(body))
     };
-    Seen { children: (0..valid.instances).map(claim).collect(), login: Some(Ok(())) }
+    let children = (0..valid.instances).map(claim).collect();
+    Seen { children, login: Some(Ok(())), ..Seen::default() }
 }
 
 /// The levels that the ledger is told.

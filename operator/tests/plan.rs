@@ -53,7 +53,12 @@ fn fresh(seed: u32, valid: &Valid, seen: &Seen) -> Fresh {
         key_pem: format!("key {seed}"),
         renew_after_second: now().as_second() + 1_000,
     });
-    Fresh { owner_password: format!("owner {seed}"), login_password: format!("login {seed}"), certificate }
+    Fresh {
+        owner_password: format!("owner {seed}"),
+        login_password: format!("login {seed}"),
+        certificate,
+        store_key: None,
+    }
 }
 
 /// The view after the first `count` objects of a plan were written.

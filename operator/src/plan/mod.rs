@@ -1,5 +1,6 @@
 //! The plan: what must exist for a valid order. Pure, and it cannot fail.
 
+pub mod backup;
 pub mod documents;
 pub mod network;
 pub mod postgres;
@@ -48,6 +49,8 @@ pub struct Fresh {
     pub login_password: String,
     /// A new server certificate, when [`needs_certificate`] says so.
     pub certificate: Option<Certificate>,
+    /// A new login of the object store, when [`backup::needs_store_key`] says so and the store gave one.
+    pub store_key: Option<backup::StoreKey>,
 }
 
 /// What must exist, and what is too much.
@@ -95,7 +98,20 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
     }
     let mut objects = secrets::plan(valid, &names, seen, fresh, platform);
     objects.extend(network::plan(valid, &names, platform));
-    objects.push(postgres::cluster(valid, &names));
+    let store = backup::store_secret(valid, &names, seen, fresh);
+    let has_login = store.is_some();
+    // Never an empty database where somebody wants his data back.
+    if valid.order.spec.restore_from.is_some() && (seen.source.is_none() || !has_login) {
+        let message =
+            "the object store does not let the archive be read yet: it is asked again by itself".to_owned();
+        let problem = Some(Refusal { reason: reason::BACKUP_STORE_UNAVAILABLE, message });
+        return Plan { objects: Vec::new(), surplus: Vec::new(), problem };
+    }
+    objects.extend(store);
+    objects.push(postgres::cluster(valid, &names, seen, has_login));
+    if has_login {
+        objects.extend(backup::plan(valid, &names, seen));
+    }
     if valid.order.at.kind == Kind::Documents {
         objects.extend(documents::plan(valid, &names, &objects));
     }
@@ -110,8 +126,15 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
 
 /// What carries our label and is not planned, leaving alone whatever holds data or the only copy of a secret.
 fn surplus(seen: &Seen, planned: &BTreeSet<&Key>) -> Vec<Key> {
-    let prunable =
-        |kind| matches!(kind, ChildKind::NetworkPolicy | ChildKind::Service | ChildKind::Deployment);
+    let prunable = |kind| {
+        matches!(
+            kind,
+            ChildKind::NetworkPolicy
+                | ChildKind::Service
+                | ChildKind::Deployment
+                | ChildKind::ScheduledBackup
+        )
+    };
     let ours = |object: &Value| metadata(object, "labels", names::MANAGED).is_some();
     let candidates = seen.children.iter().filter(|(key, object)| prunable(key.kind) && ours(object));
     candidates.map(|(key, _)| key).filter(|key| !planned.contains(key)).cloned().collect()

@@ -1,14 +1,15 @@
 //! The engine's `Cluster`: PostgreSQL for both kinds of orders.
 
-use super::{labels, metadata_of};
+use super::{backup, labels, metadata_of};
 use crate::check::Valid;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
-use serde_json::json;
+use crate::seen::Seen;
+use serde_json::{Value, json};
 use siyada_model::quantity::{show_bytes, show_cpu};
 
-/// The `Cluster` of a valid order.
-pub fn cluster(valid: &Valid, names: &Names) -> Planned {
+/// The `Cluster` of a valid order; with backups once the object store gave a login.
+pub fn cluster(valid: &Valid, names: &Names, seen: &Seen, has_login: bool) -> Planned {
     let order = &valid.order;
     let mut metadata = metadata_of(valid, &names.engine, &names.cluster);
     metadata["annotations"] = json!({
@@ -16,6 +17,13 @@ pub fn cluster(valid: &Valid, names: &Names) -> Planned {
         "cnpg.io/hibernation": if order.spec.suspend { "on" } else { "off" },
         names::ORDER_RECORD: record(valid),
     });
+    if let Some(source) = &seen.source {
+        metadata["annotations"][names::RESTORED_FROM] = json!(json!(source).to_string());
+    }
+    let restored = seen.source.as_ref().and_then(|source| backup::recovery(valid, names, source));
+    let (bootstrap, external) = restored.unwrap_or_else(|| (empty(names), Value::Null));
+    let mut parameters = valid.parameters.clone();
+    parameters.extend(backup::parameters(valid.backups.policy().filter(|_| has_login)));
     let resources = json!({"cpu": show_cpu(valid.cpu_milli), "memory": show_bytes(valid.memory_bytes)});
     let disabled = if valid.instances == 1 { json!(["ro", "r"]) } else { json!([]) };
     let body = json!({
@@ -47,20 +55,27 @@ pub fn cluster(valid: &Valid, names: &Names) -> Planned {
                 "services": {"disabledDefaultServices": disabled},
                 "roles": roles(names),
             },
-            "bootstrap": {"initdb": {
-                "database": names::DATABASE,
-                "owner": names::OWNER_ROLE,
-                "secret": {"name": names.owner_secret()},
-                // Every login acts as the owner, so that whoever made a table, the next login can use it.
-                "postInitApplicationSQL": [format!("alter database {} set role = '{}'", names::DATABASE, names::OWNER_ROLE)],
-            }},
+            "bootstrap": bootstrap,
+            "externalClusters": external,
+            "backup": backup::section(valid, names, has_login),
             "postgresql": {
-                "parameters": valid.parameters,
+                "parameters": parameters,
                 "pg_hba": ["hostnossl all all all reject"],
             },
         },
     });
     Planned { key: Key::new(ChildKind::Cluster, &names.engine, &names.cluster), mode: Mode::Apply, body }
+}
+
+/// How a `Cluster` begins with nothing in it.
+fn empty(names: &Names) -> Value {
+    json!({"initdb": {
+        "database": names::DATABASE,
+        "owner": names::OWNER_ROLE,
+        "secret": {"name": names.owner_secret()},
+        // Every login acts as the owner, so that whoever made a table, the next login can use it.
+        "postInitApplicationSQL": [format!("alter database {} set role = '{}'", names::DATABASE, names::OWNER_ROLE)],
+    }})
 }
 
 fn roles(names: &Names) -> serde_json::Value {

@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod approval;
+pub mod backup;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
@@ -163,6 +164,16 @@ fn services() -> Vec<Story> {
             outage::namespace_removed
         ),
         story!(true, "custom resources removed by mistake lose no data", outage::definitions_removed),
+        story!(
+            true,
+            "a backup and a moment are restored row by row, with new passwords, and no login leaves its bucket",
+            backup::restored
+        ),
+        story!(
+            true,
+            "without the object store an order says so and serves on, and says when it is back",
+            backup::store_away
+        ),
         story!(true, "at rest nothing is read and nothing is written", rest::at_rest),
     ]
 }

@@ -1,0 +1,470 @@
+//! How an instance is backed up, and whether that works. Pure: from the order, the catalogue and what the engine reports.
+
+use crate::check::Refusal;
+use crate::condition::reason;
+use crate::object::ChildKind;
+use crate::seen::{Seen, metadata};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use siyada_crds::catalogue::{ObjectStorage, Plan};
+use siyada_crds::order::{BackupSpec, BackupStatus};
+use siyada_model::id::OrderUid;
+
+/// Folder of what an instance archives. A restore reads another instance's bucket and never writes into it.
+pub const GENERATION: &str = "g1";
+/// Name of a backup's own object, on the engine's object that makes it.
+pub const SERVICE_BACKUP: &str = "siyada.cloud/service-backup";
+/// The engine's label on backups that it made by the schedule.
+pub const SCHEDULED: &str = "cnpg.io/scheduled-backup";
+
+/// Whether an instance is backed up, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backups {
+    /// It is.
+    On(Box<Policy>),
+    /// Its site has no object storage.
+    SiteWithout,
+    /// Its plan offers no backups.
+    PlanWithout,
+}
+
+impl Backups {
+    /// How, if it is.
+    pub fn policy(&self) -> Option<&Policy> {
+        match self {
+            Self::On(policy) => Some(policy),
+            Self::SiteWithout | Self::PlanWithout => None,
+        }
+    }
+}
+
+/// How an instance is backed up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The site's store.
+    pub store: ObjectStorage,
+    /// When, in UTC.
+    pub schedule: Schedule,
+    /// Days for which backups are kept.
+    pub retention_days: i32,
+    /// Whether every moment can be restored.
+    pub point_in_time: bool,
+    /// What may be lost at most, in minutes, with point-in-time recovery.
+    pub recovery_point_minutes: i32,
+}
+
+/// The bucket of an order.
+pub fn bucket(store: &ObjectStorage, uid: &OrderUid) -> String {
+    format!("{}-{uid}", store.bucket_prefix)
+}
+
+/// How an order is backed up: what it asks for, else what its plan has.
+///
+/// # Errors
+/// A [`Refusal`] for a schedule that cannot be read or for what the plan does not have.
+pub fn backups(
+    plan: &Plan,
+    asked: Option<&BackupSpec>,
+    store: Option<&ObjectStorage>,
+) -> Result<Backups, Refusal> {
+    let refuse = |message: String| Err(Refusal { reason: reason::BACKUP_NOT_OFFERED, message });
+    let Some(usual) = &plan.backup else {
+        if asked.is_some() {
+            return refuse(format!(
+                "plan {} offers no backups: leave spec.backup out, or choose another plan",
+                plan.name
+            ));
+        }
+        return Ok(Backups::PlanWithout);
+    };
+    let none = BackupSpec::default();
+    let asked = asked.unwrap_or(&none);
+    let text = asked.schedule.as_deref().unwrap_or(&usual.schedule);
+    let schedule = Schedule::parse(text).map_err(|why| Refusal {
+        reason: reason::INVALID,
+        message: format!("backup schedule {text:?}: {why}"),
+    })?;
+    let point_in_time = asked.point_in_time_recovery.unwrap_or(usual.point_in_time_recovery);
+    if point_in_time && !usual.point_in_time_recovery {
+        return refuse(format!("plan {} has no point-in-time recovery: choose another plan", plan.name));
+    }
+    let Some(store) = store else { return Ok(Backups::SiteWithout) };
+    Ok(Backups::On(Box::new(Policy {
+        store: store.clone(),
+        schedule,
+        retention_days: asked.retention_days.unwrap_or(usual.retention_days),
+        point_in_time,
+        recovery_point_minutes: usual.recovery_point_minutes,
+    })))
+}
+
+/// A schedule of five fields, as cron has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule(String);
+
+/// Names and bounds of the fields.
+const FIELDS: [(&str, u32, u32); 5] = [
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day of the month", 1, 31),
+    ("month", 1, 12),
+    ("day of the week", 0, 6),
+];
+
+impl Schedule {
+    /// Reads it: `*`, `*/n`, numbers, ranges and lists of them.
+    ///
+    /// # Errors
+    /// A sentence that names the field.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fields: Vec<&str> = text.split_whitespace().collect();
+        if fields.len() != FIELDS.len() {
+            return Err(
+                "it has five fields: minute, hour, day of the month, month, day of the week, like 30 1 * * *"
+                    .into(),
+            );
+        }
+        for (field, (name, least, most)) in fields.iter().zip(FIELDS) {
+            if !field.split(',').all(|part| is_part(part, least, most)) {
+                return Err(format!(
+                    "{field:?} is no {name}: use *, */n, a-b or numbers from {least} to {most}"
+                ));
+            }
+        }
+        Ok(Self(fields.join(" ")))
+    }
+
+    /// As the engine wants it, with seconds first.
+    pub fn with_seconds(&self) -> String {
+        format!("0 {}", self.0)
+    }
+
+    /// No two backups of it lie further apart than this many hours.
+    pub fn longest_gap_hours(&self) -> i64 {
+        let fields: Vec<&str> = self.0.split(' ').collect();
+        let every = |index: usize| fields.get(index).is_none_or(|field| *field == "*");
+        match (every(2), every(3), every(4)) {
+            // A 29 February may be eight years away; cron takes a day that both say as either.
+            (_, false, _) => 8 * 366 * 24,
+            (false, true, _) => 62 * 24,
+            (true, true, false) => 7 * 24,
+            (true, true, true) => 24,
+        }
+    }
+}
+
+fn is_part(part: &str, least: u32, most: u32) -> bool {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|n| (least..=most).contains(n));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match (part, part.split_once('/'), part.split_once('-')) {
+        ("*", ..) => true,
+        (_, Some(("*", step)), _) => digits(step) && step.parse::<u32>().is_ok_and(|n| n >= 1 && n <= most),
+        (_, None, Some((from, to))) => {
+            digits(from) && digits(to) && number(from).zip(number(to)).is_some_and(|(from, to)| from <= to)
+        }
+        (_, None, None) => digits(part) && number(part).is_some(),
+        _ => false,
+    }
+}
+
+/// Where the first data of an instance comes from. It is kept on the engine's object, as the source may go later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// Uid of the order that archived it.
+    pub order_uid: OrderUid,
+    /// Its bucket.
+    pub bucket: String,
+    /// The one backup to take; absent: the last before the moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_id: Option<String>,
+    /// The moment; absent: the end of that backup, or the last moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
+}
+
+/// A backup as the engine reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The engine's name for the object.
+    pub name: String,
+    /// Name of the [`siyada_crds::ServiceBackup`]: of its own, or of whoever asked for it.
+    pub listed_as: String,
+    /// Whether the schedule made it.
+    pub scheduled: bool,
+    /// Pending, Running, Completed or Failed.
+    pub phase: &'static str,
+    /// When it began.
+    pub started: Option<Timestamp>,
+    /// When it was finished.
+    pub stopped: Option<Timestamp>,
+    /// Its name in the store.
+    pub backup_id: Option<String>,
+    /// What went wrong.
+    pub error: Option<String>,
+}
+
+/// The backups of an order, as the engine reports them, oldest first.
+pub fn made(seen: &Seen) -> Vec<Made> {
+    let backups = seen.children.iter().filter(|(key, _)| key.kind == ChildKind::Backup);
+    let mut all: Vec<Made> = backups.map(|(key, object)| one(&key.name, object)).collect();
+    all.sort_by_key(|made| (made.started, made.name.clone()));
+    all
+}
+
+fn one(name: &str, object: &Value) -> Made {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let time = |path: &str| text(path).and_then(|text| text.parse().ok());
+    Made {
+        name: name.to_owned(),
+        listed_as: metadata(object, "annotations", SERVICE_BACKUP).unwrap_or(name).to_owned(),
+        scheduled: metadata(object, "labels", SCHEDULED).is_some(),
+        phase: match text("/status/phase") {
+            Some("completed") => "Completed",
+            Some("failed" | "walArchivingFailing") => "Failed",
+            Some("started" | "running" | "finalizing") => "Running",
+            _ => "Pending",
+        },
+        started: time("/status/startedAt"),
+        stopped: time("/status/stoppedAt"),
+        backup_id: text("/status/backupId").map(str::to_owned),
+        error: text("/status/error").map(str::to_owned),
+    }
+}
+
+/// What is known of an instance's backups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Whether the store gave the instance a login.
+    pub login: bool,
+    /// Whether the engine archives, and since when that is so or not.
+    pub archiving: Option<(bool, Option<Timestamp>, String)>,
+    /// When whole backups were finished, oldest first.
+    pub completed: Vec<Timestamp>,
+    /// Since when the instance is there.
+    pub since: Option<Timestamp>,
+    /// The last backup that was tried and failed, if none was finished since.
+    pub failed: Option<String>,
+}
+
+/// Reads them from what was seen. `login` says whether the store's Secret is there, `cluster` is the engine's object.
+pub fn facts(seen: &Seen, login: bool, cluster: Option<&Value>) -> Facts {
+    let conditions = cluster.and_then(|c| c.pointer("/status/conditions")).and_then(Value::as_array);
+    let archiving = conditions.into_iter().flatten().find(|c| c["type"] == "ContinuousArchiving").map(|c| {
+        let since = c["lastTransitionTime"].as_str().and_then(|t| t.parse().ok());
+        (c["status"] == "True", since, c["message"].as_str().unwrap_or_default().to_owned())
+    });
+    let made = made(seen);
+    let ended = made.iter().rev().find(|m| matches!(m.phase, "Completed" | "Failed"));
+    let failed = ended.filter(|m| m.phase == "Failed");
+    let created = cluster.and_then(|c| c.pointer("/metadata/creationTimestamp")).and_then(Value::as_str);
+    let mut completed: Vec<Timestamp> =
+        made.iter().filter(|m| m.phase == "Completed").filter_map(|m| m.stopped).collect();
+    completed.sort_unstable();
+    Facts {
+        login,
+        archiving,
+        completed,
+        since: created.and_then(|t| t.parse().ok()),
+        failed: failed.map(|m| m.error.clone().unwrap_or_else(|| "no reason given".to_owned())),
+    }
+}
+
+/// What is said of backups: status, reason, sentence.
+pub type Verdict = (Option<bool>, &'static str, String);
+
+/// Whether backups work.
+pub fn health(backups: &Backups, facts: &Facts, now: Timestamp) -> Verdict {
+    let no = |reason, message: String| (Some(false), reason, message);
+    let policy = match backups {
+        Backups::On(policy) => policy,
+        Backups::SiteWithout => {
+            return no(
+                reason::BACKUP_NOT_CONFIGURED,
+                "the site has no object storage, so nothing is backed up: ask the platform to set spec.objectStorage of the \
+                 Site, or order on another site"
+                    .to_owned(),
+            );
+        }
+        Backups::PlanWithout => {
+            return no(
+                reason::BACKUP_NOT_CONFIGURED,
+                "the plan offers no backups, so nothing is backed up: choose a plan that does".to_owned(),
+            );
+        }
+    };
+    if !facts.login {
+        let message = "the object store gave the instance no login yet; it is asked again by itself";
+        return no(reason::BACKUP_STORE_UNAVAILABLE, message.to_owned());
+    }
+    match &facts.archiving {
+        Some((false, _, why)) => {
+            let why = why.chars().take(300).collect::<String>();
+            let message = format!(
+                "changes do not reach the object store; what runs runs on, and it is tried again by itself: {why}"
+            );
+            return no(reason::ARCHIVING_FAILED, message);
+        }
+        Some((true, ..)) => {}
+        None => return (None, reason::BACKUP_PENDING, "nothing was archived yet".to_owned()),
+    }
+    let Some(last) = facts.completed.last() else {
+        return match &facts.failed {
+            Some(why) => no(
+                reason::BACKUP_FAILED,
+                format!("the first backup failed: {why}; make a ServiceBackup to try now"),
+            ),
+            None => (None, reason::BACKUP_PENDING, "the first backup is being made".to_owned()),
+        };
+    };
+    if now > limit(policy, *last) {
+        let message = format!(
+            "the last backup is of {last}, and the schedule wanted another since: make a ServiceBackup"
+        );
+        return no(reason::BACKUP_OVERDUE, message);
+    }
+    (Some(true), reason::BACKUP_RECENT, "changes are archived and a whole backup is recent".to_owned())
+}
+
+/// By then the next backup must have been finished: the longest gap of the schedule and an hour to make it.
+pub fn limit(policy: &Policy, last: Timestamp) -> Timestamp {
+    let hours = SignedDuration::from_hours(policy.schedule.longest_gap_hours() + 1);
+    last.checked_add(hours).unwrap_or(Timestamp::MAX)
+}
+
+/// Until when a backup is kept at least.
+pub fn expires(policy: &Policy, stopped: Timestamp) -> Timestamp {
+    let hours = SignedDuration::from_hours(i64::from(policy.retention_days) * 24);
+    stopped.checked_add(hours).unwrap_or(Timestamp::MAX)
+}
+
+/// What could be restored. The last moment moves by itself, so it is written at most once an hour.
+pub fn recoverable(
+    backups: &Backups,
+    facts: &Facts,
+    old: Option<&BackupStatus>,
+    now: Timestamp,
+) -> Option<BackupStatus> {
+    let policy = backups.policy()?;
+    let (first, last) = (facts.completed.first()?, facts.completed.last()?);
+    let second = |t: Timestamp| Timestamp::from_second(t.as_second()).unwrap_or(t);
+    let end = match &facts.archiving {
+        _ if !policy.point_in_time => *last,
+        // What was written within the recovery point may not be there yet.
+        Some((true, ..)) => now
+            .checked_sub(SignedDuration::from_mins(i64::from(policy.recovery_point_minutes)))
+            .map_or(*last, |end| end.max(*last)),
+        Some((false, since, _)) => since.map_or(*last, |since| since.max(*last)),
+        None => *last,
+    };
+    let before: Option<Timestamp> =
+        old.and_then(|o| o.last_recoverable.as_deref()).and_then(|text| text.parse().ok());
+    let failing = matches!(facts.archiving, Some((false, ..)));
+    let recent = |before: &Timestamp| {
+        *before >= *last && *before <= end && end.duration_since(*before) < SignedDuration::from_hours(1)
+    };
+    let end = before.filter(|before| !failing && policy.point_in_time && recent(before)).unwrap_or(end);
+    Some(BackupStatus {
+        last: Some(second(*last).to_string()),
+        first_recoverable: Some(second(*first).to_string()),
+        last_recoverable: Some(second(end).to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn policy(schedule: &str, days: i32) -> Policy {
+        let store = serde_json::from_value(serde_json::json!({
+            "endpoint": "https://s3", "bucketPrefix": "siyada", "credentialsSecret": "s",
+        }));
+        Policy {
+            store: store.unwrap(),
+            schedule: Schedule::parse(schedule).unwrap(),
+            retention_days: days,
+            point_in_time: true,
+            recovery_point_minutes: 5,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn schedules_are_read_or_refused_by_field() {
+        for good in ["30 1 * * *", "*/5 * * * *", "0 0 1,15 * *", "0 9-17 * 1-6 0"] {
+            assert!(Schedule::parse(good).is_ok(), "{good}");
+        }
+        for (bad, field) in [
+            ("60 1 * * *", "minute"),
+            ("0 24 * * *", "hour"),
+            ("0 0 0 * *", "day of the month"),
+            ("0 0 * 13 *", "month"),
+            ("0 0 * * 7", "day of the week"),
+            ("0 5-2 * * *", "hour"),
+            ("+1 * * * *", "minute"),
+            ("*/0 * * * *", "minute"),
+            ("0 0 * *", "five fields"),
+        ] {
+            assert!(Schedule::parse(bad).unwrap_err().contains(field), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_a_schedule_never_panics_and_its_own_text_is_read_again(text in "[-0-9*/, ]{0,20}") {
+            if let Ok(schedule) = Schedule::parse(&text) {
+                prop_assert_eq!(Schedule::parse(&schedule.0), Ok(schedule));
+            }
+        }
+
+        #[test]
+        fn backups_that_fail_for_any_reason_are_never_called_healthy(
+            login: bool, archiving in proptest::option::of(any::<bool>()), age in 0_i64..200_000, made: bool,
+        ) {
+            let now = at(10_000_000);
+            let facts = Facts {
+                login,
+                archiving: archiving.map(|works| (works, None, String::new())),
+                completed: if made { vec![at(10_000_000 - age)] } else { Vec::new() },
+                ..Facts::default()
+            };
+            let on = Backups::On(Box::new(policy("30 1 * * *", 7)));
+            let (status, ..) = health(&on, &facts, now);
+            let well = login && archiving == Some(true) && made && age <= 25 * 3600;
+            prop_assert_eq!(status == Some(true), well);
+            if archiving == Some(false) {
+                prop_assert_eq!(status, Some(false));
+            }
+        }
+
+        #[test]
+        fn what_is_recoverable_lies_between_the_first_backup_and_now(
+            first in 0_i64..1_000_000, gap in 0_i64..1_000_000, after in 0_i64..1_000_000, works: bool, old in 0_i64..3_000_000,
+        ) {
+            let (first, last, now) = (at(first), at(first + gap), at(first + gap + after));
+            let facts = Facts {
+                login: true,
+                archiving: Some((works, Some(now), String::new())),
+                completed: vec![first, last],
+                ..Facts::default()
+            };
+            let before = BackupStatus { last_recoverable: Some(at(old).to_string()), ..BackupStatus::default() };
+            let on = Backups::On(Box::new(policy("30 1 * * *", 7)));
+            let told = recoverable(&on, &facts, Some(&before), now).unwrap();
+            let end: Timestamp = told.last_recoverable.unwrap().parse().unwrap();
+            prop_assert!(last <= end && end <= now);
+            prop_assert_eq!(told.first_recoverable.unwrap(), first.to_string());
+        }
+
+        #[test]
+        fn a_backup_is_kept_for_the_days_that_were_asked(days in 1_i32..3650, stopped in 0_i64..4_000_000_000) {
+            let until = expires(&policy("30 1 * * *", days), at(stopped));
+            prop_assert_eq!(until.as_second() - stopped, i64::from(days) * 86_400);
+        }
+    }
+}

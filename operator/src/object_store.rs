@@ -1,0 +1,315 @@
+//! The one place that speaks to object stores: S3 for buckets, IAM for the logins of instances, signed with AWS's version 4.
+//!
+//! Every instance has a bucket and a user of its own. The user may do with its bucket what the engine needs and nothing
+//! elsewhere; the store itself refuses the rest.
+
+use crate::backup::{GENERATION, bucket};
+use crate::plan::backup::StoreKey;
+use crate::seen::secret_value;
+use hmac::{Hmac, KeyInit, Mac};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use siyada_crds::catalogue::ObjectStorage;
+use siyada_model::id::OrderUid;
+use std::time::Duration;
+
+/// A call may take so long.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Pages of a thousand objects that are read at most to measure a backup.
+const MOST_PAGES: usize = 1_000;
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The login of the site cannot be read.
+    #[error("failed to read the site's login: {0}")]
+    Login(String),
+    /// It does not answer: try again.
+    #[error("failed to reach the object store: {0}")]
+    Unreachable(String),
+    /// It refuses.
+    #[error("the object store refuses to {0}: {1}")]
+    Refused(&'static str, String),
+}
+
+/// A site's store, with the login that administers it.
+pub struct Store<'a> {
+    http: reqwest::Client,
+    site: &'a ObjectStorage,
+    key: StoreKey,
+}
+
+struct Call<'a> {
+    method: Method,
+    base: &'a str,
+    service: &'static str,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: String,
+}
+
+impl<'a> Store<'a> {
+    /// The store of a site, with the login that the site's Secret holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Login`] when there is no such Secret, or it is not whole.
+    pub async fn of(client: &Client, namespace: &str, site: &'a ObjectStorage) -> Result<Self, StoreError> {
+        let name = &site.credentials_secret;
+        let missing = |what: String| StoreError::Login(format!("Secret {namespace}/{name}: {what}"));
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let secret = secrets.get_opt(name).await.map_err(|e| missing(e.to_string()))?;
+        let secret = secret.ok_or_else(|| missing("it does not exist".to_owned()))?;
+        let secret = serde_json::to_value(&secret).unwrap_or(Value::Null);
+        let value = |key: &str| secret_value(&secret, key).ok_or_else(|| missing(format!("it has no {key}")));
+        let key = StoreKey { id: value("accessKeyId")?, secret: value("secretAccessKey")? };
+        let mut http = reqwest::Client::builder().timeout(TIMEOUT).no_proxy();
+        http = http.redirect(reqwest::redirect::Policy::none());
+        if let Some(ca) = &site.ca {
+            let authority = reqwest::Certificate::from_pem(ca.as_bytes());
+            http = http.tls_certs_only([authority.map_err(|e| missing(format!("the Site's ca: {e}")))?]);
+        }
+        let http = http.build().map_err(|e| missing(e.to_string()))?;
+        Ok(Self { http, site, key })
+    }
+
+    /// A bucket, a user that may use it and nothing else, and a new login of that user; what logins it had are gone. Any
+    /// number of times.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_up(&self, uid: &OrderUid) -> Result<StoreKey, StoreError> {
+        let bucket = bucket(self.site, uid);
+        self.make_bucket(&bucket).await?;
+        let user = user(uid);
+        self.iam("make a user", "CreateUser", &user, &[], "EntityAlreadyExists").await?;
+        let objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
+        self.policy(&user, "own", &policy(&bucket, &objects)).await?;
+        let there = self.iam("list logins", "ListAccessKeys", &user, &[], "").await?;
+        for old in texts(&there, "AccessKeyId") {
+            self.iam("end a login", "DeleteAccessKey", &user, &[("AccessKeyId", old)], "NoSuchEntity")
+                .await?;
+        }
+        let made = self.iam("make a login", "CreateAccessKey", &user, &[], "").await?;
+        let one = |tag: &str| {
+            let missing = || StoreError::Refused("make a login", format!("its answer has no {tag}"));
+            texts(&made, tag).pop().ok_or_else(missing)
+        };
+        Ok(StoreKey { id: one("AccessKeyId")?, secret: one("SecretAccessKey")? })
+    }
+
+    /// Lets an instance read, and no more, the bucket that it is restored from.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn let_read(&self, uid: &OrderUid, origin: &str) -> Result<(), StoreError> {
+        self.policy(&user(uid), "restore", &policy(origin, &["s3:GetObject"])).await
+    }
+
+    /// Ends that.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_read(&self, uid: &OrderUid) -> Result<(), StoreError> {
+        let more = [("PolicyName", "restore".to_owned())];
+        self.iam("end a right", "DeleteUserPolicy", &user(uid), &more, "NoSuchEntity").await.map(drop)
+    }
+
+    /// Bytes that a backup takes in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn size(&self, uid: &OrderUid, backup_id: &str) -> Result<i64, StoreError> {
+        let prefix = format!("{GENERATION}/base/{backup_id}/");
+        let (mut bytes, mut after) = (0_i64, None);
+        for _ in 0..MOST_PAGES {
+            let mut query = vec![("list-type", "2".to_owned()), ("prefix", prefix.clone())];
+            query.extend(after.take().map(|token| ("continuation-token", token)));
+            let call = self.s3(Method::GET, &bucket(self.site, uid), query, String::new());
+            let page = self.call("measure a backup", call, "").await?;
+            let sizes = texts(&page, "Size");
+            bytes = sizes.iter().filter_map(|t| t.parse::<i64>().ok()).fold(bytes, i64::saturating_add);
+            after = texts(&page, "NextContinuationToken").pop();
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn make_bucket(&self, bucket: &str) -> Result<(), StoreError> {
+        let region = &self.site.region;
+        let body = match region.as_str() {
+            "us-east-1" => String::new(),
+            _ => format!(
+                "<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>{region}\
+                 </LocationConstraint></CreateBucketConfiguration>"
+            ),
+        };
+        let call = self.s3(Method::PUT, bucket, Vec::new(), body);
+        self.call("make a bucket", call, "BucketAlreadyOwnedByYou").await.map(drop)
+    }
+
+    async fn policy(&self, user: &str, name: &str, document: &Value) -> Result<(), StoreError> {
+        let more = [("PolicyName", name.to_owned()), ("PolicyDocument", document.to_string())];
+        self.iam("write a right", "PutUserPolicy", user, &more, "").await.map(drop)
+    }
+
+    fn s3(&self, method: Method, bucket: &str, query: Vec<(&'static str, String)>, body: String) -> Call<'_> {
+        Call { method, base: &self.site.endpoint, service: "s3", path: format!("/{bucket}"), query, body }
+    }
+
+    async fn iam(
+        &self,
+        what: &'static str,
+        action: &str,
+        user: &str,
+        more: &[(&str, String)],
+        fine: &str,
+    ) -> Result<String, StoreError> {
+        let mut form = format!("Action={action}&Version=2010-05-08&UserName={}", encoded(user));
+        for (key, value) in more {
+            form.push_str(&format!("&{key}={}", encoded(value)));
+        }
+        let base = self.site.iam_endpoint.as_deref().unwrap_or(&self.site.endpoint);
+        let (path, query) = ("/".to_owned(), Vec::new());
+        let call = Call { method: Method::POST, base, service: "iam", path, query, body: form };
+        self.call(what, call, fine).await
+    }
+
+    /// Sends a call and answers with its text. A refusal with the code `fine` means that it is so already.
+    async fn call(&self, what: &'static str, call: Call<'_>, fine: &str) -> Result<String, StoreError> {
+        let host = call.base.trim_start_matches("https://");
+        let mut query: Vec<String> =
+            call.query.iter().map(|(k, v)| format!("{}={}", encoded(k), encoded(v))).collect();
+        query.sort_unstable();
+        let query = query.join("&");
+        let hash = hex::encode(Sha256::digest(call.body.as_bytes()));
+        let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ").to_string();
+        let authorization = self.authorization(&call, host, &query, &hash, &now);
+        let url = match query.is_empty() {
+            true => format!("{}{}", call.base, call.path),
+            false => format!("{}{}?{query}", call.base, call.path),
+        };
+        let mut request = self.http.request(call.method, url);
+        if call.service == "iam" {
+            request = request.header("content-type", "application/x-www-form-urlencoded");
+        }
+        request = request.header("x-amz-date", now).header("x-amz-content-sha256", hash);
+        let request = request.header("authorization", authorization).body(call.body);
+        let unreachable = |e: reqwest::Error| StoreError::Unreachable(causes(&e.without_url()));
+        let answer = request.send().await.map_err(unreachable)?;
+        let status = answer.status();
+        let text = answer.text().await.map_err(unreachable)?;
+        let code = texts(&text, "Code").pop().unwrap_or_default();
+        if status.is_success() || !fine.is_empty() && code == fine {
+            return Ok(text);
+        }
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(StoreError::Unreachable(format!("{status} {code}")));
+        }
+        let message = texts(&text, "Message").pop().unwrap_or_default();
+        Err(StoreError::Refused(what, format!("{status} {code} {message}")))
+    }
+
+    fn authorization(&self, call: &Call<'_>, host: &str, query: &str, hash: &str, now: &str) -> String {
+        let signed = "host;x-amz-content-sha256;x-amz-date";
+        let headers = format!("host:{host}\nx-amz-content-sha256:{hash}\nx-amz-date:{now}\n");
+        let canonical = format!("{}\n{}\n{query}\n{headers}\n{signed}\n{hash}", call.method, call.path);
+        let day = now.get(..8).unwrap_or_default();
+        let scope = format!("{day}/{}/{}/aws4_request", self.site.region, call.service);
+        let digest = hex::encode(Sha256::digest(canonical.as_bytes()));
+        let text = format!("AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}");
+        let first = format!("AWS4{}", self.key.secret);
+        let key = [day, &self.site.region, call.service, "aws4_request"]
+            .iter()
+            .fold(first.into_bytes(), |key, part| mac(&key, part));
+        let signature = hex::encode(mac(&key, &text));
+        format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
+            self.key.id
+        )
+    }
+}
+
+fn user(uid: &OrderUid) -> String {
+    format!("siyada-{uid}")
+}
+
+/// What a user may do with a bucket and the objects in it.
+fn policy(bucket: &str, objects: &[&str]) -> Value {
+    let arn = format!("arn:aws:s3:::{bucket}");
+    json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": objects, "Resource": [format!("{arn}/*")]},
+        // The engine's tools ask whether the bucket exists, which no narrower right allows.
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [arn]},
+    ]})
+}
+
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "no length of a key is wrong")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Percent-encoding as the signature wants it: everything but letters, digits and `-._~`.
+fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// The contents of every element of that name; these answers have no attributes on them and no elements in them.
+fn texts(xml: &str, tag: &str) -> Vec<String> {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let parts = xml.split(&open).skip(1).filter_map(|rest| rest.split_once(&close));
+    let plain = |text: &str| {
+        let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"");
+        text.replace("&#34;", "\"").replace("&#39;", "'").replace("&apos;", "'").replace("&amp;", "&")
+    };
+    parts.map(|(text, _)| plain(text)).collect()
+}
+
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        text.push_str(&format!(": {inner}"));
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_and_texts_escaped() {
+        let page =
+            "<L><Contents><Size>12</Size></Contents><Contents><Size>30</Size></Contents><K>a&amp;b</K></L>";
+        assert_eq!(texts(page, "Size"), ["12", "30"]);
+        assert_eq!(texts(page, "K"), ["a&b"]);
+        assert!(texts(page, "NextContinuationToken").is_empty());
+        assert_eq!(encoded("a/b c~é"), "a%2Fb%20c~%C3%A9");
+    }
+
+    #[test]
+    fn the_key_of_a_signature_is_that_of_the_published_example() {
+        // The example of AWS's documentation of signing, 2012-02-15, us-east-1, iam.
+        let first = b"AWS4wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_vec();
+        let parts = ["20120215", "us-east-1", "iam", "aws4_request"];
+        let key = parts.iter().fold(first, |key, part| mac(&key, part));
+        assert_eq!(hex::encode(key), "f4780e2d9f65fa895f9c67b32ce1baf0b0d8a43505a000a1a9e090d414db404d");
+    }
+
+    #[test]
+    fn a_right_names_one_bucket_only() {
+        let text = policy("siyada-a", &["s3:GetObject"]).to_string();
+        assert_eq!(text.matches("arn:aws:s3:::").count(), text.matches("arn:aws:s3:::siyada-a").count());
+        assert!(!text.contains("siyada-a*") && text.contains("siyada-a/*"));
+    }
+}

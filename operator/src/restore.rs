@@ -1,0 +1,163 @@
+//! Where the first data of an order comes from: which archive, from when, and whether that may be.
+
+use crate::backup::{Backups, Source, bucket};
+use crate::check::{Refusal, Valid};
+use crate::condition::reason;
+use crate::context::Context;
+use crate::deletion::{cluster_key, record};
+use crate::names::{Names, RETAINED};
+use crate::object::ChildKind;
+use crate::order::Order;
+use crate::plan::backup::recorded;
+use crate::seen::{Seen, metadata};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use siyada_crds::order::RestoreFrom;
+use siyada_model::classification::Classification;
+use siyada_model::quantity::{bytes, show_bytes};
+
+fn impossible<T>(message: String) -> Result<T, Refusal> {
+    Err(Refusal { reason: reason::RESTORE_IMPOSSIBLE, message })
+}
+
+/// The source of an order: as its engine object says, else as the order names it.
+///
+/// # Errors
+/// A [`Refusal`] when there is no such archive, or this order may not have it.
+pub fn source(valid: &Valid, seen: &Seen, context: &Context) -> Result<Option<Source>, Refusal> {
+    let order = &valid.order;
+    let names = Names::of(order, &valid.tenant);
+    // What was restored once does not look for its source again, which may be gone.
+    if let Some(cluster) = seen.cluster(&names) {
+        return Ok(recorded(cluster));
+    }
+    let Some(from) = &order.spec.restore_from else { return Ok(None) };
+    let Backups::On(policy) = &valid.backups else { return Ok(None) };
+    let time: Option<Timestamp> = from.time.as_deref().and_then(|text| text.parse().ok());
+    let (order_uid, backup_id) = named(valid, from, time, context)?;
+    if order_uid == order.uid {
+        return impossible("an order cannot be restored from itself".to_owned());
+    }
+    Ok(Some(Source { bucket: bucket(&policy.store, &order_uid), order_uid, backup_id, time }))
+}
+
+type Named = (siyada_model::id::OrderUid, Option<String>);
+
+fn named(
+    valid: &Valid,
+    from: &RestoreFrom,
+    time: Option<Timestamp>,
+    context: &Context,
+) -> Result<Named, Refusal> {
+    match (&from.backup, &from.instance, &from.retained_instance) {
+        (Some(name), ..) => of_backup(valid, name, context),
+        (_, Some(name), _) => of_instance(valid, name, time, context),
+        (.., Some(uid)) => of_retained(valid, uid, context),
+        _ => impossible(
+            "restoreFrom names nothing: name a backup, an instance or a retained instance".to_owned(),
+        ),
+    }
+}
+
+fn of_backup(valid: &Valid, name: &str, context: &Context) -> Result<Named, Refusal> {
+    let order = &valid.order;
+    let own = |b: &siyada_crds::ServiceBackup| {
+        b.name_any() == name && b.namespace().as_deref() == Some(&order.at.namespace)
+    };
+    let Some(found) = context.orders.backups.find(own) else {
+        return impossible(format!(
+            "there is no ServiceBackup {name} in {}: kubectl get sbk lists them",
+            order.at.namespace
+        ));
+    };
+    let kind = serde_json::to_value(found.spec.instance.kind).unwrap_or_default();
+    if kind != order.at.kind.as_str() {
+        return impossible(format!(
+            "ServiceBackup {name} is of a {}: order that kind",
+            kind.as_str().unwrap_or_default()
+        ));
+    }
+    let status = found.status.clone().unwrap_or_default();
+    let phase = status.phase.as_deref().unwrap_or("Pending");
+    let uid = status.order_uid.as_deref().and_then(|text| text.parse().ok());
+    let (Some(uid), Some(id), "Completed") = (uid, status.backup_id, phase) else {
+        return impossible(format!("ServiceBackup {name} is {phase}: wait for it, or choose another"));
+    };
+    // Where the order is still there, its rules hold.
+    let orders = context.orders.all();
+    if let Some(origin) = orders.iter().find(|o| o.uid == uid) {
+        fits(valid, origin)?;
+    }
+    Ok((uid, Some(id)))
+}
+
+fn of_instance(
+    valid: &Valid,
+    name: &str,
+    time: Option<Timestamp>,
+    context: &Context,
+) -> Result<Named, Refusal> {
+    let at = &valid.order.at;
+    let same = |o: &Order| o.at.kind == at.kind && o.at.namespace == at.namespace && o.at.name == name;
+    let Some(origin) = context.orders.all().into_iter().find(same) else {
+        return impossible(format!("there is no {} {name} in {}", at.kind, at.namespace));
+    };
+    fits(valid, &origin)?;
+    let first: Option<Timestamp> =
+        origin.status.backup.as_ref().and_then(|b| b.first_recoverable.as_deref()?.parse().ok());
+    let Some(first) = first else {
+        return impossible(format!("{name} has no whole backup yet: its BackupHealthy says why"));
+    };
+    if time.is_some_and(|time| time < first) {
+        return impossible(format!("{name} can be restored from {first} on: choose a later time"));
+    }
+    Ok((origin.uid, None))
+}
+
+fn of_retained(valid: &Valid, uid: &str, context: &Context) -> Result<Named, Refusal> {
+    let names = Names::of(&valid.order, &valid.tenant);
+    let seen = context.seen(uid);
+    let key = cluster_key(&seen).filter(|key| key.namespace == names.engine);
+    let kept = key.and_then(|key| {
+        let object = seen.children.get(&key)?;
+        metadata(object, "labels", RETAINED)?;
+        Some((key.clone(), record(&seen, &key)?))
+    });
+    // Data of another tenant answers as absence does.
+    let Some((key, record)) = kept.filter(|(_, record)| record.tenant == valid.tenant) else {
+        return impossible(format!("no data of a deleted order {uid} is kept for this tenant"));
+    };
+    if record.kind != valid.order.at.kind.as_str() {
+        return impossible(format!("what is kept of {uid} is a {}: order that kind", record.kind));
+    }
+    let kept = Names { engine: key.namespace, cluster: key.name };
+    if seen.get(ChildKind::Secret, &kept.engine, &kept.store_secret()).is_none() {
+        return impossible(format!(
+            "{uid} was never backed up, so only the platform can bring its volume back"
+        ));
+    }
+    Ok((record.uid, None))
+}
+
+/// Whether an order may hold what another one holds: not less protected, not too small, and where its archive is.
+fn fits(valid: &Valid, origin: &Order) -> Result<(), Refusal> {
+    let name = &origin.at.name;
+    let class = |order: &Order| Classification::from(order.spec.data_classification);
+    if class(&valid.order) < class(origin) {
+        return impossible(format!(
+            "{name} holds data of class {}: order at least that class",
+            class(origin)
+        ));
+    }
+    if origin.status.site.as_deref().is_some_and(|site| site != valid.site) {
+        return impossible(format!(
+            "{name} is archived at site {}: order there",
+            origin.status.site.as_deref().unwrap_or_default()
+        ));
+    }
+    let held = origin.status.storage.as_deref().and_then(|text| bytes(text).ok()).unwrap_or(0);
+    if valid.storage_bytes < held {
+        return impossible(format!("{name} has {0}: order at least {0} of storage", show_bytes(held)));
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! Backups as people see them: what they asked for, and what the engine made, listed beside the order.
+
+use crate::apply;
+use crate::backup::{self, Made, Policy};
+use crate::check::Valid;
+use crate::condition::{Say, merge, reason};
+use crate::context::Context;
+use crate::object_store::Store;
+use crate::order::Order;
+use crate::reconcile::Pass;
+use crate::seen::{Asked, Seen};
+use jiff::Timestamp;
+use kube::ResourceExt;
+use siyada_crds::backup::{BackedUp, BackedUpKind, ServiceBackupSpec};
+use siyada_crds::{ServiceBackup, ServiceBackupStatus};
+use siyada_model::quantity::{MIB, show_bytes};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Label of a listed backup that the schedule made.
+pub const LISTED: &str = "siyada.cloud/scheduled";
+
+fn kind_of(order: &Order) -> BackedUpKind {
+    match order.at.kind {
+        crate::order::Kind::Postgres => BackedUpKind::PostgresInstance,
+        crate::order::Kind::Documents => BackedUpKind::DocumentStoreInstance,
+    }
+}
+
+/// The listed backups of an order's name.
+fn listed(order: &Order, context: &Context) -> Vec<Arc<ServiceBackup>> {
+    let own = |b: &Arc<ServiceBackup>| {
+        b.namespace().as_deref() == Some(&order.at.namespace)
+            && b.spec.instance.name == order.at.name
+            && b.spec.instance.kind == kind_of(order)
+    };
+    context.orders.backups.state().into_iter().filter(own).collect()
+}
+
+fn phase(backup: &ServiceBackup) -> &str {
+    backup.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default()
+}
+
+fn is_over(backup: &ServiceBackup) -> bool {
+    matches!(phase(backup), "Completed" | "Failed" | "Skipped" | "Expired")
+}
+
+/// What people asked for and is not over yet.
+pub fn asked(order: &Order, context: &Context) -> Vec<Asked> {
+    if order.spec.suspend {
+        return Vec::new();
+    }
+    let open = |b: &Arc<ServiceBackup>| {
+        !is_over(b) && b.labels().get(LISTED).is_none() && b.metadata.deletion_timestamp.is_none()
+    };
+    let all = listed(order, context).into_iter().filter(open);
+    all.filter_map(|b| Some(Asked { name: b.name_any(), uid: b.uid()? })).collect()
+}
+
+/// Lists what the engine made, tells what became of what was asked, and takes off what has expired.
+///
+/// # Errors
+/// [`Pass`]; what was told stays told.
+pub async fn list(
+    order: &Order,
+    valid: &Valid,
+    seen: &Seen,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), Pass> {
+    let known: BTreeMap<String, Arc<ServiceBackup>> =
+        listed(order, context).into_iter().map(|b| (b.name_any(), b)).collect();
+    let made = backup::made(seen);
+    if let Some(policy) = valid.backups.policy() {
+        for made in &made {
+            one(order, policy, made, known.get(&made.listed_as), context, now).await?;
+        }
+    }
+    for (name, listed) in &known {
+        let is_made = made.iter().any(|made| made.listed_as == *name);
+        if is_made || listed.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        left(order, valid, listed, context, now).await?;
+    }
+    Ok(())
+}
+
+/// A backup that the engine has.
+async fn one(
+    order: &Order,
+    policy: &Policy,
+    made: &Made,
+    known: Option<&Arc<ServiceBackup>>,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), Pass> {
+    let old = known.and_then(|b| b.status.clone()).unwrap_or_default();
+    if known.is_none() {
+        // Somebody removed what he had asked for: the backup stays for its time, and nobody lists it again.
+        if !made.scheduled {
+            return Ok(());
+        }
+        let instance = BackedUp { kind: kind_of(order), name: order.at.name.clone() };
+        let mut fresh = ServiceBackup::new(&made.listed_as, ServiceBackupSpec { instance });
+        fresh.metadata.namespace = Some(order.at.namespace.clone());
+        fresh.labels_mut().insert(LISTED.to_owned(), "true".to_owned());
+        apply::backups::list(&context.client, &fresh).await?;
+    }
+    let size = match (&old.size, &made.backup_id) {
+        (None, Some(id)) if made.phase == "Completed" => measure(order, policy, id, context).await,
+        (known, _) => known.clone(),
+    };
+    let text = |time: Option<Timestamp>| time.map(|t| t.to_string());
+    let done = made.stopped.filter(|_| made.phase == "Completed");
+    let said = match made.phase {
+        "Completed" => (Some(true), reason::BACKUP_RECENT, "the backup is whole".to_owned()),
+        "Failed" => {
+            let why = made.error.as_deref().unwrap_or("the engine gives no reason");
+            let why: String = why.chars().take(300).collect();
+            (Some(false), reason::BACKUP_FAILED, format!("{why}; make another ServiceBackup to try again"))
+        }
+        _ => (None, reason::BACKUP_PENDING, "the backup is being made".to_owned()),
+    };
+    let told = ServiceBackupStatus {
+        phase: Some(made.phase.to_owned()),
+        started_at: text(made.started),
+        completed_at: text(done),
+        size,
+        expires: text(done.map(|stopped| backup::expires(policy, stopped))),
+        order_uid: Some(order.uid.to_string()),
+        backup_id: made.backup_id.clone(),
+        ..old.clone()
+    };
+    let generation = known.and_then(|b| b.metadata.generation).unwrap_or(1);
+    tell(&order.at.namespace, &made.listed_as, (&old, told), said, generation, context, now).await
+}
+
+/// A listed backup that the engine does not have, or not yet.
+async fn left(
+    order: &Order,
+    valid: &Valid,
+    listed: &ServiceBackup,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), Pass> {
+    let old = listed.status.clone().unwrap_or_default();
+    let expired = old.expires.as_deref().and_then(|t| t.parse::<Timestamp>().ok()).is_some_and(|t| t < now);
+    if is_over(listed) {
+        // Of an earlier order of this name nothing is known here.
+        let own = old.order_uid.as_deref() == Some(order.uid.as_str());
+        if !own || !expired || phase(listed) != "Completed" {
+            return Ok(());
+        }
+        if listed.labels().get(LISTED).is_some() {
+            return Ok(apply::backups::unlist(&context.client, listed).await?);
+        }
+    }
+    let (phase, said) = if expired {
+        let message = "the engine has removed it from the store, as its days are over";
+        ("Expired", (Some(false), reason::BACKUP_EXPIRED, message.to_owned()))
+    } else if valid.backups.policy().is_none() {
+        let (status, why, message) = backup::health(&valid.backups, &backup::Facts::default(), now);
+        ("Failed", (status, why, message))
+    } else if order.spec.suspend {
+        let message = "the instance is suspended: set spec.suspend to false and make another ServiceBackup";
+        ("Skipped", (Some(false), reason::SUSPENDED, message.to_owned()))
+    } else {
+        ("Pending", (None, reason::BACKUP_PENDING, "the backup was asked for".to_owned()))
+    };
+    let told = ServiceBackupStatus { phase: Some(phase.to_owned()), ..old.clone() };
+    let generation = listed.metadata.generation.unwrap_or(1);
+    tell(&order.at.namespace, &listed.name_any(), (&old, told), said, generation, context, now).await
+}
+
+/// Writes a status, if it differs.
+async fn tell(
+    namespace: &str,
+    name: &str,
+    (old, mut told): (&ServiceBackupStatus, ServiceBackupStatus),
+    (status, reason, message): backup::Verdict,
+    generation: i64,
+    context: &Context,
+    now: Timestamp,
+) -> Result<(), Pass> {
+    let say = Say { kind: crate::condition::kind::READY, status, reason, message };
+    told.conditions = merge(&old.conditions, vec![say], generation, now);
+    told.observed_generation = Some(generation);
+    if told != *old {
+        apply::backups::status(&context.client, namespace, name, &told).await?;
+    }
+    Ok(())
+}
+
+/// What a backup takes; nothing when the store does not say so now: the next pass asks again.
+async fn measure(order: &Order, policy: &Policy, id: &str, context: &Context) -> Option<String> {
+    let store = Store::of(&context.client, &context.config.namespace, &policy.store).await;
+    let size = match store {
+        Ok(store) => store.size(&order.uid, id).await,
+        Err(error) => Err(error),
+    };
+    match size {
+        Ok(bytes) => Some(show_bytes(crate::check::mib(bytes).saturating_mul(MIB))),
+        Err(error) => {
+            tracing::warn!(order.uid = %order.uid, error = %error, "a backup of order {} was not measured", order.at.name);
+            None
+        }
+    }
+}

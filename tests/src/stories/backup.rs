@@ -1,0 +1,283 @@
+//! Backups and restores, on a site that has a real object store.
+
+use super::{DISPOSABLE, HOME};
+use crate::clients::{self, Binding};
+use crate::kubectl::{Kubectl, condition, secret_value};
+use crate::platform::{SYSTEM, engine, gone, ready, state, uid, wait_for};
+use crate::wait::{eventually, seconds};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use std::time::Instant;
+use tokio::process::Command;
+
+/// The site of these stories, and the offering whose plans are backed up there.
+const SITE: &str = "story-store";
+const OFFERING: &str = "story-backups";
+
+/// The harness's store as a site, and an offering that may lose a minute at most.
+async fn set_up() -> Result<()> {
+    let admin = Kubectl::admin();
+    let store: Value =
+        serde_json::from_str(&tokio::fs::read_to_string(state()?.join("object-store.json")).await?)?;
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "siyada-object-storage", "namespace": SYSTEM},
+        "stringData": {"accessKeyId": store["accessKeyId"], "secretAccessKey": store["secretAccessKey"]},
+    });
+    let storage = json!({
+        "endpoint": store["endpoint"], "ca": store["ca"], "bucketPrefix": "siyada",
+        "credentialsSecret": "siyada-object-storage",
+    });
+    let site = json!({
+        "apiVersion": "siyada.cloud/v1alpha1", "kind": "Site", "metadata": {"name": SITE},
+        "spec": {
+            "country": "MA", "operatingBody": "Stories", "dataClassification": "Confidential",
+            "storageClass": "siyada-local", "objectStorage": storage,
+        },
+    });
+    let usual = admin.get("serviceoffering", "default", "postgresql").await?.context("no offering")?;
+    let mut spec = usual["spec"].clone();
+    spec["default"] = json!(false);
+    for plan in spec["plans"].as_array_mut().context("no plans")? {
+        plan["backup"] = json!({
+            "schedule": "30 1 * * *", "retentionDays": 7, "pointInTimeRecovery": true, "recoveryPointMinutes": 1,
+        });
+    }
+    let offering = json!({
+        "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceOffering", "metadata": {"name": OFFERING}, "spec": spec,
+    });
+    for object in [secret, site, offering] {
+        admin.apply(&object.to_string()).await?;
+    }
+    Ok(())
+}
+
+fn order(name: &str, more: &str) -> String {
+    super::postgres(HOME, name, &format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERING}{more}"))
+}
+
+async fn client(ministry: &Kubectl, name: &str) -> Result<(tokio_postgres::Client, Binding)> {
+    let binding = Binding::read(ministry, HOME, &format!("{name}-postgresql")).await?;
+    Ok((clients::postgres(&binding).await?, binding))
+}
+
+/// Rows and a checksum over all of them.
+async fn content(client: &tokio_postgres::Client) -> Result<(i64, String)> {
+    let all =
+        "select count(*), coalesce(md5(string_agg(id || ':' || name, ',' order by id)), '') from citizens";
+    let row = client.query_one(all, &[]).await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+async fn add(client: &tokio_postgres::Client, from: i32, to: i32) -> Result<()> {
+    let insert = "insert into citizens select i, md5(i::text) from generate_series($1::int, $2::int) i";
+    client.execute(insert, &[&from, &to]).await?;
+    Ok(())
+}
+
+/// Waits until what was written so far is in the store.
+async fn archived(client: &tokio_postgres::Client) -> Result<()> {
+    let now: String = client.query_one("select pg_walfile_name(pg_current_wal_lsn())", &[]).await?.get(0);
+    eventually(seconds(150), "the last change to be archived", || async {
+        let row =
+            client.query_one("select coalesce(last_archived_wal, '') from pg_stat_archiver", &[]).await?;
+        let last: String = row.get(0);
+        ensure!(last.get(..24).unwrap_or_default() >= now.as_str(), "archived up to {last:?}, wanted {now}");
+        Ok(())
+    })
+    .await
+}
+
+async fn completed(ministry: &Kubectl, name: &str) -> Result<Value> {
+    eventually(seconds(180), "the backup to be whole", || async {
+        let backup = ministry.get("sbk", HOME, name).await?.context("it is not listed")?;
+        ensure!(backup["status"]["phase"] == "Completed", "it is {}", backup["status"]);
+        ensure!(backup["status"]["size"].is_string(), "it has no size: {}", backup["status"]);
+        Ok(backup)
+    })
+    .await
+}
+
+fn on_demand(name: &str, of: &str) -> String {
+    json!({
+        "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceBackup", "metadata": {"name": name, "namespace": HOME},
+        "spec": {"instance": {"kind": "PostgresInstance", "name": of}},
+    })
+    .to_string()
+}
+
+/// A backup on demand and a moment are restored into new orders, row by row; old passwords and foreign buckets are refused.
+pub async fn restored() -> Result<()> {
+    set_up().await?;
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    ministry.apply(&order("origin", "")).await?;
+    let origin = ready(&ministry, "pgi", HOME, "origin", 240).await?;
+    let (db, old) = client(&ministry, "origin").await?;
+    db.batch_execute("create table citizens (id int primary key, name text)").await?;
+    add(&db, 1, 1000).await?;
+    let first = content(&db).await?;
+    ministry.apply(&on_demand("first", "origin")).await?;
+    let backup = completed(&ministry, "first").await?;
+    println!("  backup on demand: {}", backup["status"]);
+    ensure!(backup["status"]["expires"].is_string(), "it has no expiry");
+    wait_for(&ministry, "pgi", HOME, "origin", "BackupHealthy", "True", None, 120).await?;
+    let listed =
+        admin.run(&["-n", HOME, "get", "sbk", "-l", "siyada.cloud/scheduled=true", "-o", "name"]).await?;
+    ensure!(listed.lines().count() == 1, "the schedule's own first backup is not listed: {listed:?}");
+
+    add(&db, 1001, 1500).await?;
+    let before = content(&db).await?;
+    let moment: String = db
+        .query_one(
+            "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+            &[],
+        )
+        .await?
+        .get(0);
+    add(&db, 1501, 2000).await?;
+    archived(&db).await?;
+    let started = Instant::now();
+    ministry
+        .apply(&order("moment", &format!(", restoreFrom: {{instance: origin, time: '{moment}'}}")))
+        .await?;
+    ministry.apply(&order("whole", ", restoreFrom: {backup: first}")).await?;
+    let restored = ready(&ministry, "pgi", HOME, "moment", 300).await?;
+    println!("  restored to a moment in {} s", started.elapsed().as_secs());
+    let (there, new) = client(&ministry, "moment").await?;
+    ensure!(content(&there).await? == before, "{:?} came back of {before:?}", content(&there).await?);
+    let refused = clients::postgres(&new.with_password(&old.password)).await.err();
+    let refused = format!("{:?}", refused.context("the restored database accepts the old password")?);
+    ensure!(refused.contains("28P01"), "the old password: {refused}");
+    add(&there, 3001, 3001).await?;
+    ready(&ministry, "pgi", HOME, "whole", 300).await?;
+    let (there, _) = client(&ministry, "whole").await?;
+    ensure!(content(&there).await? == first, "{:?} came back of {first:?}", content(&there).await?);
+    ensure!(content(&db).await?.0 == 2000, "the origin changed");
+    confined(&admin, &origin, &restored).await?;
+    cannot_be(&ministry).await?;
+    drop((db, there));
+    for name in ["origin", "moment", "whole"] {
+        ministry.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
+        gone("pgi", HOME, name, 180).await?;
+    }
+    Ok(())
+}
+
+/// What each login may do, tried with the engine's own library from the instance's own pod.
+const TRY: &str = r#"
+import boto3, os, sys
+from botocore.config import Config
+from botocore.exceptions import ClientError
+endpoint, key, secret, own, other = sys.argv[1:]
+s3 = boto3.client("s3", endpoint_url=endpoint, verify=False, aws_access_key_id=key, aws_secret_access_key=secret,
+    region_name="us-east-1", config=Config(s3={"addressing_style": "path"}))
+s3.list_objects_v2(Bucket=own)
+s3.put_object(Bucket=own, Key="probe", Body=b"1")
+s3.delete_object(Bucket=own, Key="probe")
+for name, call in {
+    "list": lambda: s3.list_objects_v2(Bucket=other), "head": lambda: s3.head_bucket(Bucket=other),
+    "put": lambda: s3.put_object(Bucket=other, Key="g1/probe", Body=b"1"),
+    "get": lambda: s3.get_object(Bucket=other, Key="g1/probe"),
+    "delete": lambda: s3.delete_object(Bucket=other, Key="g1/probe"),
+    "copy": lambda: s3.copy_object(Bucket=own, Key="stolen", CopySource={"Bucket": other, "Key": "g1/probe"}),
+    "make a bucket": lambda: s3.create_bucket(Bucket="siyada-of-nobody"),
+}.items():
+    try:
+        call()
+        sys.exit(f"{name}: allowed")
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] != 403:
+            sys.exit(f"{name}: {error}")
+print("confined")
+"#;
+
+/// Neither instance reaches the other's bucket; the restored one not even that which it was restored from.
+async fn confined(admin: &Kubectl, one: &Value, two: &Value) -> Result<()> {
+    let bucket = |order: &Value| Ok::<_, anyhow::Error>(format!("siyada-{}", uid(order)?));
+    for (own, other) in [(one, two), (two, one)] {
+        let (namespace, cluster) = engine(own)?;
+        let store: Value =
+            serde_json::from_str(&tokio::fs::read_to_string(state()?.join("object-store.json")).await?)?;
+        let secret =
+            admin.get("secret", &namespace, &format!("{cluster}-store")).await?.context("no login")?;
+        let (id, key) =
+            (secret_value(&secret, "ACCESS_KEY_ID")?, secret_value(&secret, "ACCESS_SECRET_KEY")?);
+        let (pod, endpoint) = (format!("{cluster}-1"), store["endpoint"].as_str().unwrap_or_default());
+        let (own, other) = (bucket(own)?, bucket(other)?);
+        eventually(seconds(60), "the store to refuse everything outside", || async {
+            let run = [
+                "-n", &namespace, "exec", &pod, "-c", "postgres", "--", "python3", "-W", "ignore", "-c", TRY,
+            ];
+            let said = admin.run(&[run.as_slice(), &[endpoint, &id, &key, &own, &other]].concat()).await?;
+            ensure!(said.contains("confined"), "it says {said:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// Restores that are refused, each with a sentence.
+async fn cannot_be(ministry: &Kubectl) -> Result<()> {
+    let wrong = [
+        ("{backup: nothing}", "there is no ServiceBackup nothing"),
+        ("{instance: origin, time: '2001-01-01T00:00:00Z'}", "can be restored from"),
+        ("{retainedInstance: not-mine}", "no data of a deleted order"),
+    ];
+    for (from, sentence) in wrong {
+        ministry.apply(&order("never", &format!(", restoreFrom: {from}"))).await?;
+        let told =
+            wait_for(ministry, "pgi", HOME, "never", "Ready", "False", Some("RestoreImpossible"), 60).await?;
+        let (_, _, message) = condition(&told, "Ready").context("no condition")?;
+        ensure!(message.contains(sentence), "{from}: {message}");
+        ministry.run(&["-n", HOME, "delete", "pgi", "never", "--wait=false"]).await?;
+        gone("pgi", HOME, "never", 60).await?;
+    }
+    let two = order("never", ", restoreFrom: {backup: a, instance: b}");
+    let refused = ministry.try_with(&["apply", "-f", "-"], &two).await?;
+    ensure!(!refused.ok && refused.err.contains("names one of"), "two sources: {}", refused.err);
+    Ok(())
+}
+
+/// The store is away: the order says so and serves on, and says when it is back.
+pub async fn store_away() -> Result<()> {
+    set_up().await?;
+    let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
+    ministry.apply(&order("archive", "")).await?;
+    ready(&ministry, "pgi", HOME, "archive", 240).await?;
+    wait_for(&ministry, "pgi", HOME, "archive", "BackupHealthy", "True", None, 180).await?;
+    let (db, _) = client(&ministry, "archive").await?;
+    db.batch_execute("create table citizens (id int primary key, name text)").await?;
+    archived(&db).await?;
+    away(true).await?;
+    let told = async {
+        let started = Instant::now();
+        add(&db, 1, 100).await?;
+        let why = Some("ArchivingFailed");
+        let order = wait_for(&ministry, "pgi", HOME, "archive", "BackupHealthy", "False", why, 150).await?;
+        println!("  without the store: BackupHealthy False after {} s", started.elapsed().as_secs());
+        let ready = condition(&order, "Ready").map(|(status, ..)| status);
+        ensure!(ready.as_deref() == Some("True"), "Ready is {ready:?}");
+        ensure!(content(&db).await?.0 == 100, "the database serves no more");
+        Ok(())
+    }
+    .await;
+    away(false).await?;
+    told?;
+    let started = Instant::now();
+    wait_for(&ministry, "pgi", HOME, "archive", "BackupHealthy", "True", None, 240).await?;
+    println!("  with the store: BackupHealthy True after {} s", started.elapsed().as_secs());
+    archived(&db).await?;
+    drop(db);
+    ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
+    gone("pgi", HOME, "archive", 180).await
+}
+
+/// Refuses every connection to the store, in the cluster's own network namespace, or ends that.
+async fn away(yes: bool) -> Result<()> {
+    let rules = "add table ip siyada_story; add chain ip siyada_story input { type filter hook input priority 0; }; \
+                 add rule ip siyada_story input tcp dport 9443 reject with tcp reset";
+    let rules = if yes { rules } else { "delete table ip siyada_story" };
+    let done = Command::new("nft").arg(rules).output().await.context("failed to run nft")?;
+    ensure!(done.status.success(), "nft: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
