@@ -6,11 +6,13 @@ use proptest::prelude::*;
 use serde_json::Value;
 use siyada_crds::order::NetworkSpec;
 use siyada_model::wire::{Reservation, code};
+use siyada_operator::backup::Source;
 use siyada_operator::check::{Valid, check};
 use siyada_operator::ledger::Ledger;
 use siyada_operator::names::{APPLIED, Names};
 use siyada_operator::object::{ChildKind, is_so};
 use siyada_operator::order::{Kind, Order};
+use siyada_operator::plan::backup::{StoreKey, needs_store_key, recorded};
 use siyada_operator::plan::{Certificate, Fresh, Plan, Platform, needs_certificate, plan};
 use siyada_operator::plan_command::{Input, show};
 use siyada_operator::reconcile::{Held, admission, request};
@@ -280,4 +282,100 @@ fn a_smaller_plan_keeps_the_size_of_the_volume() {
     assert_eq!(with("dev", Some("8Gi"), "5Gi"), Ok(8));
     assert!(with("dev", Some("2Gi"), "5Gi").unwrap_err().contains("it has 5Gi, so ask for 5Gi or more"));
     assert!(with("dev", None, "50Gi").unwrap_err().contains("50Gi is outside of plan dev"));
+}
+
+/// The examples with backups: the site has a store, and the plans already say when.
+fn with_store() -> Input {
+    let mut input = examples();
+    let store = serde_json::json!({
+        "endpoint": "https://s3.example", "bucketPrefix": "siyada", "credentialsSecret": "store", "ca": "authority",
+    });
+    for site in &mut input.catalogue.sites {
+        Arc::make_mut(site).spec.object_storage = Some(serde_json::from_value(store.clone()).unwrap());
+    }
+    input
+}
+
+fn with_key(fresh: Fresh, seed: u32) -> Fresh {
+    let key = StoreKey { id: format!("id {seed}"), secret: format!("secret {seed}") };
+    Fresh { store_key: Some(key), ..fresh }
+}
+
+fn cluster_of(plan: &Plan) -> &Value {
+    &plan.objects.iter().find(|o| o.key.kind == ChildKind::Cluster).unwrap().body
+}
+
+#[test]
+fn backups_begin_with_the_login_and_never_replace_it() {
+    let input = with_store();
+    let order = input.orders.iter().find(|o| o.at.name == "registry").unwrap();
+    let valid = check(order, &input.catalogue, now()).unwrap();
+    let without = plan(&valid, &Seen::default(), &fresh(1, &valid, &Seen::default()), &platform());
+    assert!(
+        cluster_of(&without)["spec"].get("backup").is_none(),
+        "the store is away: the database starts all the same"
+    );
+    assert!(without.objects.iter().all(|o| o.key.kind != ChildKind::ScheduledBackup));
+    let seen = written(&Seen::default(), &without, usize::MAX);
+    assert!(needs_store_key(&valid, &seen));
+    let second = plan(&valid, &seen, &with_key(fresh(2, &valid, &seen), 2), &platform());
+    let archive = &cluster_of(&second)["spec"]["backup"]["barmanObjectStore"];
+    assert_eq!(archive["destinationPath"], format!("s3://siyada-{}/", order.uid));
+    let mut changed = cluster_of(&second).clone();
+    for (body, part) in [("backup", "backup"), ("archive_timeout", "postgresql")] {
+        assert!(changed["spec"].get(part).is_some(), "{body}");
+    }
+    // Nothing else of the database changes, so nothing restarts it.
+    changed["spec"].as_object_mut().unwrap().remove("backup");
+    changed["spec"]["postgresql"]["parameters"].as_object_mut().unwrap().remove("archive_timeout");
+    assert_eq!(changed["spec"], cluster_of(&without)["spec"]);
+    let mut seen = seen;
+    for object in second.objects {
+        seen.children.insert(object.key, Arc::new(object.body));
+    }
+    assert!(!needs_store_key(&valid, &seen));
+    let third = plan(&valid, &seen, &with_key(fresh(3, &valid, &seen), 3), &platform());
+    assert!(nothing_left_to_do(&third, &seen), "a login that is there is never replaced");
+}
+
+#[test]
+fn a_restore_never_begins_empty_and_never_writes_what_it_reads() {
+    let input = with_store();
+    let mut order = input.orders.iter().find(|o| o.at.name == "registry").unwrap().clone();
+    let from = serde_json::json!({"instance": "other", "time": "2026-11-24T09:00:00+01:00"});
+    order.spec.restore_from = Some(serde_json::from_value(from).unwrap());
+    let valid = check(&order, &input.catalogue, now()).unwrap();
+    let source = Source {
+        order_uid: "origin".parse().unwrap(),
+        bucket: "siyada-origin".into(),
+        backup_id: None,
+        time: Some("2026-11-24T08:00:00Z".parse().unwrap()),
+    };
+    let sources = [None, Some(source.clone())];
+    for (source, key) in sources.iter().flat_map(|s| [(s.clone(), false), (s.clone(), true)]) {
+        let complete = source.is_some() && key;
+        let seen = Seen { source, ..Seen::default() };
+        let fresh = fresh(1, &valid, &seen);
+        let plan = plan(&valid, &seen, &if key { with_key(fresh, 1) } else { fresh }, &platform());
+        assert_eq!(plan.problem.is_none(), complete);
+        assert_eq!(plan.objects.iter().any(|o| o.key.kind == ChildKind::Cluster), complete);
+        if complete {
+            let spec = &cluster_of(&plan)["spec"];
+            assert!(spec["bootstrap"].get("initdb").is_none());
+            assert_eq!(spec["bootstrap"]["recovery"]["recoveryTarget"]["targetTime"], "2026-11-24T08:00:00Z");
+            let (reads, writes) = (&spec["externalClusters"][0], &spec["backup"]);
+            let path =
+                |part: &Value| part["barmanObjectStore"]["destinationPath"].as_str().unwrap().to_owned();
+            assert_eq!(path(reads), "s3://siyada-origin/");
+            assert_ne!(path(reads), path(writes));
+        }
+    }
+    // The engine's object remembers it when the origin is gone.
+    let seen = Seen { source: Some(source.clone()), ..Seen::default() };
+    let made = plan(&valid, &seen, &with_key(fresh(1, &valid, &seen), 1), &platform());
+    assert_eq!(recorded(cluster_of(&made)), Some(source));
+    order.spec.restore_from.as_mut().unwrap().time = Some("2027-01-01T00:00:00Z".into());
+    assert_eq!(check(&order, &input.catalogue, now()).unwrap_err().reason, "RestoreImpossible");
+    order.spec.restore_from.as_mut().unwrap().time = None;
+    assert_eq!(check(&order, &examples().catalogue, now()).unwrap_err().reason, "RestoreImpossible");
 }
