@@ -67,7 +67,8 @@ fn driver(store: &ObjectStorage, bucket: &str, names: &Names) -> Value {
         "endpointCA": store.ca.as_ref().map(|_| key("ca.crt")),
         "s3Credentials": {"accessKeyId": key(ID), "secretAccessKey": key(SECRET), "region": key("REGION")},
         "wal": {"compression": "gzip"},
-        "data": {"compression": "gzip"},
+        // A checkpoint spread over minutes would delay a backup that somebody waits for by as much.
+        "data": {"compression": "gzip", "immediateCheckpoint": true},
     })
 }
 
