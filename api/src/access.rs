@@ -25,6 +25,8 @@ pub enum Right {
     As(&'static [Role]),
     /// A role on the platform.
     Oversee,
+    /// To be national finance, an auditor of the nation or an administrator of the platform: reads what is about all.
+    Review,
     /// To be national finance: puts on record who bills and who is billed, and closes months.
     Bill,
     /// To be the operator.
@@ -69,6 +71,12 @@ pub const TABLE: &[Rule] = &[
     rule(Method::GET, "/v1/alerts", Right::Oversee),
     rule(Method::GET, "/v1/tenants/{tenant}/usage", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/intervals", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/usage/grouped", Right::InTenant),
+    rule(Method::GET, "/v1/usage/export", Right::Review),
+    rule(Method::GET, "/v1/settlement-annex", Right::Review),
+    rule(Method::GET, "/v1/costs", Right::Review),
+    rule(Method::PUT, "/v1/costs/{fiscalYear}/{category}", Right::Bill),
+    rule(Method::GET, "/v1/cost-coverage", Right::Review),
     rule(Method::GET, "/v1/issuer", Right::SignedIn),
     rule(Method::PUT, "/v1/issuer", Right::Bill),
     rule(Method::GET, "/v1/accounts", Right::Oversee),
@@ -148,6 +156,7 @@ pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Erro
     let admitted = match right {
         Right::Open | Right::SignedIn | Right::InTenant | Right::Approve | Right::As(_) => true,
         Right::Oversee => !platform.is_empty(),
+        Right::Review => platform.iter().any(|role| *role != PlatformRole::Operator),
         Right::Bill => platform.contains(&PlatformRole::Finance),
         Right::Operate => platform.contains(&PlatformRole::Operator),
     };
@@ -298,6 +307,9 @@ mod tests {
         check(Right::Operate, &[PlatformRole::Admin, PlatformRole::Finance, PlatformRole::Auditor], false);
         check(Right::Oversee, &[PlatformRole::Auditor], true);
         check(Right::Oversee, &[], false);
+        check(Right::Review, &[PlatformRole::Operator], false);
+        check(Right::Review, &[PlatformRole::Operator, PlatformRole::Finance], true);
+        check(Right::Review, &[], false);
         check(Right::SignedIn, &[], true);
     }
 

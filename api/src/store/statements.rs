@@ -221,6 +221,25 @@ pub async fn since(tx: &mut PgConnection, month: Month) -> Result<Vec<Statement>
     rows.iter().map(|text| read(text)).collect()
 }
 
+/// The statements of a month after the place `after`, at most `limit`, and the place of the last one. Credit notes are
+/// not among them.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_month(
+    connection: &mut PgConnection,
+    month: Month,
+    after: i64,
+    limit: i64,
+) -> Result<(Vec<Statement>, Option<i64>), Error> {
+    let sql = "select position, document from statement
+               where month = $1 and kind = 'statement' and position > $2 order by position limit $3";
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as(sql).bind(month.to_string()).bind(after).bind(limit).fetch_all(connection).await?;
+    let last = rows.last().map(|row| row.0);
+    Ok((rows.iter().map(|(_, text)| read(text)).collect::<Result<_, _>>()?, last))
+}
+
 fn read(text: &str) -> Result<Statement, Error> {
     serde_json::from_str(text).map_err(|cause| Error::Fault(format!("failed to read a document: {cause}")))
 }

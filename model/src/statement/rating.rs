@@ -5,7 +5,7 @@ use crate::allocation::{Allocation, Booking, Shares};
 use crate::id::{OrderUid, PriceListName, Sku};
 use crate::money::InvalidMoney;
 use crate::party::TaxRegime;
-use crate::period::{Month, Period};
+use crate::period::{InvalidPeriod, Month, Period};
 use crate::price::{PriceError, PriceList, amount};
 use crate::usage::{Interval, Meter, Slice, slices};
 use jiff::Timestamp;
@@ -23,6 +23,9 @@ pub enum RatingError {
     /// A quantity on record that is no number.
     #[error("quantity {0:?} of a line is not a whole number")]
     Quantity(String),
+    /// The period has no days.
+    #[error(transparent)]
+    Period(InvalidPeriod),
 }
 
 impl From<InvalidMoney> for RatingError {
