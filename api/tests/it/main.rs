@@ -15,6 +15,7 @@ mod export;
 mod health;
 mod ledger;
 mod matrix;
+mod national;
 mod openapi;
 mod prices;
 mod quotes;
