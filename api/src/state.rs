@@ -44,6 +44,8 @@ pub struct App {
     pub signer: Option<Arc<Signer>>,
     /// Told when the first month may have been opened.
     pub months: Arc<Notify>,
+    /// Told when somebody put other settings.
+    pub set: Arc<Notify>,
     migrated: Arc<AtomicBool>,
 }
 
@@ -63,6 +65,7 @@ impl App {
             exports: Arc::new(Semaphore::new(MOST_EXPORTS)),
             signer: None,
             months: Arc::default(),
+            set: Arc::default(),
             migrated: Arc::default(),
         }
     }
