@@ -144,7 +144,8 @@ impl Basis {
         }
         let mut all = used.clone();
         // What goes on is one line with what was used, and rounded once with it.
-        let meters: Used = used.iter().map(|i| ((i.order_uid.clone(), i.level.sku.clone()), i.meter)).collect();
+        let meters: Used =
+            used.iter().map(|i| ((i.order_uid.clone(), i.level.sku.clone()), i.meter)).collect();
         for held in &self.reserved {
             all.extend(runs_on(held, &meters, &self.lists, (self.now, to)));
         }

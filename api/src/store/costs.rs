@@ -168,11 +168,11 @@ pub async fn services(
     year: FiscalYear,
     currency: Currency,
 ) -> Result<Vec<ServiceRevenue>, Error> {
-    let sql = r#"select substr(e.account, length('revenue:') + 1) as service, (-sum(e.minor))::bigint
+    let sql = r#"select substr(e.account, length('revenue:') + 1), (-sum(e.minor))::bigint
                  from ledger_transaction t join ledger_entry e on e.transaction_id = t.id
                  where e.account like 'revenue:%' and to_char(t.effective_date, 'YYYY-MM') >= $1
                      and to_char(t.effective_date, 'YYYY-MM') < $2
-                 group by 1 order by service collate "C""#;
+                 group by e.account order by e.account collate "C""#;
     let (from, to) = year.borders();
     let rows: Vec<(String, i64)> = sqlx::query_as(sql).bind(from).bind(to).fetch_all(connection).await?;
     let revenue = |(service, minor)| ServiceRevenue { service, billed: Money { minor, currency } };
