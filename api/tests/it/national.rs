@@ -1,13 +1,15 @@
 //! What finance takes with it: usage in any grouping, all tenants in one stream, settlements, and what covers the costs.
 
-use crate::closing::{FEBRUARY, MARCH, close, documents, fact, finance, fresh, send};
+use crate::closing::{FEBRUARY, MARCH, close, documents, fact, finance, fresh, ready, send};
+use crate::crash::{Program, keys};
 use crate::settlement::{billed, stage};
-use crate::support::{Answer, World, account, but, order};
+use crate::support::{Answer, World, account, but, fresh_database, order};
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use siyada_api::openapi::examples;
+use siyada_api::store;
 use siyada_model::canonical::sha256;
 use siyada_model::coverage::CostCoverage;
 use siyada_model::national::{ExportEnd, SettlementAnnex};
@@ -375,6 +377,65 @@ async fn a_stream_that_fails_breaks_off_and_lets_the_next_one_in() {
         assert!(whole(std::str::from_utf8(&text).unwrap()).is_some());
     }
     assert_eq!(ask().await.status(), 200);
+}
+
+/// The most memory that a process ever had, in KiB.
+fn peak_kib(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn ten_times_the_rows_take_no_more_memory() {
+    const PART: usize = 2_000;
+    let database = fresh_database().await;
+    let world = ready(store::pool(database.clone())).await;
+    let used = async |part: usize| {
+        let facts: Vec<Value> = (0..PART)
+            .map(|n| {
+                let uid = format!("many-{part:02}-{n:04}");
+                fact(&uid, "health", "compute", "2024-04-03T00:00:00Z", Some(("postgres-small", 1)))
+            })
+            .collect();
+        send(&world, &facts).await;
+    };
+    let program = Program::start(&database, &keys().await, "").await;
+    let read = async || {
+        let path = "/v1/usage/export?period=2024-04&format=ndjson";
+        let (status, body) = program.ask(&account("finance"), "GET", path, None).await.unwrap();
+        assert_eq!(status, 200);
+        (body.len(), whole(std::str::from_utf8(&body).unwrap()).unwrap().len(), peak_kib(program.id()))
+    };
+    used(0).await;
+    let (_, few, before) = read().await;
+    for part in 1..10 {
+        used(part).await;
+    }
+    let (bytes, many, after) = read().await;
+    println!("{few} rows: {before} KiB at most; {many} rows, {} KiB of text: {after} KiB", bytes / 1_024);
+    assert_eq!(many, few + 9 * PART);
+    // What is held is a part of 500 orders; all of them as text alone would be far more.
+    let grown = after - before;
+    assert!(bytes > 8 << 20 && grown < 2_048, "{grown} KiB more for {bytes} bytes");
+}
+
+#[tokio::test]
+async fn what_is_asked_wrong_is_refused_with_a_sentence() {
+    let world = closed().await;
+    for (path, words) in [
+        ("/v1/usage/export", "missing field `period`"),
+        ("/v1/usage/export?period=2024-3", "is not a month between"),
+        ("/v1/usage/export?period=2024-03&format=xml", "expected `csv` or `ndjson`"),
+        ("/v1/usage/export?period=2099-01", "2099-01 has not begun"),
+        ("/v1/settlement-annex", "give either period or fiscalYear"),
+        ("/v1/settlement-annex?period=2024-04", "GET /v1/periods/2024-04/closing says what blocks it"),
+        ("/v1/cost-coverage?fiscalYear=now", "invalid digit"),
+        ("/v1/tenants/health/usage/grouped?groupBy=colour", "use some of day, tenant"),
+    ] {
+        let problem = finance(&world).get(path).await.refused(422, "invalid");
+        assert!(problem.detail.contains(words), "{path}: {}", problem.detail);
+    }
 }
 
 #[tokio::test]

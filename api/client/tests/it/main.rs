@@ -6,4 +6,5 @@ mod downloads;
 mod finance;
 mod gaps;
 mod login;
+mod national;
 mod world;
