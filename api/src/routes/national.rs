@@ -1,7 +1,7 @@
 //! For national finance: the lines of all tenants in one stream, and the settlement between administrations.
 
 use super::budget::snapshot;
-use super::commitments::Format;
+use super::statements::language;
 use crate::error::Error;
 use crate::extract::Query;
 use crate::file::{CSV, attachment};
@@ -14,12 +14,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use siyada_documents::cell;
+use siyada_documents::{annex_pdf, cell};
 use siyada_model::money::{Currency, Money};
 use siyada_model::national::{ExportEnd, ExportRecord, ExportRow, Movement, Proof, SettlementAnnex};
 use siyada_model::period::Month;
 use siyada_model::statement::StatementLine;
-use siyada_model::wire::Problem;
+use siyada_model::wire::{Problem, code};
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::{IntoParams, ToSchema};
 
@@ -228,10 +228,28 @@ pub struct Settled {
     pub period: Option<Month>,
     /// Or what is closed of a fiscal year: the year in which it begins.
     pub fiscal_year: Option<i16>,
-    /// `json` or `csv`.
+    /// `json`, `csv` or `pdf`.
     #[param(inline)]
-    pub format: Option<Format>,
+    pub format: Option<AnnexFormat>,
+    /// `fr`, `ar` or `en`, for PDF; French when absent.
+    pub language: Option<String>,
 }
+
+/// How a settlement annex is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum AnnexFormat {
+    /// JSON.
+    #[default]
+    Json,
+    /// CSV (RFC 4180), one row for each movement.
+    Csv,
+    /// For people: PDF/UA, in a language.
+    Pdf,
+}
+
+/// Most movements of an annex as PDF: some 150 pages.
+const MOST_PRINTED: usize = 5_000;
 
 /// The annex of a settlement between administrations: from which line of whose budget to which, how much, and on what
 /// legal basis. From closed statements and credit notes alone; its sum is that of the ledger, or there is no annex.
@@ -240,6 +258,7 @@ pub struct Settled {
         (status = 200, description = "The annex, or a file", content(
             (SettlementAnnex = "application/json", example = json!(examples::annex())),
             (String = "text/csv"),
+            (Vec<u8> = "application/pdf"),
         )),
         (status = 403, description = "Only for national finance, auditors and administrators", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`", body = Problem, content_type = "application/problem+json"),
@@ -263,12 +282,26 @@ pub async fn annex(State(app): State<App>, Query(asked): Query<Settled>) -> Resu
         }
         _ => return Err(Error::invalid("give either period or fiscalYear")),
     };
+    let language = language(asked.language.as_deref())?;
     let annex = national::annex(&app.pool, months).await?;
+    let name = |ending| format!("settlement-{}-{}.{ending}", annex.from, annex.to);
     match asked.format.unwrap_or_default() {
-        Format::Json => Ok(Json(annex).into_response()),
-        Format::Csv => {
-            let name = format!("settlement-{}-{}.csv", annex.from, annex.to);
-            Ok(attachment(CSV, &name, annex_csv(&annex)))
+        AnnexFormat::Json => Ok(Json(annex).into_response()),
+        AnnexFormat::Csv => Ok(attachment(CSV, &name("csv"), annex_csv(&annex))),
+        AnnexFormat::Pdf => {
+            let count = annex.movements.len();
+            if count > MOST_PRINTED {
+                let detail = format!(
+                    "a PDF shows at most {MOST_PRINTED} movements, and these are {count}; take the CSV"
+                );
+                return Err(Error::refuse(code::TOO_LARGE, detail));
+            }
+            let name = name("pdf");
+            // A long document takes a tenth of a second, which is not for the threads that answer.
+            let written = tokio::task::spawn_blocking(move || annex_pdf(&annex, language)).await;
+            let fault = |cause: String| Error::Fault(format!("failed to write an annex: {cause}"));
+            let written = written.map_err(|cause| fault(cause.to_string()))?;
+            Ok(attachment("application/pdf", &name, written.map_err(|cause| fault(cause.to_string()))?))
         }
     }
 }
