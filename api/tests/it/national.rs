@@ -492,6 +492,15 @@ async fn i16_a_settlement_sums_to_the_ledger_and_says_on_what_it_rests() {
     let text = finance(&world).get("/v1/settlement-annex?fiscalYear=2024&format=csv").await.text();
     assert!(text.contains(",'=Panne\r\n") && text.contains(",creditNote,"), "{text}");
     assert!(text.lines().skip(1).all(|line| line.contains(",SEGMA-10,")), "{text}");
+    for language in ["fr", "ar", "en"] {
+        let path = format!("/v1/settlement-annex?fiscalYear=2024&format=pdf&language={language}");
+        let answer = finance(&world).get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(answer.headers["content-type"], "application/pdf");
+        assert!(answer.bytes.starts_with(b"%PDF-"));
+    }
+    let path = "/v1/settlement-annex?fiscalYear=2024&format=pdf&language=zgh";
+    assert!(finance(&world).get(path).await.refused(422, "invalid").detail.contains("one of fr, ar and en"));
     for query in ["", "period=2024-04", "period=2024-02&fiscalYear=2024", "fiscalYear=1"] {
         finance(&world).get(&format!("/v1/settlement-annex?{query}")).await.refused(422, "invalid");
     }

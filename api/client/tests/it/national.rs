@@ -74,6 +74,11 @@ async fn the_nation_takes_every_line_with_it() {
     assert!(csv.lines().nth(1).unwrap().contains(",2026-30-10,"), "{csv}");
     nadia.runs("settlement --period 2026-02 --format csv --file annex.csv", &[]).await.ok();
     assert!(nadia.home.join("annex.csv").exists());
+    let saved =
+        nadia.runs("settlement --period 2026-02 --format pdf --language ar -o json", &[]).await.json();
+    assert_eq!(saved["file"], "settlement-2026-02-2026-02.pdf");
+    let bytes = std::fs::read(nadia.home.join("settlement-2026-02-2026-02.pdf")).unwrap();
+    assert!(bytes.starts_with(b"%PDF-"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
