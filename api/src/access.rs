@@ -25,7 +25,7 @@ pub enum Right {
     As(&'static [Role]),
     /// A role on the platform.
     Oversee,
-    /// To be national finance, an auditor of the nation or an administrator of the platform: reads what is about all.
+    /// To be national finance or an auditor of the nation: reads what is about the money of all.
     Review,
     /// To be national finance: puts on record who bills and who is billed, and closes months.
     Bill,
@@ -171,7 +171,9 @@ pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Erro
     let admitted = match right {
         Right::Open | Right::SignedIn | Right::InTenant | Right::Approve | Right::As(_) => true,
         Right::Oversee => !platform.is_empty(),
-        Right::Review => platform.iter().any(|role| *role != PlatformRole::Operator),
+        Right::Review => {
+            platform.contains(&PlatformRole::Finance) || platform.contains(&PlatformRole::Auditor)
+        }
         Right::Bill => platform.contains(&PlatformRole::Finance),
         Right::Operate => platform.contains(&PlatformRole::Operator),
     };
@@ -322,7 +324,8 @@ mod tests {
         check(Right::Operate, &[PlatformRole::Admin, PlatformRole::Finance, PlatformRole::Auditor], false);
         check(Right::Oversee, &[PlatformRole::Auditor], true);
         check(Right::Oversee, &[], false);
-        check(Right::Review, &[PlatformRole::Operator], false);
+        check(Right::Review, &[PlatformRole::Operator, PlatformRole::Admin], false);
+        check(Right::Review, &[PlatformRole::Auditor], true);
         check(Right::Review, &[PlatformRole::Operator, PlatformRole::Finance], true);
         check(Right::Review, &[], false);
         check(Right::SignedIn, &[], true);

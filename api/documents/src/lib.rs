@@ -1,4 +1,4 @@
-//! Statements as files: for people (PDF, XLSX) and for programs (CSV, FOCUS).
+//! Statements and settlements as files: for people (PDF, XLSX) and for programs (CSV, FOCUS).
 //!
 //! Everything here is a function of a closed [`Statement`] and a language: no clock, no network, no files. The same
 //! statement gives the same bytes, today and after a restart; the date inside of a file is that of issue. Figures are

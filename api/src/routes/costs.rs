@@ -42,7 +42,7 @@ pub async fn put(
 #[utoipa::path(get, path = "/v1/costs", tag = "finance", params(Year),
     responses(
         (status = 200, description = "All of them, on one page", body = Page<CostVersion>, example = json!({"items": [examples::cost()]})),
-        (status = 403, description = "Only for national finance, auditors and administrators", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Only for national finance and auditors of the nation", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn list(
     State(app): State<App>,
@@ -58,7 +58,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/cost-coverage", tag = "finance", params(Year),
     responses(
         (status = 200, description = "The coverage", body = CostCoverage, example = json!(examples::coverage())),
-        (status = 403, description = "Only for national finance, auditors and administrators", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Only for national finance and auditors of the nation", body = Problem, content_type = "application/problem+json"),
     ))]
 pub async fn cost_coverage(
     State(app): State<App>,

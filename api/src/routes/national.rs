@@ -56,7 +56,7 @@ pub struct Which {
             (String = "text/csv"),
             (ExportEnd = "application/x-ndjson", example = json!(examples::export_end())),
         )),
-        (status = 403, description = "Only for national finance, auditors and administrators", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Only for national finance and auditors of the nation", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`issuer-unknown`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`invalid`: no such month", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many exports at once; try again", body = Problem, content_type = "application/problem+json"),
@@ -260,7 +260,7 @@ const MOST_PRINTED: usize = 5_000;
             (String = "text/csv"),
             (Vec<u8> = "application/pdf"),
         )),
-        (status = 403, description = "Only for national finance, auditors and administrators", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "Only for national finance and auditors of the nation", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`invalid`: a month that is not closed", body = Problem, content_type = "application/problem+json"),
     ))]
