@@ -272,10 +272,17 @@ fn payers(
         }
     }
     // A late fact that changed nothing is named by no document; whoever paid before would pay.
-    for uid in late {
-        let paid = record.documents.iter().find(|d| d.lines.iter().any(|line| line.order.uid == *uid));
-        if let Some((order, document)) = record.orders.get(uid).zip(paid) {
-            found.entry(uid.clone()).or_insert_with(|| (order.clone(), document.buyer.tenant.clone()));
+    let mut paid: BTreeMap<&OrderUid, &TenantName> = BTreeMap::new();
+    if late.iter().any(|uid| !found.contains_key(uid)) {
+        for document in &record.documents {
+            for line in document.lines.iter().filter(|line| late.contains(&line.order.uid)) {
+                paid.entry(&line.order.uid).or_insert(&document.buyer.tenant);
+            }
+        }
+    }
+    for (uid, payer) in paid {
+        if let Some(order) = record.orders.get(uid) {
+            found.entry(uid.clone()).or_insert_with(|| (order.clone(), payer.clone()));
         }
     }
     found
