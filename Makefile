@@ -7,7 +7,7 @@ export SIYADA_PROFILE ?= release
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up cluster down status logs bench blind soak licences
+.PHONY: help harness build check test demo up cluster down status logs bench blind soak storm mutants licences
 
 # this list
 help:
@@ -75,6 +75,14 @@ bench: build
 blind: build
 	$(HARNESS) trial --name blind -- $(TARGET)/debug/stories --without-webhook
 
-# every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
-soak: build
+# 500 kills over the ledger alone, without a cluster, in minutes; SIYADA_SEED repeats one; writes docs/storm.md
+storm:
+	cargo test --package siyada-api --test it i04_a_whole_storm -- --ignored --nocapture
+
+# every invariant of billing broken on purpose, and the test that must fail; half an hour; writes docs/mutations.md
+mutants:
+	cargo run --quiet --package siyada-mutants
+
+# the storm, every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
+soak: build storm
 	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full

@@ -163,6 +163,10 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
             code::FORBIDDEN,
             "whoever certified a service neither orders its payment nor pays it; ask another",
         ),
+        "gap_decision_by_another" => (
+            code::FORBIDDEN,
+            "whoever ordered does not decide whether a gap is billed; ask another certifier",
+        ),
         "settlement_order" => {
             (code::CONFLICT, "another stage was put on record at the same time; read the stages again")
         }
@@ -170,6 +174,10 @@ fn of_constraint(name: &str) -> Option<(&'static str, &'static str)> {
         "settlement_reason" => (code::INVALID, "stage rejected needs a reason"),
         "budget_line_version_amounts" => (code::INVALID, "credits cannot be negative"),
         "reservation_price_list" => (code::IN_USE, "reservations were priced with this list; it stays"),
+        "counter_reading_never_falls" => (
+            code::CONFLICT,
+            "within one reset id a counter never falls; one that began again has another reset id",
+        ),
         "reservation_amounts" | "usage_change_quantity" => (code::INVALID, "an amount cannot be negative"),
         _ => return None,
     })

@@ -5,6 +5,8 @@
 //! | `documents.ndjson` | every document: number, its canonical bytes as a text, SHA-256, chain, signature |
 //! | `periods.ndjson` | months with their borders, and up to which record they were closed |
 //! | `usage.ndjson` | changes of level, in the order in which they were recorded |
+//! | `gaps.ndjson` | gaps of measurement, in the order in which they were recorded |
+//! | `gap-decisions.ndjson` | whether they are billed, and who decided so |
 //! | `allocations.ndjson` | where orders are booked, in the order in which it was recorded |
 //! | `orders.ndjson` | orders |
 //! | `price-lists.ndjson` | price lists |
@@ -24,6 +26,7 @@ use siyada_model::canonical::hex;
 use siyada_model::id::OrderUid;
 use siyada_model::statement::Billed;
 use siyada_model::usage::{Level, Meter};
+use siyada_model::wire::GapDecision;
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
@@ -36,14 +39,18 @@ use std::pin::pin;
 /// What [`Manifest::format`] says.
 pub const FORMAT: &str = "siyada.cloud/export/v1";
 /// Files of an export beside its manifest.
-pub const FILES: [&str; 6] = [
+pub const FILES: [&str; 8] = [
     "documents.ndjson",
     "periods.ndjson",
     "usage.ndjson",
     "allocations.ndjson",
     "orders.ndjson",
     "price-lists.ndjson",
+    "gaps.ndjson",
+    "gap-decisions.ndjson",
 ];
+/// Those that an export of an earlier version has not.
+pub const LATER: [&str; 2] = ["gaps.ndjson", "gap-decisions.ndjson"];
 
 /// A document with what seals it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +91,43 @@ pub struct Recorded {
     pub reason: String,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+}
+
+/// A gap of measurement as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedGap {
+    /// Its number in the record.
+    pub seq: i64,
+    /// Its id.
+    pub id: i64,
+    /// The order.
+    pub order_uid: OrderUid,
+    /// The meter.
+    pub meter: Meter,
+    /// The level before it.
+    pub level: Level,
+    /// First instant.
+    pub start: Timestamp,
+    /// First instant after it.
+    pub end: Timestamp,
+    /// Why it is not proven.
+    pub reason: String,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// What was decided of a gap, as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedDecision {
+    /// Its number in the record.
+    pub seq: i64,
+    /// The id of the gap.
+    pub gap: i64,
+    /// What was decided.
+    #[serde(flatten)]
+    pub decision: GapDecision,
 }
 
 /// Where an order is booked, as it was recorded.
@@ -163,6 +207,8 @@ pub async fn export(pool: &PgPool, directory: &Path) -> anyhow::Result<Manifest>
     let mut files = Files { directory, hashes: BTreeMap::new() };
     let (count, last) = files.write("documents.ndjson", documents(&mut tx)).await?;
     files.write("usage.ndjson", usage(&mut tx)).await?;
+    files.write("gaps.ndjson", gaps(&mut tx)).await?;
+    files.write("gap-decisions.ndjson", decisions(&mut tx)).await?;
     files.write("allocations.ndjson", allocations(&mut tx)).await?;
     files.write("orders.ndjson", orders(&mut tx)).await?;
     let months = periods::all(&mut tx).await.map_err(told)?;
@@ -225,6 +271,34 @@ fn usage(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<Recorded>> 
             reason,
             recorded_at: timestamp(recorded)?,
         })
+    })
+}
+
+fn gaps(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<RecordedGap>> {
+    type Row = (i64, i64, String, String, i64, i64, String, i64, String, i64);
+    let sql = "select seq, id, order_uid, meter, start_ms, end_ms, sku, quantity, reason, recorded_ms
+               from meter_gap order by seq";
+    rows(tx, sql, |(seq, id_of, uid, meter, start, end, sku, quantity, reason, recorded): Row| {
+        Ok(RecordedGap {
+            seq,
+            id: id_of,
+            order_uid: id(uid)?,
+            meter: store::usage::meter(&meter)?,
+            level: Level { sku: id(sku)?, quantity },
+            start: timestamp(start)?,
+            end: timestamp(end)?,
+            reason,
+            recorded_at: timestamp(recorded)?,
+        })
+    })
+}
+
+fn decisions(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<RecordedDecision>> {
+    type Row = (i64, i64, bool, String, String, i64);
+    let sql = "select seq, gap_id, billed, evidence, decided_by, decided_ms from gap_decision order by seq";
+    rows(tx, sql, |(seq, gap, billed, evidence, by, at): Row| {
+        let decision = GapDecision { billed, evidence, by, at: timestamp(at)? };
+        Ok(RecordedDecision { seq, gap, decision })
     })
 }
 

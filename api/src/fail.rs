@@ -1,5 +1,8 @@
 //! Points at which a test lets the process die, as `kill -9` would. A release build has none of it.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 /// Every point, in the order in which a reservation or a release passes them.
 pub const POINTS: &[&str] = &[
     "insert-orders",
@@ -14,6 +17,15 @@ pub const POINTS: &[&str] = &[
     "after-commit",
 ];
 
+/// Every point, in the order in which a batch of usage passes them, and then a checkpoint.
+pub const USAGE: &[&str] = &[
+    "insert-usage",
+    "usage-before-commit",
+    "usage-after-commit",
+    "checkpoint-before-commit",
+    "checkpoint-after-commit",
+];
+
 /// Every point, in the order in which the closing of a month passes them.
 pub const CLOSING: &[&str] =
     &["insert-statements", "closing-issued", "closing-before-commit", "closing-after-commit"];
@@ -21,7 +33,7 @@ pub const CLOSING: &[&str] =
 /// Every point, in the order in which a credit note passes them.
 pub const CREDIT: &[&str] = &["insert-statements", "credit-before-commit", "credit-after-commit"];
 
-/// Dies here if the environment says so: `SIYADA_FAIL_AT=<name>`.
+/// Dies here if the environment says so: `SIYADA_FAIL_AT=<name>`, or `<name>:3` for the third time it is passed.
 pub fn point(name: &'static str) {
     if cfg!(debug_assertions) && is_chosen(name) {
         tracing::warn!("dying at the fail point {name}");
@@ -34,6 +46,12 @@ pub fn point(name: &'static str) {
 }
 
 fn is_chosen(name: &str) -> bool {
-    static CHOSEN: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    CHOSEN.get_or_init(|| std::env::var("SIYADA_FAIL_AT").ok()).as_deref() == Some(name)
+    static CHOSEN: OnceLock<Option<(String, AtomicUsize)>> = OnceLock::new();
+    let chosen = CHOSEN.get_or_init(|| {
+        let text = std::env::var("SIYADA_FAIL_AT").ok()?;
+        let (name, times) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), AtomicUsize::new(times.parse().ok()?)))
+    });
+    let Some((chosen, left)) = chosen else { return false };
+    chosen == name && left.fetch_sub(1, Ordering::Relaxed) == 1
 }

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod auth;
+pub mod checks;
 pub mod config;
 pub mod embedded;
 pub mod error;

@@ -1,5 +1,6 @@
 //! What is counted, and how it is shown on the port for metrics. Labels are constants: names of objects never are.
 
+use crate::checks::Checks;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -46,6 +47,8 @@ pub struct Metrics {
     reservations: Family<ReservationLabels, Counter>,
     facts: Family<OutcomeLabels, Counter>,
     deliveries: Family<OutcomeLabels, Counter>,
+    /// What the checks of the page of health found last.
+    pub checks: Checks,
 }
 
 /// From 1 ms to 16 s.
@@ -68,16 +71,22 @@ impl Metrics {
             "Reservations decided, and the dimension that refused",
             reservations.clone(),
         );
-        registry.register("usage_facts", "Usage facts accepted, new or known already", facts.clone());
+        registry.register(
+            "usage_facts",
+            "Usage facts accepted: new, known already, or after a gap",
+            facts.clone(),
+        );
         registry.register_collector(Box::new(PoolCollector(pool)));
         registry.register_collector(Box::new(AlertCollector));
+        let checks = Checks::default();
+        registry.register_collector(Box::new(checks.clone()));
         let deliveries = Family::default();
         registry.register(
             "alert_deliveries",
             "Alerts sent to webhooks, by what came of it",
             deliveries.clone(),
         );
-        Self { registry, requests, durations, reservations, facts, deliveries }
+        Self { registry, requests, durations, reservations, facts, deliveries, checks }
     }
 
     /// Counts a decision about a reservation.
@@ -96,6 +105,7 @@ impl Metrics {
     pub fn usage(&self, accepted: &UsageAccepted) {
         self.facts.get_or_create(&OutcomeLabels { outcome: "recorded" }).inc_by(accepted.recorded);
         self.facts.get_or_create(&OutcomeLabels { outcome: "known" }).inc_by(accepted.known);
+        self.facts.get_or_create(&OutcomeLabels { outcome: "gap" }).inc_by(accepted.gaps);
     }
 
     /// Counts a try to deliver an alert: `delivered`, `again`, `gaveUp`.

@@ -85,6 +85,35 @@ pub mod examples {
         })
     }
 
+    /// What the ledger does by itself.
+    pub fn settings() -> Value {
+        json!({"closing": {"dayOfMonth": 5, "hour": 6}, "auditRetentionYears": 10})
+    }
+
+    /// How long the audit trail is kept.
+    pub fn audit_retention() -> Value {
+        json!({
+            "years": 10, "keptSince": "2016-11-25T06:00:00Z",
+            "anchor": {"seq": 1_204, "at": "2016-11-24T15:12:00Z", "sha256": "5".repeat(64)}
+        })
+    }
+
+    /// The health of metering.
+    pub fn metering_health() -> Value {
+        let fine = |check: &str| json!({"check": check, "ok": true, "count": 0, "examples": []});
+        json!({"at": "2026-11-25T06:00:00Z", "ok": false, "checks": [
+            {
+                "check": "intervalWithoutPrice", "ok": false, "count": 1,
+                "examples": [{
+                    "orderUid": ORDER, "tenant": "interior",
+                    "detail": "compute by postgres-huge, which the price list in force does not know"
+                }],
+                "advice": siyada_model::health::Check::IntervalWithoutPrice.advice()
+            },
+            fine("watermarkStandsStill")
+        ]})
+    }
+
     /// An account without its name.
     pub fn account_record() -> Value {
         json!({
@@ -378,6 +407,34 @@ pub mod examples {
         })
     }
 
+    /// Time that could not be measured, and what was decided of it.
+    pub fn gap() -> Value {
+        json!({
+            "id": 7,
+            "order": {
+                "tenant": "interior", "namespace": "interior-apps", "name": "registry", "uid": ORDER,
+                "kind": "PostgresInstance"
+            },
+            "meter": "compute", "level": {"sku": "postgres-small", "quantity": 1},
+            "start": "2026-10-03T08:00:00Z", "end": "2026-10-03T10:30:00Z", "reason": "notSeen",
+            "recordedAt": "2026-10-03T10:30:00Z",
+            "decision": {
+                "billed": false, "evidence": "Le service ne répondait pas", "by": "oidc:fatima",
+                "at": "2026-10-05T09:00:00Z"
+            }
+        })
+    }
+
+    /// What is decided of a gap.
+    pub fn gap_decision() -> Value {
+        json!({"billed": false, "evidence": "Le service ne répondait pas"})
+    }
+
+    /// What is decided of several.
+    pub fn gap_decisions() -> Value {
+        json!({"gaps": [7, 8], "billed": false, "evidence": "Le service ne répondait pas"})
+    }
+
     /// What an order asks for.
     pub fn reservation_request() -> Value {
         json!({
@@ -409,6 +466,14 @@ pub mod examples {
         })
     }
 
+    /// A meter.
+    pub fn meter() -> Value {
+        json!({
+            "name": "compute", "baseUnit": "instance", "kind": "level",
+            "displayName": {"fr": "Calcul", "ar": "الحوسبة", "en": "Compute"}
+        })
+    }
+
     /// What a collector saw.
     pub fn usage_batch() -> Value {
         json!({
@@ -417,6 +482,29 @@ pub mod examples {
                 "orderUid": ORDER, "tenant": "interior", "meter": "compute",
                 "level": {"sku": "postgres-small", "quantity": 1}, "at": "2026-11-02T09:00:41Z", "reason": "Ready"
             }]
+        })
+    }
+
+    /// Where counters stood.
+    pub fn counter_batch() -> Value {
+        json!({
+            "collector": COLLECTOR, "epoch": 7,
+            "readings": [{
+                "orderUid": ORDER, "tenant": "interior", "meter": "transactions",
+                "windowEnd": "2026-11-02T10:00:07.120Z", "resetId": "2026-10-28T09:12:44Z", "value": 18_250
+            }]
+        })
+    }
+
+    /// What a counter counted.
+    pub fn counted() -> Value {
+        json!({
+            "order": {
+                "tenant": "interior", "namespace": "interior-apps", "name": "registry", "uid": ORDER,
+                "kind": "PostgresInstance"
+            },
+            "meter": "transactions", "start": "2026-11-02T09:00:04.870Z", "end": "2026-11-02T10:00:07.120Z",
+            "quantity": "1830", "mayMiss": false
         })
     }
 

@@ -19,7 +19,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long requests may go on after the order to stop: longer than a request may take.
@@ -184,6 +184,8 @@ async fn migrate_until_done(state: App, database: PgConnectOptions) {
                 tracing::info!("the schema is in place");
                 tokio::spawn(tasks::keep_valued(state.clone()));
                 tokio::spawn(tasks::keep_open(state.clone()));
+                tokio::spawn(tasks::keep_closed(state.clone()));
+                tokio::spawn(tasks::keep_pruned(state.clone()));
                 tokio::spawn(tasks::keep_told(state));
                 return;
             }
@@ -193,10 +195,12 @@ async fn migrate_until_done(state: App, database: PgConnectOptions) {
     }
 }
 
-fn metrics_app(state: App) -> Router {
+/// What the port for metrics serves.
+pub fn metrics_app(state: App) -> Router {
     async fn metrics(
         State(app): State<App>,
     ) -> Result<([(&'static str, &'static str); 1], String), StatusCode> {
+        crate::checks::look(&app, Instant::now()).await;
         let text = app.metrics.text().map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
         Ok(([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
     }

@@ -37,6 +37,8 @@ pub struct App {
     pub signer: Option<Arc<Signer>>,
     /// Told when the first month may have been opened.
     pub months: Arc<Notify>,
+    /// Told when somebody put other settings.
+    pub set: Arc<Notify>,
     migrated: Arc<AtomicBool>,
 }
 
@@ -54,6 +56,7 @@ impl App {
             in_flight: Arc::new(Semaphore::new(MOST_IN_FLIGHT)),
             signer: None,
             months: Arc::default(),
+            set: Arc::default(),
             migrated: Arc::default(),
         }
     }

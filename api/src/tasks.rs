@@ -1,9 +1,9 @@
-//! What the api does by itself: values reservations when a price list comes into force, and tells whom it must of
-//! alerts. Every replica does both; the database decides who does what. Nothing is polled: each task sleeps until the
+//! What the api does by itself: values reservations when a price list comes into force, tells whom it must of alerts, closes
+//! months when that is set, and removes what the audit trail need not keep. Every replica does all of it; the database decides who does what. Nothing is polled: each task sleeps until the
 //! next instant that is on record, or until the database announces a change.
 
 use crate::state::App;
-use crate::store::{alerts, periods, prices, revaluation};
+use crate::store::{alerts, audit, periods, prices, revaluation, scheduled};
 use crate::webhook;
 use sqlx::postgres::PgListener;
 use std::time::Duration;
@@ -77,6 +77,43 @@ pub async fn keep_open(app: App) {
             () = tokio::time::sleep(nap) => {}
             () = app.months.notified() => {}
         }
+    }
+}
+
+/// Closes each month on the day and at the hour that national finance set. Never ends. It sleeps until that instant, and
+/// looks at least once an hour whether the clock, the issuer or the settings are others.
+pub async fn keep_closed(app: App) {
+    let longest = u64::try_from(scheduled::AGAIN_MS).map_or(LONGEST_SLEEP, Duration::from_millis);
+    loop {
+        let nap = match Box::pin(scheduled::run(&app.pool, app.signer.as_deref())).await {
+            Ok(next) => nap(next).min(longest),
+            Err(cause) => {
+                tracing::warn!(?cause, "failed to see whether a month is to be closed; trying again");
+                TRY_AGAIN
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(nap) => {}
+            () = app.set.notified() => {}
+        }
+    }
+}
+
+/// Removes what the audit trail need not keep any longer, once a day. Never ends.
+pub async fn keep_pruned(app: App) {
+    loop {
+        let nap = match audit::remove_expired(&app.pool).await {
+            Ok(None) => LONGEST_SLEEP,
+            Ok(Some(anchor)) => {
+                tracing::info!(seq = anchor.seq, "removed events of the audit trail up to {}", anchor.seq);
+                Duration::ZERO
+            }
+            Err(cause) => {
+                tracing::warn!(?cause, "failed to remove old events of the audit trail; trying again");
+                TRY_AGAIN
+            }
+        };
+        tokio::time::sleep(nap).await;
     }
 }
 

@@ -1,11 +1,14 @@
 //! Checks an export with nothing but its files: no database, no network, no clock. Every hash, number, link of the chain
 //! and signature is checked, and every closed month is computed again from the record, by the functions that closed it.
 
-use crate::export::{Booked, FILES, FORMAT, Manifest, Recorded, Sealed};
+use crate::export::{
+    Booked, FILES, FORMAT, LATER, Manifest, Recorded, RecordedDecision, RecordedGap, Sealed,
+};
 use crate::signing::{key_id, verifies};
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use siyada_model::allocation::Allocation;
@@ -14,11 +17,12 @@ use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::party::TaxRegime;
 use siyada_model::period::Period;
 use siyada_model::price::PriceList;
+use siyada_model::proof::with_billed;
 use siyada_model::statement::chain::{Chain, first_difference};
-use siyada_model::statement::closing::{Books, Draft, closed_as_of, drafts, touched};
+use siyada_model::statement::closing::{Books, Draft, KnownGap, closed_as_of, drafts, touched};
 use siyada_model::statement::{Billed, Buyer, Statement, StatementKind};
 use siyada_model::usage::{Change, Interval, Meter, intervals};
-use siyada_model::wire::PeriodState;
+use siyada_model::wire::{GapRecord, PeriodState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -44,6 +48,8 @@ struct Record {
     documents: Vec<Statement>,
     periods: Vec<PeriodState>,
     usage: Vec<Recorded>,
+    gaps: Vec<RecordedGap>,
+    decisions: Vec<RecordedDecision>,
     allocations: Vec<Booked>,
     orders: BTreeMap<OrderUid, Billed>,
     lists: Vec<PriceList>,
@@ -58,8 +64,10 @@ pub fn verify(directory: &Path, public_key: Option<&[u8]>) -> anyhow::Result<Ver
         .context("manifest.json is no manifest of an export")?;
     ensure!(manifest.format == FORMAT, "the export's format is {:?}, not {FORMAT:?}", manifest.format);
     for name in FILES {
-        let expected =
-            manifest.files.get(name).with_context(|| format!("manifest.json does not name {name}"))?;
+        let Some(expected) = manifest.files.get(name) else {
+            ensure!(LATER.contains(&name), "manifest.json does not name {name}");
+            continue;
+        };
         let found = hash_of(directory, name)?;
         ensure!(
             found == *expected,
@@ -78,6 +86,8 @@ pub fn verify(directory: &Path, public_key: Option<&[u8]>) -> anyhow::Result<Ver
         documents,
         periods: rows(directory, "periods.ndjson")?,
         usage: rows(directory, "usage.ndjson")?,
+        gaps: later(&manifest, directory, "gaps.ndjson")?,
+        decisions: later(&manifest, directory, "gap-decisions.ndjson")?,
         allocations: rows(directory, "allocations.ndjson")?,
         orders: orders.into_iter().map(|order| (order.uid.clone(), order)).collect(),
         lists: rows(directory, "price-lists.ndjson")?,
@@ -128,6 +138,11 @@ fn rows<T: DeserializeOwned>(directory: &Path, name: &str) -> anyhow::Result<Vec
         );
     }
     Ok(found)
+}
+
+/// Rows of a file that an earlier export has not.
+fn later<T: DeserializeOwned>(manifest: &Manifest, directory: &Path, name: &str) -> anyhow::Result<Vec<T>> {
+    if manifest.files.contains_key(name) { rows(directory, name) } else { Ok(vec![]) }
 }
 
 /// Whether the documents name the orders as the record does. Of one whose usage was known before anything else, the
@@ -203,7 +218,31 @@ impl Record {
             }
         }
         let all = streams.into_iter().flat_map(|((uid, meter), changes)| intervals(uid, meter, &changes));
-        all.filter(|interval| interval.end.is_none_or(|end| end > period.start)).collect()
+        let found = all.filter(|interval| interval.end.is_none_or(|end| end > period.start)).collect();
+        let gaps = self.gaps(period, as_of, None).into_iter().filter_map(|gap| gap.record.billed());
+        with_billed(found, gaps.filter(|(uid, _, _)| only.is_none_or(|only| only.contains(uid))))
+    }
+
+    /// The gaps that touch `period`, and those before it of which something was recorded after `known`.
+    fn gaps(&self, period: &Period, as_of: i64, known: Option<i64>) -> Vec<KnownGap> {
+        let rows = self.gaps.iter().filter(|row| row.seq <= as_of && row.start < period.end);
+        let all = rows.filter_map(|row| {
+            let last =
+                self.decisions.iter().filter(|d| d.gap == row.id && d.seq <= as_of).max_by_key(|d| d.seq);
+            let record = GapRecord {
+                id: row.id,
+                order: self.orders.get(&row.order_uid)?.clone(),
+                meter: row.meter,
+                level: row.level.clone(),
+                start: row.start,
+                end: row.end,
+                reason: row.reason.clone(),
+                recorded_at: row.recorded_at,
+                decision: last.map(|decided| decided.decision.clone()),
+            };
+            Some(KnownGap { record, seq: row.seq, decided_seq: last.map(|decided| decided.seq) })
+        });
+        all.filter(|gap| gap.record.end > period.start || gap.is_late(known)).collect()
     }
 
     fn allocations(&self, as_of: i64) -> BTreeMap<OrderUid, Vec<Allocation>> {
@@ -218,9 +257,15 @@ impl Record {
     /// The orders about whose closed months something was recorded between two closings, and those months.
     fn late(&self, period: &Period, as_of: i64) -> (BTreeSet<OrderUid>, Vec<Period>) {
         let Some(known) = closed_as_of(&self.periods, period) else { return Default::default() };
-        let rows = || self.usage.iter().filter(|r| r.seq > known && r.seq <= as_of && r.at < period.start);
-        let earliest = rows().map(|row| row.at).min();
-        (rows().map(|row| row.order_uid.clone()).collect(), touched(&self.periods, period, earliest))
+        let is_new = |seq: i64| seq > known && seq <= as_of;
+        let usage = self.usage.iter().filter(|row| is_new(row.seq)).map(|row| (&row.order_uid, row.at));
+        let decided = self.decisions.iter().filter(|row| is_new(row.seq));
+        let decided = decided.filter_map(|row| self.gaps.iter().find(|gap| gap.id == row.gap));
+        let facts = usage.chain(decided.map(|gap| (&gap.order_uid, gap.start)));
+        let facts: Vec<(&OrderUid, Timestamp)> = facts.filter(|(_, at)| *at < period.start).collect();
+        let earliest = facts.iter().map(|(_, at)| *at).min();
+        let orders = facts.into_iter().map(|(uid, _)| uid.clone()).collect();
+        (orders, touched(&self.periods, period, earliest))
     }
 }
 
@@ -234,6 +279,7 @@ fn recompute(record: &Record, state: &PeriodState) -> anyhow::Result<()> {
     let (late_orders, months) = record.late(period, as_of);
     let first = issued.first().map_or(i64::MAX, |d| d.position);
     let since = months.first().map(|period| period.month);
+    let known = closed_as_of(&record.periods, period);
     let billed =
         record.documents.iter().filter(|d| d.position < first && since.is_some_and(|m| d.period.month >= m));
     let buyers: BTreeMap<TenantName, (Buyer, TaxRegime)> =
@@ -241,6 +287,8 @@ fn recompute(record: &Record, state: &PeriodState) -> anyhow::Result<()> {
     let books = Books {
         period,
         intervals: record.intervals(period, as_of, None),
+        gaps: record.gaps(period, as_of, known),
+        known,
         late: months.iter().map(|p| (p.clone(), record.intervals(p, as_of, Some(&late_orders)))).collect(),
         billed: billed.cloned().collect(),
         lists: record.lists.iter().filter(|list| list.valid_from < period.end).cloned().collect(),
@@ -266,9 +314,9 @@ fn payers(
 ) -> BTreeMap<OrderUid, (Billed, TenantName)> {
     let mut found = BTreeMap::new();
     for document in issued {
-        for line in document.lines.iter().chain(&document.corrections) {
-            let order = (line.order.clone(), document.buyer.tenant.clone());
-            found.insert(line.order.uid.clone(), order);
+        let lines = document.lines.iter().chain(&document.corrections).map(|line| &line.order);
+        for order in lines.chain(document.gaps.iter().map(|gap| &gap.order)) {
+            found.insert(order.uid.clone(), (order.clone(), document.buyer.tenant.clone()));
         }
     }
     // A late fact that changed nothing is named by no document; whoever paid before would pay.
@@ -305,6 +353,7 @@ fn compare(period: &Period, issued: &[&Statement], drafts: Vec<Draft>) -> anyhow
         let again = Statement {
             lines: draft.lines,
             corrections: draft.corrections,
+            gaps: draft.gaps,
             totals: draft.totals,
             ..(*document).clone()
         };

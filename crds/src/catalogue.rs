@@ -145,9 +145,17 @@ pub struct Plan {
     /// Price key of one instance for one hour.
     #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
     pub compute_sku: String,
+    /// Price key of one standby for one hour; absent: standbys cost what the primary does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
+    pub standby_sku: Option<String>,
     /// Price key of one GiB of volume for one hour.
     #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
     pub storage_sku: String,
+    /// Price key of one GiB of backups for one hour; absent: backups are not billed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"))]
+    pub backup_sku: Option<String>,
 }
 
 /// An engine parameter that may be set, and to what.

@@ -3,6 +3,9 @@
 //!
 //! The hash of an event is SHA-256 over its canonical bytes ([`crate::canonical`]) without the member `sha256`;
 //! `previousSha256` is the hash of the event before, 64 zeros before the first.
+//!
+//! Events that need not be kept any longer are removed from the beginning. An [`Anchor`] names the last of them: the event
+//! after it has its hash, and an event of the trail, [`REMOVED`], tells that it was removed.
 
 use crate::canonical::{self, NotCanonical, whole};
 use crate::id::TenantName;
@@ -11,6 +14,46 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use crate::canonical::NOTHING_BEFORE;
+
+/// The action of the event that tells of a removal; its detail has the `seq` and the `sha256` of the anchor.
+pub const REMOVED: &str = "audit.remove";
+
+/// The last event that was removed: where a trail begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Anchor {
+    /// Its place in the trail.
+    pub seq: i64,
+    /// When it was.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub at: Timestamp,
+    /// Its hash.
+    pub sha256: String,
+}
+
+/// The first line of an export of a trail that does not begin with its first event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnchorLine {
+    /// Where it begins.
+    pub anchor: Anchor,
+}
+
+/// `GET /v1/audit/retention`: how long events are kept, and where the trail begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Retention {
+    /// For how many years.
+    pub years: i32,
+    /// Events from this instant on are kept now.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub kept_since: Timestamp,
+    /// The last event that was removed; absent while all are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<Anchor>,
+}
 
 /// Something that somebody did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +118,7 @@ pub fn exact(detail: Value) -> Value {
 /// How much of the trail is at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it from the first event: nothing may be missing before the last.
+    /// All of it from the first event, or from the anchor on: nothing may be missing before the last.
     Whole,
     /// What concerns somebody: events of others are left out between.
     Part,
@@ -96,6 +139,9 @@ pub enum Flaw {
     /// Its number or its time is not after that of the event before.
     #[error("its number or its time is not after that of the event before")]
     Order,
+    /// No event of the trail tells that what was before the anchor was removed.
+    #[error("no event of the trail tells that what was before the anchor was removed")]
+    Anchor,
 }
 
 /// The first event that is not as it was written.
@@ -108,8 +154,9 @@ pub struct Broken {
     pub flaw: Flaw,
 }
 
-/// Checks an export line by line, each an event in its canonical bytes, and answers the last one. For the whole trail
-/// compare that one with what was noted elsewhere: a tail that is cut off leaves no trace in what is left.
+/// Checks an export line by line, each an event in its canonical bytes, and answers the last one. The first line may name
+/// the anchor ([`AnchorLine`]); a whole trail must then tell of the removal. For the whole trail compare the last event with
+/// what was noted elsewhere: a tail that is cut off leaves no trace in what is left.
 ///
 /// # Errors
 /// [`Broken`] names the first line that is not as it was written.
@@ -117,23 +164,52 @@ pub fn verify<'a>(
     lines: impl IntoIterator<Item = &'a [u8]>,
     extent: Extent,
 ) -> Result<Option<AuditEvent>, Broken> {
-    let mut before: Option<AuditEvent> = None;
+    let (mut before, mut begin, mut last) = (None, None, None);
     for (index, line) in lines.into_iter().enumerate() {
         let broken = |flaw| Broken { line: index.saturating_add(1), flaw };
-        let event: AuditEvent = serde_json::from_slice(line).map_err(|_| broken(Flaw::Form))?;
-        if canonical::bytes(&event).map_err(|_| broken(Flaw::Form))? != line {
-            return Err(broken(Flaw::Form));
+        if let (0, Some(anchor)) = (index, anchor_of(line)) {
+            before = Some(anchor.clone());
+            begin = Some(anchor);
+            continue;
         }
-        if event.hash().map_err(|_| broken(Flaw::Form))? != event.sha256 {
-            return Err(broken(Flaw::Hash));
-        }
+        let event = event_of(line).map_err(broken)?;
         follows(before.as_ref(), &event, extent).map_err(broken)?;
-        before = Some(event);
+        before = Some(Anchor { seq: event.seq, at: event.at, sha256: event.sha256.clone() });
+        if begin.as_ref().is_some_and(|begin| tells_of(&event, begin)) {
+            begin = None;
+        }
+        last = Some(event);
     }
-    Ok(before)
+    if begin.is_some() && extent == Extent::Whole {
+        return Err(Broken { line: 1, flaw: Flaw::Anchor });
+    }
+    Ok(last)
 }
 
-fn follows(before: Option<&AuditEvent>, event: &AuditEvent, extent: Extent) -> Result<(), Flaw> {
+/// The anchor that a line names, if it is one in its canonical bytes.
+fn anchor_of(line: &[u8]) -> Option<Anchor> {
+    let found: AnchorLine = serde_json::from_slice(line).ok()?;
+    (canonical::bytes(&found).ok()? == line).then_some(found.anchor)
+}
+
+/// Whether `event` tells of the removal up to `anchor`.
+fn tells_of(event: &AuditEvent, anchor: &Anchor) -> bool {
+    let detail = |member: &str| event.detail.get(member);
+    event.action == REMOVED
+        && detail("seq").and_then(Value::as_i64) == Some(anchor.seq)
+        && detail("sha256").and_then(Value::as_str) == Some(anchor.sha256.as_str())
+}
+
+/// The event of a line, as it was written.
+fn event_of(line: &[u8]) -> Result<AuditEvent, Flaw> {
+    let event: AuditEvent = serde_json::from_slice(line).map_err(|_| Flaw::Form)?;
+    if canonical::bytes(&event).map_err(|_| Flaw::Form)? != line {
+        return Err(Flaw::Form);
+    }
+    if event.hash().map_err(|_| Flaw::Form)? == event.sha256 { Ok(event) } else { Err(Flaw::Hash) }
+}
+
+fn follows(before: Option<&Anchor>, event: &AuditEvent, extent: Extent) -> Result<(), Flaw> {
     let seq = before.map_or(0, |event| event.seq);
     if event.seq <= seq || before.is_some_and(|before| event.at < before.at) {
         return Err(Flaw::Order);
@@ -208,6 +284,38 @@ mod tests {
         for extent in [Extent::Whole, Extent::Part] {
             assert_eq!(check(&lines(&events), extent), Err(Broken { line: 3, flaw: Flaw::Link }));
         }
+    }
+
+    /// The trail from the event after `removed` on, which its last event tells of.
+    fn shortened(removed: usize) -> Vec<Vec<u8>> {
+        let mut events = trail(&["a".to_owned(), "b".to_owned(), "c".to_owned(), "d".to_owned()]);
+        let last = events[removed - 1].clone();
+        let anchor = Anchor { seq: last.seq, at: last.at, sha256: last.sha256 };
+        let told = events.last_mut().unwrap();
+        told.action = REMOVED.to_owned();
+        told.detail = json!({"seq": anchor.seq, "sha256": anchor.sha256, "removed": removed});
+        told.sha256 = told.hash().unwrap();
+        let line = canonical::bytes(&AnchorLine { anchor }).unwrap();
+        [vec![line], lines(&events[removed..])].concat()
+    }
+
+    #[test]
+    fn i14_a_trail_verifies_from_its_anchor_and_from_no_other() {
+        let all = shortened(2);
+        assert_eq!(check(&all, Extent::Whole).unwrap().unwrap().seq, 4);
+        assert_eq!(check(&all, Extent::Part).unwrap().unwrap().seq, 4);
+        // Without the anchor the beginning is missing; one event less is a link that breaks.
+        assert_eq!(check(&all[1..], Extent::Whole), Err(Broken { line: 1, flaw: Flaw::Link }));
+        let fewer = [&all[..1], &all[2..]].concat();
+        assert_eq!(check(&fewer, Extent::Whole), Err(Broken { line: 2, flaw: Flaw::Link }));
+        // Whoever cuts off more and says so himself is not confirmed by the trail.
+        let event: AuditEvent = serde_json::from_slice(&all[1]).unwrap();
+        let own = AnchorLine { anchor: Anchor { seq: event.seq, at: event.at, sha256: event.sha256 } };
+        let cut = [vec![canonical::bytes(&own).unwrap()], all[2..].to_vec()].concat();
+        assert_eq!(check(&cut, Extent::Whole), Err(Broken { line: 1, flaw: Flaw::Anchor }));
+        // An anchor is nothing but the first line.
+        let late = [all.clone(), all[..1].to_vec()].concat();
+        assert_eq!(check(&late, Extent::Whole), Err(Broken { line: 4, flaw: Flaw::Form }));
     }
 
     #[test]

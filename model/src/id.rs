@@ -9,12 +9,12 @@ use std::{fmt, str::FromStr};
     "{kind} {value:?} must be 1 to {longest} characters of a-z, 0-9 and '-', and begin and end with a letter or digit"
 )]
 pub struct InvalidId {
-    kind: &'static str,
-    value: String,
-    longest: usize,
+    pub(crate) kind: &'static str,
+    pub(crate) value: String,
+    pub(crate) longest: usize,
 }
 
-fn is_dns_label(value: &str, longest: usize) -> bool {
+pub(crate) fn is_dns_label(value: &str, longest: usize) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = value.as_bytes();
     bytes.len() <= longest

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_issuer_that_moves_loses_no_hour_and_bills_none_twice() {
+    fn i20_an_issuer_that_moves_loses_no_hour_and_bills_none_twice() {
         let july = Period::first(month("2026-07"), CASABLANCA).unwrap();
         let august = july.next("UTC").unwrap();
         assert_eq!(august.start, july.end);

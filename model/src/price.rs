@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn amounts_round_once_half_away_from_zero() {
+    fn i11_amounts_round_once_half_away_from_zero() {
         let check = |quantity_ms: i128, p: &SkuPrice, expect: i64| {
             assert_eq!(amount(quantity_ms, p, Currency::MAD).unwrap().minor, expect);
         };

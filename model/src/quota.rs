@@ -466,7 +466,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_fits_stays_within_the_limit(limit in 0..100_i64, held in 0..200_i64, asked in -50..100_i64) {
+        fn i08_what_fits_stays_within_the_limit(limit in 0..100_i64, held in 0..200_i64, asked in -50..100_i64) {
             let quota = Quota { instances: Some(limit), ..Quota::default() };
             let tenant = "t".parse().unwrap();
             match fits(&tenant, &quota, &commitment(held, 0), &commitment(asked, 0)) {

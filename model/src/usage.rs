@@ -4,41 +4,88 @@
 //! meter"; the set of changes is all that is stored. Intervals are what lies between two changes, so they cannot
 //! overlap, and neither duplicates nor another order of arrival can alter them.
 
-use crate::id::{OrderUid, PriceListName, Sku};
+use crate::id::{InvalidId, OrderUid, PriceListName, Sku, is_dns_label};
 use crate::money::{InvalidMoney, Money};
 use crate::price::{PriceError, PriceList, amount};
+use crate::proof::{Gap, unseen};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum Meter {
-    /// Instances of the plan, from the first Ready to suspension or deletion.
-    Compute,
-    /// Volumes in MiB, from their creation to their proven removal.
-    Storage,
-}
+/// What is measured: a name of 1 to 24 characters of a-z, 0-9 and '-'. Which meters there are is data of the ledger:
+/// `GET /v1/meters`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "compute"))]
+#[serde(try_from = "String")]
+// The text, and zeros after it: small enough to be copied, and ordered as the text is.
+pub struct Meter([u8; Meter::LONGEST]);
 
 impl Meter {
-    /// Every meter.
-    pub const ALL: [Self; 2] = [Self::Compute, Self::Storage];
+    /// Longest name.
+    pub const LONGEST: usize = 24;
+    /// Instances of the plan, from the first Ready to suspension or deletion.
+    pub const COMPUTE: Self = Self::of(b"compute");
+    /// Volumes in MiB, from their creation to their proven removal.
+    pub const STORAGE: Self = Self::of(b"storage");
+    /// Instances beside the primary, where a plan prices them apart.
+    pub const STANDBY: Self = Self::of(b"standby");
+    /// Backups in MiB, by the bytes that were measured.
+    pub const BACKUP: Self = Self::of(b"backup");
+    /// Transactions of a database: a counter.
+    pub const TRANSACTIONS: Self = Self::of(b"transactions");
+
+    /// The levels that every ledger knows.
+    pub const LEVELS: [Self; 4] = [Self::COMPUTE, Self::STORAGE, Self::STANDBY, Self::BACKUP];
+
+    const fn of(text: &[u8]) -> Self {
+        let mut bytes = [0; Self::LONGEST];
+        bytes.split_at_mut(text.len()).0.copy_from_slice(text);
+        Self(bytes)
+    }
 
     /// The word used in SQL and HTTP.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Compute => "compute",
-            Self::Storage => "storage",
+    pub fn as_str(&self) -> &str {
+        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(Self::LONGEST);
+        let text = self.0.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        text.unwrap_or_default()
+    }
+}
+
+impl FromStr for Meter {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        if is_dns_label(text, Self::LONGEST) {
+            Ok(Self::of(text.as_bytes()))
+        } else {
+            Err(InvalidId { kind: "meter", value: text.to_owned(), longest: Self::LONGEST })
         }
+    }
+}
+
+impl TryFrom<String> for Meter {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl Serialize for Meter {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.as_str())
     }
 }
 
 impl fmt::Display for Meter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Meter({self})")
     }
 }
 
@@ -100,6 +147,17 @@ pub fn intervals(order_uid: &OrderUid, meter: Meter, changes: &[Change]) -> Vec<
     found
 }
 
+/// What a collector says of an order's meter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// The level; none means stopped.
+    pub level: Option<Level>,
+    /// A stamp of its own; without, it is "now".
+    pub at: Option<Timestamp>,
+    /// Without a stamp: from when on the very first level counts, such as a volume's creation.
+    pub since: Option<Timestamp>,
+}
+
 /// What must be stored for a new observation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
@@ -107,24 +165,36 @@ pub enum Record {
     Nothing,
     /// This change.
     Add(Change),
+    /// The level before it stops where the gap begins, and this change is at its end.
+    AddAfter(Gap, Change),
     /// At that instant another level is on record. Records are never altered.
     Conflict,
 }
 
+impl Record {
+    /// The changes that must be stored, the first first.
+    pub fn changes(&self) -> impl Iterator<Item = Change> + use<> {
+        let (first, second) = match self {
+            Self::Nothing | Self::Conflict => (None, None),
+            Self::Add(change) => (Some(change.clone()), None),
+            Self::AddAfter(gap, change) => {
+                let resumes = change.level.is_some().then(|| change.clone());
+                (Some(Change { at: gap.start, level: None }), resumes)
+            }
+        };
+        first.into_iter().chain(second)
+    }
+}
+
 /// Decides what an observation adds to the changes on record.
 ///
-/// With `at`, the observation is a fact with a stamp of its own and may arrive in any order, any number of times.
-/// Without, it is "now": `now` (the database's clock) is made later than every record, and an unchanged level adds
-/// nothing. `since` moves the very first record back to a proven stamp, such as a volume's creation; once anything is
-/// on record it says nothing, so that it can be sent again after a restart.
-pub fn record(
-    on_record: &[Change],
-    level: Option<Level>,
-    at: Option<Timestamp>,
-    since: Option<Timestamp>,
-    now: Timestamp,
-) -> Record {
-    if let Some(at) = at {
+/// With a stamp, it is a fact and may arrive in any order, any number of times. Without, it is "now": `now` (the
+/// database's clock) is made later than every record, and an unchanged level adds nothing. A level that changed, and that
+/// was seen last at `proven`, long ago, leaves a gap. [`Observation::since`] moves the very first record back to a proven
+/// stamp; once anything is on record it says nothing, so that it can be sent again after a restart.
+pub fn record(on_record: &[Change], seen: &Observation, proven: Option<Timestamp>, now: Timestamp) -> Record {
+    let level = seen.level.clone();
+    if let Some(at) = seen.at {
         return match on_record.iter().find(|c| c.at == at) {
             Some(known) if known.level == level => Record::Nothing,
             Some(_) => Record::Conflict,
@@ -136,9 +206,14 @@ pub fn record(
         None if level.is_none() => Record::Nothing,
         Some(last) => {
             let next = Timestamp::from_millisecond(last.at.as_millisecond().saturating_add(1)).unwrap_or(now);
-            Record::Add(Change { at: now.max(next), level })
+            let change = Change { at: now.max(next), level };
+            let proven = proven.map(|proven| proven.max(next));
+            match last.level.as_ref().zip(proven).and_then(|(open, proven)| unseen(open, proven, change.at)) {
+                Some(gap) => Record::AddAfter(gap, change),
+                None => Record::Add(change),
+            }
         }
-        None => Record::Add(Change { at: since.unwrap_or(now).min(now), level }),
+        None => Record::Add(Change { at: seen.since.unwrap_or(now).min(now), level }),
     }
 }
 
@@ -257,6 +332,7 @@ mod tests {
     use super::*;
     use crate::money::Currency;
     use crate::price::{SkuPrice, Unit};
+    use crate::proof::MOST_UNSEEN_MS;
     use proptest::prelude::*;
 
     fn at(ms: i64) -> Timestamp {
@@ -278,55 +354,109 @@ mod tests {
             points.into_iter().map(|(ms, q)| Change { at: at(ms), level: level(q) }).collect()
         })
     }
+    fn seen(level: Option<Level>) -> Observation {
+        Observation { level, ..Observation::default() }
+    }
+    fn stamped(level: Option<Level>, ms: i64) -> Observation {
+        Observation { level, at: Some(at(ms)), since: None }
+    }
     /// Feeds stamped facts one by one, as the api does.
     fn feed(facts: &[Change]) -> Vec<Change> {
         let mut on_record = Vec::new();
         for fact in facts {
-            match record(&on_record, fact.level.clone(), Some(fact.at), None, at(0)) {
+            let seen = stamped(fact.level.clone(), fact.at.as_millisecond());
+            match record(&on_record, &seen, None, at(0)) {
                 Record::Add(change) => on_record.push(change),
                 Record::Nothing => {}
-                Record::Conflict => unreachable!("one level per instant in this test"),
+                other => unreachable!("one level per instant in this test: {other:?}"),
             }
         }
         on_record
     }
 
     #[test]
+    fn a_meter_is_ordered_and_written_as_its_name() {
+        let check = |text: &str, expect: bool| {
+            let read = text.parse::<Meter>();
+            assert_eq!(read.as_ref().is_ok_and(|m| m.as_str() == text), expect, "{text:?}");
+            let json = serde_json::to_string(text).unwrap();
+            assert_eq!(serde_json::from_str::<Meter>(&json).ok(), read.ok(), "{json}");
+        };
+        check("compute", true);
+        check("object-storage-2", true);
+        check(&"m".repeat(24), true);
+        check(&"m".repeat(25), false);
+        for text in ["", "Compute", "compute ", "-compute", "com\0pute", "\0", "تخزين"] {
+            check(text, false);
+        }
+        assert_eq!(serde_json::to_string(&Meter::STORAGE).unwrap(), "\"storage\"");
+        assert!(Meter::BACKUP < Meter::COMPUTE && Meter::COMPUTE < Meter::STANDBY);
+        assert!(Meter::STANDBY < Meter::STORAGE && "a".parse::<Meter>().unwrap() < "aa".parse().unwrap());
+        let told = "Disk!".parse::<Meter>().unwrap_err().to_string();
+        assert!(told.contains("meter \"Disk!\"") && told.contains("1 to 24"), "{told}");
+    }
+
+    #[test]
     fn now_never_lies_before_what_is_on_record() {
         let known = [Change { at: at(100), level: level(1) }];
-        assert_eq!(record(&known, level(1), None, None, at(50)), Record::Nothing);
-        assert_eq!(
-            record(&known, level(2), None, None, at(50)),
-            Record::Add(Change { at: at(101), level: level(2) })
-        );
-        assert_eq!(
-            record(&known, None, None, None, at(500)),
-            Record::Add(Change { at: at(500), level: None })
-        );
-        assert_eq!(record(&[], None, None, None, at(5)), Record::Nothing);
-        assert_eq!(record(&known, level(3), Some(at(100)), None, at(5)), Record::Conflict);
+        let check = |known: &[Change], seen: Observation, now, expect| {
+            assert_eq!(record(known, &seen, None, at(now)), expect);
+        };
+        check(&known, seen(level(1)), 50, Record::Nothing);
+        check(&known, seen(level(2)), 50, Record::Add(Change { at: at(101), level: level(2) }));
+        check(&known, seen(None), 500, Record::Add(Change { at: at(500), level: None }));
+        check(&[], seen(None), 5, Record::Nothing);
+        check(&known, stamped(level(3), 100), 5, Record::Conflict);
     }
 
     #[test]
     fn since_counts_for_the_first_record_only() {
+        let since = |level| Observation { level, at: None, since: Some(at(10)) };
         let first = Record::Add(Change { at: at(10), level: level(1) });
-        assert_eq!(record(&[], level(1), None, Some(at(10)), at(50)), first);
+        assert_eq!(record(&[], &since(level(1)), None, at(50)), first);
         let known = [Change { at: at(10), level: level(1) }];
-        assert_eq!(record(&known, level(1), None, Some(at(10)), at(90)), Record::Nothing);
+        assert_eq!(record(&known, &since(level(1)), None, at(90)), Record::Nothing);
         let grown = Record::Add(Change { at: at(90), level: level(2) });
-        assert_eq!(record(&known, level(2), None, Some(at(10)), at(90)), grown);
+        assert_eq!(record(&known, &since(level(2)), None, at(90)), grown);
+    }
+
+    #[test]
+    fn i05_what_changed_while_nobody_looked_is_a_gap_and_what_did_not_change_is_proven() {
+        let known = [Change { at: at(100), level: level(1) }];
+        let late = at(1_000 + MOST_UNSEEN_MS + 1);
+        let proven = Some(at(1_000));
+        assert_eq!(record(&known, &seen(level(1)), proven, late), Record::Nothing);
+        let gap = |start| Gap { level: level(1).unwrap(), start: at(start), end: late };
+        for (next, changes) in [
+            (level(2), vec![Change { at: at(1_000), level: None }, Change { at: late, level: level(2) }]),
+            (None, vec![Change { at: at(1_000), level: None }]),
+        ] {
+            let found = record(&known, &seen(next.clone()), proven, late);
+            assert_eq!(found, Record::AddAfter(gap(1_000), Change { at: late, level: next }));
+            assert_eq!(found.changes().collect::<Vec<_>>(), changes);
+        }
+        // What was proven before the level began says nothing of it.
+        let early = record(&known, &seen(None), Some(at(5)), late);
+        assert_eq!(early, Record::AddAfter(gap(101), Change { at: late, level: None }));
+        // Nothing that could be billed was on record: no gap.
+        let stopped = [Change { at: at(100), level: None }];
+        let begins = Record::Add(Change { at: late, level: level(1) });
+        assert_eq!(record(&stopped, &seen(level(1)), proven, late), begins);
+        // A stamp of the API server is proof by itself.
+        let deleted = stamped(None, 1_000 + MOST_UNSEEN_MS + 1);
+        assert_eq!(record(&known, &deleted, proven, late), Record::Add(Change { at: late, level: None }));
     }
 
     #[test]
     fn time_without_a_price_is_an_error_not_zero() {
-        let open = intervals(&uid(), Meter::Compute, &[Change { at: at(0), level: level(1) }]);
+        let open = intervals(&uid(), Meter::COMPUTE, &[Change { at: at(0), level: level(1) }]);
         let error = rate(&open, &[list("late", 10, "1")], at(0), at(20)).unwrap_err();
         assert_eq!(error.to_string(), "no price for s in any price list in force");
     }
 
     proptest! {
         #[test]
-        fn intervals_are_the_same_from_any_duplicated_and_reordered_facts(
+        fn i03_intervals_are_the_same_from_any_duplicated_and_reordered_facts(
             facts in changes(), picks in proptest::collection::vec(any::<proptest::sample::Index>(), 0..40)
         ) {
             let mut shuffled: Vec<Change> = Vec::new();
@@ -334,13 +464,13 @@ mod tests {
                 shuffled.extend(picks.iter().map(|i| facts[i.index(facts.len())].clone()));
             }
             shuffled.extend(facts.iter().rev().cloned());
-            let expected = intervals(&uid(), Meter::Compute, &facts);
-            prop_assert_eq!(intervals(&uid(), Meter::Compute, &feed(&shuffled)), expected);
+            let expected = intervals(&uid(), Meter::COMPUTE, &facts);
+            prop_assert_eq!(intervals(&uid(), Meter::COMPUTE, &feed(&shuffled)), expected);
         }
 
         #[test]
-        fn intervals_never_overlap_and_at_most_the_last_is_open(facts in changes()) {
-            let found = intervals(&uid(), Meter::Compute, &facts);
+        fn i01_intervals_never_overlap_and_at_most_the_last_is_open(facts in changes()) {
+            let found = intervals(&uid(), Meter::COMPUTE, &facts);
             for pair in found.windows(2) {
                 prop_assert!(pair[0].end.is_some_and(|end| end <= pair[1].start));
             }
@@ -348,9 +478,9 @@ mod tests {
         }
 
         #[test]
-        fn cutting_an_interval_anywhere_changes_no_amount(cuts in proptest::collection::btree_set(1..999_i64, 0..10)) {
+        fn i15_cutting_an_interval_anywhere_changes_no_amount(cuts in proptest::collection::btree_set(1..999_i64, 0..10)) {
             let lists = [list("a", -10, "123.45678901".get(..9).unwrap()), list("b", 500, "7")];
-            let whole = Interval { order_uid: uid(), meter: Meter::Compute, level: level(3).unwrap(), start: at(0), end: Some(at(1_000)) };
+            let whole = Interval { order_uid: uid(), meter: Meter::COMPUTE, level: level(3).unwrap(), start: at(0), end: Some(at(1_000)) };
             let mut borders: Vec<i64> = cuts.into_iter().collect();
             borders.insert(0, 0);
             borders.push(1_000);

@@ -2,11 +2,13 @@
 
 use crate::allocation::Shares;
 use crate::classification::Classification;
+use crate::counter::Window;
 use crate::id::{OrderUid, PriceListName, TenantName};
 use crate::money::{Currency, Money};
-use crate::party::AccountRecord;
+use crate::party::{AccountRecord, plain};
 use crate::period::{Month, Period};
 use crate::price::{Item, PriceList};
+use crate::proof::Gap;
 use crate::quota::{Commitment, Dimension, DimensionView, Quota, Shortfall, SoftLimit};
 use crate::resources::Resources;
 use crate::statement::{Billed, StatementKind};
@@ -363,6 +365,32 @@ pub struct Page<T> {
     pub next_page_token: Option<String>,
 }
 
+/// How a meter measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum MeterKind {
+    /// How much there is, which holds until it changes and is billed by its time.
+    Level,
+    /// An absolute value that is read at times and only rises. It is shown, not billed.
+    Counter,
+}
+
+/// A meter as on record: `GET /v1/meters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct MeterRecord {
+    /// Its name.
+    pub name: Meter,
+    /// What one of its quantity is: `instance`, `MiB`, `transaction`, ...
+    pub base_unit: String,
+    /// How it measures.
+    pub kind: MeterKind,
+    /// How it is called.
+    pub display_name: DisplayName,
+}
+
 /// `POST /v1/usage`: what a collector saw. Sent again, it changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -411,6 +439,56 @@ pub struct UsageAccepted {
     pub recorded: u64,
     /// Facts that were known already.
     pub known: u64,
+    /// Gaps of measurement that were found.
+    #[serde(default)]
+    pub gaps: u64,
+}
+
+/// `POST /v1/usage/counters`: where counters stood when they were read. Sent again, it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CounterBatch {
+    /// Which collector: the uid of the cluster.
+    pub collector: String,
+    /// The epoch of its lease; a lower one than on record is refused.
+    pub epoch: i64,
+    /// The readings, at most [`MOST_FACTS`].
+    pub readings: Vec<CounterReading>,
+}
+
+/// A counter of an order stood at `value` at the end of a window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CounterReading {
+    /// The order.
+    pub order_uid: OrderUid,
+    /// Who pays.
+    pub tenant: TenantName,
+    /// The meter: a counter.
+    pub meter: Meter,
+    /// When it was read, by the clock of what counts.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub window_end: Timestamp,
+    /// Since which reset it counts: within one it never falls. 1 to 80 characters of ASCII without spaces.
+    pub reset_id: String,
+    /// Where it stood.
+    pub value: i64,
+}
+
+/// What a counter of an order counted: `GET /v1/tenants/{tenant}/counters`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Counted {
+    /// The order.
+    pub order: Billed,
+    /// The meter.
+    pub meter: Meter,
+    /// From when to when, and how many.
+    #[serde(flatten)]
+    pub window: Window,
 }
 
 /// `POST /v1/usage/checkpoints`: these orders are still as last reported, and everything up to now was reported.
@@ -426,6 +504,10 @@ pub struct Checkpoint {
     pub seen: Vec<OrderUid>,
     /// True on the last page: raises the collector's watermark to the database's clock.
     pub complete: bool,
+    /// On the last page: milliseconds that went by on the collector's own clock, which nobody sets, since its last page
+    /// before that was taken. Absent when it has just started. If the database's clock moved on by more, the rest is a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<i64>,
 }
 
 /// `GET /v1/collectors/{id}`, and the answer to a [`Checkpoint`]: a collector as on record.
@@ -846,8 +928,40 @@ pub struct GapDecision {
 pub struct GapDecisionRequest {
     /// Whether it is billed: only a certifier of the tenant may say so.
     pub billed: bool,
-    /// On what evidence: a sentence, 1 to 1000 characters.
+    /// On what evidence: a sentence, 1 to 200 characters.
     pub evidence: String,
+}
+
+impl GapDecisionRequest {
+    /// Whether the evidence can be put on a document.
+    ///
+    /// # Errors
+    /// A sentence for whoever asked.
+    pub fn check(&self) -> Result<(), String> {
+        plain("evidence", &self.evidence).map_err(|cause| cause.to_string())
+    }
+}
+
+/// `POST /v1/tenants/{tenant}/gaps/decisions`: the same decision about several gaps, all of them or none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GapDecisions {
+    /// Their ids, 1 to 500.
+    pub gaps: Vec<i64>,
+    /// Whether they are billed.
+    pub billed: bool,
+    /// On what evidence.
+    pub evidence: String,
+}
+
+impl GapRecord {
+    /// What is billed of it all the same.
+    pub fn billed(&self) -> Option<(OrderUid, Meter, Gap)> {
+        let gap = Gap { level: self.level.clone(), start: self.start, end: self.end };
+        let is_billed = self.decision.as_ref().is_some_and(|decision| decision.billed);
+        is_billed.then(|| (self.order.uid.clone(), self.meter, gap))
+    }
 }
 
 /// `POST /v1/periods/{month}/closing`: what came of it, or would.

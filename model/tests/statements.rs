@@ -8,13 +8,15 @@ use siyada_model::canonical::sha256;
 use siyada_model::id::OrderUid;
 use siyada_model::money::Currency;
 use siyada_model::party::{Party, TaxRegime};
-use siyada_model::period::Period;
+use siyada_model::period::{Month, Period};
 use siyada_model::price::{PriceList, SkuPrice, Unit};
 use siyada_model::statement::chain::{BEGINNING, Broken, Chain, extend, first_difference, number, series};
 use siyada_model::statement::credit::{Ask, CreditError, credit};
 use siyada_model::statement::rating::{Basis, corrections, lines};
 use siyada_model::statement::{Billed, Buyer, FORMAT, Statement, StatementKind, StatementLine, totals};
-use siyada_model::usage::{Change, Interval, Level, Meter, intervals};
+use siyada_model::usage::{
+    Change, Interval, Level, Meter, Observation, Record as Recorded, intervals, record as recorded,
+};
 use std::collections::BTreeMap;
 
 /// Orders of a tenant.
@@ -50,7 +52,7 @@ impl Record {
     fn intervals(&self) -> Vec<Interval> {
         let found = self.changes.iter().flat_map(|((uid, compute), changes)| {
             let (meter, sku) =
-                if *compute { (Meter::Compute, "compute") } else { (Meter::Storage, "storage") };
+                if *compute { (Meter::COMPUTE, "compute") } else { (Meter::STORAGE, "storage") };
             let level = |q: i64| (q > 0).then(|| Level { sku: sku.parse().unwrap(), quantity: q });
             let changes: Vec<Change> =
                 changes.iter().map(|(share, q)| Change { at: instant(*share), level: level(*q) }).collect();
@@ -249,6 +251,67 @@ proptest! {
             }
         }
         prop_assert_eq!(record.lines(&pieces), record.lines(&whole));
+    }
+
+    #[test]
+    fn i03_any_prefix_of_facts_gives_the_same_intervals_doubled_and_in_any_order(
+        facts in proptest::collection::btree_map(0_i64..1_000_000, 0_i64..4, 0..20), length in any::<prop::sample::Index>(),
+        again in proptest::collection::vec(any::<prop::sample::Index>(), 0..20), keys in proptest::collection::vec(any::<u32>(), 40)
+    ) {
+        let level = |q: i64| (q > 0).then(|| Level { sku: "compute".parse().unwrap(), quantity: q });
+        let facts: Vec<Change> = facts.into_iter().map(|(ms, q)| Change { at: at(ms), level: level(q) }).collect();
+        let prefix = &facts[..length.index(facts.len() + 1)];
+        let doubles = again.iter().filter(|_| !prefix.is_empty()).map(|which| &prefix[which.index(prefix.len())]);
+        let mut sent: Vec<(u32, &Change)> = prefix.iter().chain(doubles).enumerate().map(|(n, fact)| (keys[n], fact)).collect();
+        sent.sort_by_key(|(key, _)| *key);
+        let mut on_record: Vec<Change> = Vec::new();
+        for (_, fact) in sent {
+            // The clock of whoever records stands anywhere: it says nothing about a fact with a stamp of its own.
+            let seen = Observation { level: fact.level.clone(), at: Some(fact.at), since: None };
+            match recorded(&on_record, &seen, Some(at(1)), at(500_000)) {
+                Recorded::Add(change) => on_record.push(change),
+                Recorded::Nothing => {}
+                Recorded::AddAfter(..) => prop_assert!(false, "a stamp of its own is proof"),
+                Recorded::Conflict => prop_assert!(false, "the same fact conflicts with itself"),
+            }
+        }
+        let uid: OrderUid = "u".parse().unwrap();
+        prop_assert_eq!(intervals(&uid, Meter::COMPUTE, &on_record), intervals(&uid, Meter::COMPUTE, prefix));
+        prop_assert_eq!(on_record.len(), prefix.len());
+    }
+
+    #[test]
+    fn i20_what_runs_all_month_is_billed_for_its_length_in_utc(year in 2020_i16..2090, number in 1_i8..=12, zone in 0..4_usize, early in 0_i64..1 << 40, late in 0_i64..1 << 40) {
+        let zone = ["Africa/Casablanca", "Africa/El_Aaiun", "Europe/Paris", "America/New_York"][zone];
+        let period = Period::first(Month::new(year, number).unwrap(), zone).unwrap();
+        let uid: OrderUid = "u-a".parse().unwrap();
+        let whole = Interval {
+            order_uid: uid.clone(),
+            meter: Meter::COMPUTE,
+            level: Level { sku: "compute".parse().unwrap(), quantity: 1 },
+            start: at(period.start.as_millisecond() - early),
+            end: Some(at(period.end.as_millisecond() + late)),
+        };
+        let price = SkuPrice { sku: "compute".parse().unwrap(), unit: Unit::Hour, price: rust_decimal::Decimal::ONE };
+        let list = PriceList { name: "l".parse().unwrap(), currency: Currency::MAD, valid_from: at(0), skus: vec![price] };
+        let tax = TaxRegime::Outside { legal_basis: "CGI".to_owned() };
+        let basis = Basis { period: &period, intervals: &[whole], lists: &[list], allocations: &BTreeMap::new(), orders: &orders(), tax: &tax };
+        let found = lines(&basis).unwrap();
+        prop_assert_eq!(found.len(), 1);
+        prop_assert_eq!(&found[0].quantity_ms, &period.length_ms().to_string());
+        prop_assert_eq!(found[0].minor, period.length_ms() / 36_000, "100 minor units an hour, of whole hours");
+    }
+
+    #[test]
+    fn i16_the_parts_of_a_line_are_the_line_by_its_shares(record in record()) {
+        for line in record.lines(&record.intervals()) {
+            prop_assert_eq!(line.parts.iter().map(|p| p.minor).sum::<i64>(), line.minor);
+            prop_assert_eq!(line.parts.iter().map(|p| p.millionths).sum::<u32>(), 1_000_000);
+            for part in &line.parts {
+                let error = i128::from(part.minor) * 1_000_000 - i128::from(line.minor) * i128::from(part.millionths);
+                prop_assert!(error.abs() < 1_000_000, "{} of {} at {}", part.minor, line.minor, part.millionths);
+            }
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use siyada_model::money::Money;
 use siyada_model::price::{Item, PriceError, in_force};
 use siyada_model::quantity::{MIB, bytes, cpu_milli, show_bytes};
 use siyada_model::resources::Resources;
+use siyada_model::usage::{Level, Meter};
 use siyada_model::wire::Billing;
 use std::collections::BTreeMap;
 
@@ -49,10 +50,12 @@ pub struct Valid {
     pub storage_class: String,
     /// Engine parameters.
     pub parameters: BTreeMap<String, String>,
-    /// Price key of compute.
-    pub compute_sku: Sku,
+    /// What is billed while it runs: the instances and, where the plan prices them apart, the standbys.
+    pub running: Vec<(Meter, Level)>,
     /// Price key of storage.
     pub storage_sku: Sku,
+    /// Price key of backups, where they are billed.
+    pub backup_sku: Option<Sku>,
     /// What it takes from the quota.
     pub resources: Resources,
     /// What it is priced by.
@@ -116,15 +119,13 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
     let too_large =
         || Refusal { reason: reason::INVALID, message: "the order is too large to be counted".into() };
     let all = each.checked_mul(instances).ok_or_else(too_large)?;
-    let compute_sku: Sku =
-        plan.compute_sku.parse().map_err(|e: siyada_model::id::InvalidId| unreadable("plan", e))?;
-    let storage_sku: Sku =
-        plan.storage_sku.parse().map_err(|e: siyada_model::id::InvalidId| unreadable("plan", e))?;
-    let items = vec![
-        Item { sku: compute_sku.clone(), quantity: instances },
-        Item { sku: storage_sku.clone(), quantity: mib(all.storage_bytes) },
-    ];
-    let (monthly_maximum, price_list) = price(order, catalogue, &items, now)?;
+    let running = running(plan, instances)?;
+    let storage_sku = sku(&plan.storage_sku)?;
+    let backup_sku = plan.backup_sku.as_deref().map(sku).transpose()?;
+    let runs = running.iter().map(|(_, level)| Item { sku: level.sku.clone(), quantity: level.quantity });
+    let storage = Item { sku: storage_sku.clone(), quantity: mib(all.storage_bytes) };
+    let items: Vec<Item> = runs.chain([storage]).collect();
+    let (monthly_maximum, price_list) = price(order, catalogue, (&items, backup_sku.as_ref()), now)?;
     Ok(Valid {
         tenant: name,
         image: version.image.clone(),
@@ -138,8 +139,9 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         node_selector: site.spec.node_selector.clone(),
         storage_class: site.spec.storage_class.clone(),
         parameters,
-        compute_sku,
+        running,
         storage_sku,
+        backup_sku,
         resources: Resources { instances: 1, ..all },
         items,
         monthly_maximum,
@@ -260,6 +262,25 @@ fn instances(order: &Order, plan: &Plan) -> Result<i64, Refusal> {
     })
 }
 
+fn sku(text: &str) -> Result<Sku, Refusal> {
+    text.parse().map_err(|e: siyada_model::id::InvalidId| unreadable("plan", e))
+}
+
+/// What runs, by meter. Standbys with the primary's price key are more of the same: two lines of one key would be rounded
+/// apart from what was promised.
+fn running(plan: &Plan, instances: i64) -> Result<Vec<(Meter, Level)>, Refusal> {
+    let compute = sku(&plan.compute_sku)?;
+    let standby = plan.standby_sku.as_deref().map(sku).transpose()?.filter(|standby| *standby != compute);
+    let level = |sku, quantity| Level { sku, quantity };
+    Ok(match standby.filter(|_| instances > 1) {
+        None => vec![(Meter::COMPUTE, level(compute, instances))],
+        Some(standby) => vec![
+            (Meter::COMPUTE, level(compute, 1)),
+            (Meter::STANDBY, level(standby, instances.saturating_sub(1))),
+        ],
+    })
+}
+
 fn find_site<'a>(order: &Order, catalogue: &'a Catalogue) -> Result<&'a Site, Refusal> {
     let mut sites: Vec<&Site> = catalogue.sites.iter().map(|s| &**s).collect();
     sites.sort_by_key(|s| s.metadata.name.clone());
@@ -335,14 +356,17 @@ fn parameters(order: &Order, offering: &ServiceOffering) -> Result<BTreeMap<Stri
 fn price(
     order: &Order,
     catalogue: &Catalogue,
-    items: &[Item],
+    (items, backup): (&[Item], Option<&Sku>),
     now: Timestamp,
 ) -> Result<(Money, PriceListName), Refusal> {
     let unknown = |message: String| Refusal { reason: reason::PRICE_UNKNOWN, message };
     let ask = "ask the platform to publish a price list that has it";
     let list = in_force(&catalogue.price_lists, now)
         .ok_or_else(|| unknown(format!("no price list is in force, so nothing can be ordered: {ask}")))?;
-    let monthly = list.monthly_maximum(items).map_err(|error| match error {
+    // How much backups will take is not known yet; what they cost must be.
+    let backup = backup.map(|sku| Item { sku: sku.clone(), quantity: 0 });
+    let priced: Vec<Item> = items.iter().cloned().chain(backup).collect();
+    let monthly = list.monthly_maximum(&priced).map_err(|error| match error {
         PriceError::Unknown { .. } => unknown(format!("{error}: {ask}")),
         PriceError::Money(e) => unreadable("price", e),
     })?;

@@ -4,7 +4,7 @@ use crate::apply;
 use crate::check::Refusal;
 use crate::condition::reason;
 use crate::context::Context;
-use crate::metering::stopped;
+use crate::metering::{RUNNING, stopped};
 use crate::names::ORDER_RECORD;
 use crate::object::{ChildKind, Key};
 use crate::order::{Order, OrderResource};
@@ -41,7 +41,7 @@ pub async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<
     let record = record(&seen, &cluster);
     let retain = order.retains_data() || definition_is_going::<K>(context).await?;
     if let Some(record) = &record {
-        close_compute(order, &record.tenant, context).await?;
+        close_running(order, &record.tenant, context).await?;
     }
     if retain {
         retained::settle(context, &cluster, &seen).await?;
@@ -67,10 +67,13 @@ pub fn record(seen: &Seen, cluster: &Key) -> Option<Record> {
     serde_json::from_str(metadata(object, "annotations", ORDER_RECORD)?).ok()
 }
 
-/// Compute ends at the API server's stamp of the deletion; should it have begun later than that, then now.
-async fn close_compute(order: &Order, tenant: &TenantName, context: &Context) -> Result<(), Pass> {
-    let stamped = stopped(&order.uid, tenant, Meter::Compute, order.deletion, "Deleted");
-    report(context, vec![stamped, stopped(&order.uid, tenant, Meter::Compute, None, "Deleted")]).await?;
+/// What runs ends at the API server's stamp of the deletion; should it have begun later than that, then now. Without high
+/// availability there are no standbys that could have an end of their own on record.
+async fn close_running(order: &Order, tenant: &TenantName, context: &Context) -> Result<(), Pass> {
+    let stamped = |meter: &Meter| *meter == Meter::COMPUTE || order.spec.high_availability;
+    let end = |meter, at| stopped(&order.uid, tenant, meter, at, "Deleted");
+    let stamped = RUNNING.into_iter().filter(stamped).map(|meter| end(meter, order.deletion));
+    report(context, stamped.chain(RUNNING.map(|meter| end(meter, None))).collect()).await?;
     Ok(())
 }
 
@@ -95,8 +98,8 @@ async fn finish_without_engine<K: OrderResource>(
         return Ok(Action::requeue(AGAIN));
     }
     if let Some(tenant) = tenant_of(order, context) {
-        close_compute(order, &tenant, context).await?;
-        report(context, vec![stopped(&order.uid, &tenant, Meter::Storage, None, "Removed")]).await?;
+        close_running(order, &tenant, context).await?;
+        report(context, vec![stopped(&order.uid, &tenant, Meter::STORAGE, None, "Removed")]).await?;
     }
     context.ledger.release(&order.uid).await?;
     if let Some(tenant) = tenant_of(order, context) {
@@ -113,8 +116,7 @@ async fn finish_without_engine<K: OrderResource>(
 }
 
 fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
-    let from_status =
-        order.status.engine_ref.as_ref().and_then(|e| e.namespace.strip_prefix("siyada-t-")?.parse().ok());
+    let from_status = order.status.engine_ref.as_ref().and_then(|e| crate::names::tenant_of(&e.namespace));
     from_status.or_else(|| {
         let catalogue = context.catalogue.catalogue();
         crate::catalogue::tenant_name(catalogue.tenant_of(&order.at.namespace)?).ok()

@@ -4,8 +4,8 @@ use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::wire::{
-    Alert, Checkpoint, LARGEST_PAGE, Page, PriceListRecord, Problem, QuotaView, Quote, QuoteRequest,
-    Reservation, ReservationRequest, TenantRecord, UsageAccepted, UsageBatch,
+    Alert, Checkpoint, CounterBatch, LARGEST_PAGE, Page, PriceListRecord, Problem, QuotaView, Quote,
+    QuoteRequest, Reservation, ReservationRequest, TenantRecord, UsageAccepted, UsageBatch,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -175,6 +175,14 @@ impl LedgerClient {
     /// [`Ledger`]; `fenced` when a newer operator is at work.
     pub async fn report(&self, batch: &UsageBatch) -> Result<UsageAccepted, Ledger> {
         self.must(Method::POST, "/v1/usage", batch).await
+    }
+
+    /// Tells where counters stood. Sent again, it changes nothing.
+    ///
+    /// # Errors
+    /// [`Ledger`]; `conflict` names a reading that contradicts another.
+    pub async fn count(&self, batch: &CounterBatch) -> Result<UsageAccepted, Ledger> {
+        self.must(Method::POST, "/v1/usage/counters", batch).await
     }
 
     /// Says what is still as reported.

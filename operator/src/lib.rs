@@ -13,6 +13,7 @@ pub mod check;
 pub mod condition;
 pub mod config;
 pub mod context;
+pub mod counters;
 pub mod deletion;
 pub mod health;
 pub mod lease;

@@ -1,25 +1,32 @@
 //! What is billed, as facts about state. Pure; the reconciler sends what the ledger has not acknowledged yet.
 
 use crate::check::{Valid, mib};
-use crate::order::Order;
 use crate::seen::Seen;
 use jiff::Timestamp;
 use siyada_model::id::{OrderUid, Sku, TenantName};
 use siyada_model::usage::{Level, Meter};
 use siyada_model::wire::UsageFact;
 
+/// What ends when instances end.
+pub const RUNNING: [Meter; 2] = [Meter::COMPUTE, Meter::STANDBY];
+/// Every meter whose source is here.
+pub const METERS: [Meter; 3] = [Meter::COMPUTE, Meter::STANDBY, Meter::STORAGE];
+
 /// The facts of an order that is not being deleted.
 ///
-/// Compute counts from the first login that worked; an outage does not stop it (that is the offering's to say), a
-/// suspension does. Storage counts from the creation of the volumes.
+/// Compute and standbys count from the first login that worked; an outage does not stop them (that is the offering's to
+/// say), a suspension does. Storage counts from the creation of the volumes.
 pub fn facts(valid: &Valid, seen: &Seen, compute_is_open: bool) -> Vec<UsageFact> {
     let order = &valid.order;
     let mut facts = Vec::new();
     if order.spec.suspend {
-        facts.push(stopped(&order.uid, &valid.tenant, Meter::Compute, None, "Suspended"));
+        facts.extend(RUNNING.map(|meter| stopped(&order.uid, &valid.tenant, meter, None, "Suspended")));
     } else if compute_is_open || seen.login == Some(Ok(())) {
-        let level = Level { sku: valid.compute_sku.clone(), quantity: valid.instances };
-        facts.push(fact(order, valid, Meter::Compute, level, None, "Ready"));
+        // A meter that is not in the plan any more is said to be stopped: who began before this operator knows.
+        facts.extend(RUNNING.map(|meter| match valid.running.iter().find(|(of, _)| *of == meter) {
+            Some((_, level)) => ready(valid, meter, level.clone()),
+            None => stopped(&order.uid, &valid.tenant, meter, None, "NotInPlan"),
+        }));
     }
     facts.extend(storage(&order.uid, &valid.tenant, &valid.storage_sku, seen));
     facts
@@ -34,7 +41,7 @@ pub fn storage(uid: &OrderUid, tenant: &TenantName, sku: &Sku, seen: &Seen) -> O
     (bytes > 0).then(|| UsageFact {
         order_uid: uid.clone(),
         tenant: tenant.clone(),
-        meter: Meter::Storage,
+        meter: Meter::STORAGE,
         level: Some(level),
         at: None,
         since: volumes.first().and_then(|v| v.created),
@@ -61,21 +68,14 @@ pub fn stopped(
     }
 }
 
-fn fact(
-    order: &Order,
-    valid: &Valid,
-    meter: Meter,
-    level: Level,
-    since: Option<Timestamp>,
-    reason: &str,
-) -> UsageFact {
+fn ready(valid: &Valid, meter: Meter, level: Level) -> UsageFact {
     UsageFact {
-        order_uid: order.uid.clone(),
+        order_uid: valid.order.uid.clone(),
         tenant: valid.tenant.clone(),
         meter,
         level: Some(level),
         at: None,
-        since,
-        reason: reason.to_owned(),
+        since: None,
+        reason: "Ready".to_owned(),
     }
 }

@@ -55,6 +55,11 @@ pub fn engine_namespace(tenant: &TenantName) -> String {
     format!("siyada-t-{tenant}")
 }
 
+/// The tenant whose engine objects lie in a namespace.
+pub fn tenant_of(engine_namespace: &str) -> Option<TenantName> {
+    engine_namespace.strip_prefix("siyada-t-")?.parse().ok()
+}
+
 /// First ten hexadecimal digits of a text's SHA-256.
 pub fn short_hash(text: &str) -> String {
     let mut hash = hex::encode(Sha256::digest(text.as_bytes()));

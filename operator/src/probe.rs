@@ -1,9 +1,12 @@
 //! The readiness probe: logs in with the bound Secret, over TLS that it verifies. It is what turns Ready to False.
 
+use crate::counters::{Transactions, transactions};
 use crate::order::{Kind, OrderRef};
 use crate::seen::secret_value;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
+use siyada_model::id::TenantName;
+use siyada_model::wire::CounterReading;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +27,10 @@ const FAILURES: u32 = 2;
 /// Failures in a row before the first login ever is told as failing: an engine says that it runs some seconds before
 /// it, and the gateway before it, take clients.
 const FIRST_FAILURES: u32 = 4;
+/// Between two readings of what a database counts, at least.
+const COUNT: Duration = Duration::from_secs(3600);
+/// One reading may take so long, within the login's time.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Logins at once.
 const AT_ONCE: usize = 16;
 
@@ -68,12 +75,42 @@ impl Target {
 struct Entry {
     order: OrderRef,
     target: Arc<Target>,
+    tenant: TenantName,
     outcome: Option<Outcome>,
     failures: u32,
     failing_since: Option<Instant>,
     due: Instant,
     running: bool,
+    counted: Counted,
 }
+
+/// What is known of a database's transactions.
+#[derive(Clone, Default)]
+struct Counted {
+    /// When they were last read.
+    at: Option<Instant>,
+    /// Where they stood then, and whether the ledger knows.
+    last: Option<(Transactions, bool)>,
+}
+
+impl Counted {
+    fn is_due(&self, now: Instant) -> bool {
+        self.at.is_none_or(|at| now.duration_since(at) >= COUNT)
+    }
+
+    /// Takes in a reading; one that says nothing new is not told.
+    fn take(&mut self, read: Transactions, now: Instant) {
+        self.at = Some(now);
+        let same =
+            |last: &(Transactions, bool)| (last.0.value, &last.0.reset_id) == (read.value, &read.reset_id);
+        if !self.last.as_ref().is_some_and(same) {
+            self.last = Some((read, false));
+        }
+    }
+}
+
+/// What to log in to now, by the order's uid, and whether to read what it counts.
+type Due = (String, Arc<Target>, bool);
 
 /// Logs in to every running instance, each at its own time.
 pub struct Prober {
@@ -102,13 +139,17 @@ impl Prober {
     }
 
     /// Keeps logging in to an instance, from now on with this target.
-    pub fn watch(&self, uid: &str, order: &OrderRef, target: Target) {
+    pub fn watch(&self, uid: &str, order: &OrderRef, tenant: &TenantName, target: Target) {
         let mut entries = self.lock();
-        if entries.get(uid).is_some_and(|e| *e.target == target) {
+        let before = entries.get(uid);
+        if before.is_some_and(|e| *e.target == target) {
             return;
         }
-        let outcome = entries.get(uid).and_then(|e| e.outcome);
+        let outcome = before.and_then(|e| e.outcome);
+        let counted = before.map(|e| e.counted.clone()).unwrap_or_default();
         let entry = Entry {
+            tenant: tenant.clone(),
+            counted,
             order: order.clone(),
             target: Arc::new(target),
             outcome,
@@ -132,6 +173,28 @@ impl Prober {
         self.lock().get(uid).and_then(|e| e.outcome)
     }
 
+    /// Readings of counters that the ledger does not know.
+    pub fn untold(&self) -> Vec<CounterReading> {
+        let entries = self.lock();
+        let untold = entries.iter().filter_map(|(uid, entry)| {
+            let (read, _) = entry.counted.last.as_ref().filter(|(_, told)| !told)?;
+            Some(read.reading(uid.parse().ok()?, entry.tenant.clone()))
+        });
+        untold.collect()
+    }
+
+    /// The ledger knows these readings.
+    pub fn told(&self, readings: &[CounterReading]) {
+        let mut entries = self.lock();
+        for reading in readings {
+            let last =
+                entries.get_mut(reading.order_uid.as_str()).and_then(|entry| entry.counted.last.as_mut());
+            if let Some((_, told)) = last.filter(|(read, _)| read.at == reading.window_end) {
+                *told = true;
+            }
+        }
+    }
+
     /// Forgets every instance that is not wanted any more.
     pub fn keep_only(&self, wanted: impl Fn(&str) -> bool) {
         self.lock().retain(|uid, _| wanted(uid));
@@ -141,9 +204,9 @@ impl Prober {
     pub async fn run(self: Arc<Self>) {
         loop {
             let (due, next) = self.take_due();
-            for (uid, target) in due {
+            for (uid, target, counts) in due {
                 let prober = Arc::clone(&self);
-                tokio::spawn(async move { prober.one(uid, target).await });
+                tokio::spawn(async move { prober.one(uid, target, counts).await });
             }
             let wait = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
@@ -153,21 +216,22 @@ impl Prober {
         }
     }
 
-    fn take_due(&self) -> (Vec<(String, Arc<Target>)>, Option<Instant>) {
+    /// What is due, and when to look again.
+    fn take_due(&self) -> (Vec<Due>, Option<Instant>) {
         let now = Instant::now();
         let mut due = Vec::new();
         let mut entries = self.lock();
         for (uid, entry) in entries.iter_mut().filter(|(_, e)| !e.running && e.due <= now) {
             entry.running = true;
-            due.push((uid.clone(), Arc::clone(&entry.target)));
+            due.push((uid.clone(), Arc::clone(&entry.target), entry.counted.is_due(now)));
         }
         let next = entries.values().filter(|e| !e.running).map(|e| e.due).min();
         (due, next)
     }
 
-    async fn one(&self, uid: String, target: Arc<Target>) {
+    async fn one(&self, uid: String, target: Arc<Target>, counts: bool) {
         let Ok(_permit) = self.permits.acquire().await else { return };
-        let found = match tokio::time::timeout(TIMEOUT, log_in(&target, &self.authority_file)).await {
+        let found = match tokio::time::timeout(TIMEOUT, log_in(&target, &self.authority_file, counts)).await {
             Ok(found) => found,
             Err(_) => Err("it does not answer in time"),
         };
@@ -177,7 +241,10 @@ impl Prober {
             let Some(entry) = entries.get_mut(&uid).filter(|e| Arc::ptr_eq(&e.target, &target)) else {
                 return;
             };
-            entry.settle(found)
+            if let Ok(Some(read)) = &found {
+                entry.counted.take(read.clone(), Instant::now());
+            }
+            entry.settle(found.map(|_| ()))
         };
         if let Some(order) = changed {
             let _ = self.changed.send(order);
@@ -215,15 +282,19 @@ impl Entry {
     }
 }
 
-/// Logs in, as a client with the bound Secret would.
-async fn log_in(target: &Target, authority_file: &std::path::Path) -> Outcome {
+/// Logs in, as a client with the bound Secret would. With `counts` it also reads what the database counts.
+async fn log_in(
+    target: &Target,
+    authority_file: &std::path::Path,
+    counts: bool,
+) -> Result<Option<Transactions>, &'static str> {
     if target.kind == Kind::Documents {
         documents(target, authority_file).await?;
     }
-    postgres(target).await
+    postgres(target, counts).await
 }
 
-async fn postgres(target: &Target) -> Outcome {
+async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>, &'static str> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(target.authority_pem.as_bytes()) {
         let certificate = certificate.map_err(|_| "ca.crt of the bound Secret cannot be read")?;
@@ -243,9 +314,14 @@ async fn postgres(target: &Target) -> Outcome {
     let (client, connection) = config.connect(connector).await.map_err(|e| why(&e))?;
     let served = tokio::spawn(connection);
     let answer = client.simple_query("select 1").await;
+    // A database that serves is ready, whether it tells what it counts or not.
+    let counted = match answer.is_ok() && counts {
+        true => tokio::time::timeout(COUNT_TIMEOUT, transactions(&client)).await.ok().flatten(),
+        false => None,
+    };
     drop(client);
     served.abort();
-    answer.map(|_| ()).map_err(|e| why(&e))
+    answer.map(|_| counted).map_err(|e| why(&e))
 }
 
 /// A sentence for a fault, always the same for the same fault.
@@ -297,6 +373,7 @@ async fn documents(target: &Target, authority_file: &std::path::Path) -> Outcome
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::Timestamp;
 
     fn entry() -> Entry {
         let target = Target {
@@ -311,12 +388,37 @@ mod tests {
         Entry {
             order: OrderRef { kind: Kind::Postgres, namespace: "n".into(), name: "db".into() },
             target: Arc::new(target),
+            tenant: "t".parse().unwrap(),
             outcome: None,
             failures: 0,
             failing_since: None,
             due: Instant::now(),
             running: true,
+            counted: Counted::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_counter_is_told_once_and_only_when_it_says_something_new() {
+        let (changed, _turns) = mpsc::unbounded_channel();
+        let prober = Prober::new(changed, PathBuf::new());
+        prober.lock().insert("u".to_owned(), entry());
+        let now = Instant::now();
+        let read =
+            |value, at| Transactions { value, reset_id: "r".into(), at: Timestamp::from_second(at).unwrap() };
+        let take = |value, at| prober.lock().get_mut("u").unwrap().counted.take(read(value, at), now);
+        assert!(prober.untold().is_empty());
+        take(5, 1);
+        let first = prober.untold();
+        assert_eq!((first.len(), first[0].value, first[0].tenant.as_str()), (1, 5, "t"));
+        take(6, 2);
+        prober.told(&first);
+        assert_eq!(prober.untold()[0].value, 6, "what was read meanwhile is told too");
+        prober.told(&prober.untold());
+        take(6, 3);
+        assert!(prober.untold().is_empty(), "the same value is not told again");
+        let is_due = |at| prober.lock()["u"].counted.is_due(at);
+        assert!(!is_due(now + COUNT / 2) && is_due(now + COUNT));
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
 use siyada_model::quota::Dimension;
 use siyada_model::usage::Meter;
-use siyada_model::wire::{ReservationRequest, UsageBatch, UsageFact, code};
+use siyada_model::wire::{Reservation, ReservationRequest, UsageBatch, UsageFact, code};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,8 +107,8 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         Err(refusal) => (Admission::Refused(refusal.clone()), Action::await_change()),
     };
     let (mut problem, mut fault) = (None, None);
-    if let (Ok(valid), Admission::Held) = (&valid, &admission) {
-        match build(valid, &mut seen, context, now).await {
+    if let Some(held) = valid.as_ref().ok().and_then(|valid| Held::of(valid, &admission)) {
+        match build(held, &mut seen, context, now).await {
             Ok(Built::Behind) => return Ok(Action::requeue(SOON)),
             Ok(Built::Done) => {}
             Ok(Built::Stopped(refusal)) => {
@@ -217,8 +217,9 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     if order.spec.suspend || context.config.no_probe || !(runs || seen.login == Some(Ok(()))) {
         return;
     }
-    if let Some(target) = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service())) {
-        context.prober.watch(order.uid.as_str(), &order.at, target);
+    let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));
+    if let (Some(target), Some(tenant)) = (target, crate::names::tenant_of(&names.engine)) {
+        context.prober.watch(order.uid.as_str(), &order.at, &tenant, target);
     }
 }
 
@@ -247,6 +248,37 @@ pub fn fingerprint(request: &impl std::fmt::Debug) -> u64 {
     hasher.finish()
 }
 
+/// An order whose part of the quota is held. Nothing is built for any other.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a>(&'a Valid);
+
+impl<'a> Held<'a> {
+    /// The order, if its admission says so.
+    pub fn of(valid: &'a Valid, admission: &Admission) -> Option<Self> {
+        (*admission == Admission::Held).then_some(Self(valid))
+    }
+}
+
+/// What an answer of the ledger means for an order: only a reservation that it holds lets the order be.
+pub fn admission(valid: &Valid, answer: &Result<Reservation, Ledger>) -> Admission {
+    match answer {
+        Ok(_) => Admission::Held,
+        Err(Ledger::Refused(problem)) if problem.code == code::APPROVAL_PENDING => {
+            Admission::Pending(pending(valid, problem))
+        }
+        Err(Ledger::Refused(problem)) => {
+            Admission::Refused(Refusal { reason: refused_because(problem), message: problem.detail.clone() })
+        }
+        Err(Ledger::Unavailable(_)) => Admission::Waiting(Refusal {
+            reason: reason::LEDGER_UNAVAILABLE,
+            message:
+                "the ledger does not answer: nothing new is started, what runs runs on; it is tried again \
+                      by itself"
+                    .to_owned(),
+        }),
+    }
+}
+
 /// Holds the order's part of the quota. The ledger decides; what it has acknowledged is not asked again.
 async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
     let request = request(valid);
@@ -254,34 +286,26 @@ async fn reserve(valid: &Valid, context: &Context) -> (Admission, Action) {
     if context.memory.lock().held.get(uid.as_str()) == Some(&hash) {
         return (Admission::Held, Action::requeue(DAILY));
     }
-    match context.ledger.hold(uid, &request).await {
+    let answer = context.ledger.hold(uid, &request).await;
+    let admission = admission(valid, &answer);
+    let again = match answer {
         Ok(_) => {
             context.memory.lock().held.insert(uid.to_string(), hash);
             context.figures.touch(valid.tenant.as_str());
             context.backoff.clear(&format!("ledger/{uid}"));
-            (Admission::Held, Action::requeue(DAILY))
+            DAILY
         }
         Err(Ledger::Refused(problem)) if problem.code == code::APPROVAL_PENDING => {
             context.figures.touch(valid.tenant.as_str());
-            (Admission::Pending(pending(valid, &problem)), Action::requeue(PENDING_AGAIN))
+            PENDING_AGAIN
         }
-        Err(Ledger::Refused(problem)) => {
-            let refusal = Refusal { reason: refused_because(&problem), message: problem.detail.clone() };
-            (Admission::Refused(refusal), Action::requeue(REFUSED_AGAIN))
-        }
+        Err(Ledger::Refused(_)) => REFUSED_AGAIN,
         Err(error @ Ledger::Unavailable(_)) => {
             tracing::warn!(order.uid = %uid, error = %error, "the ledger does not answer; order {} waits", valid.order.at.name);
-            let message =
-                "the ledger does not answer: nothing new is started, what runs runs on; it is tried again \
-                           by itself"
-                    .to_owned();
-            let wait = context.backoff.failed(&format!("ledger/{uid}")).min(REFUSED_AGAIN);
-            (
-                Admission::Waiting(Refusal { reason: reason::LEDGER_UNAVAILABLE, message }),
-                Action::requeue(wait),
-            )
+            context.backoff.failed(&format!("ledger/{uid}")).min(REFUSED_AGAIN)
         }
-    }
+    };
+    (admission, Action::requeue(again))
 }
 
 /// What an order is told while somebody has to approve it.
@@ -331,7 +355,12 @@ enum Built {
 
 /// Plans and applies. What was written counts as seen from then on: the status need not wait for the caches, and is written
 /// once instead of twice.
-async fn build(valid: &Valid, seen: &mut Seen, context: &Context, now: Timestamp) -> Result<Built, Pass> {
+async fn build(
+    Held(valid): Held<'_>,
+    seen: &mut Seen,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Built, Pass> {
     let names = Names::of(&valid.order, &valid.tenant);
     let certificate = if needs_certificate(valid, seen, &context.platform, now) {
         Some(context.authority.issue(&names.certificate_names(), now)?)
@@ -374,12 +403,12 @@ pub fn password() -> String {
 async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pass> {
     let uid = valid.order.uid.to_string();
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
-    let facts = metering::facts(valid, seen, open(Meter::Compute));
+    let facts = metering::facts(valid, seen, open(Meter::COMPUTE));
     match report(context, facts).await {
         Ok(()) => {
             context.backoff.clear(&format!("usage/{uid}"));
-            Ok(open(Meter::Compute)
-                || open(Meter::Storage)
+            Ok(open(Meter::COMPUTE)
+                || open(Meter::STORAGE)
                 || is_true(&valid.order.status.conditions, kind::METERING_ACTIVE))
         }
         // Proven state continues: it is reported when the ledger is back.

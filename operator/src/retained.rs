@@ -19,7 +19,6 @@ use serde_json::Value;
 use siyada_model::id::{OrderUid, Sku, TenantName};
 use siyada_model::price::Item;
 use siyada_model::resources::Resources;
-use siyada_model::usage::Meter;
 use siyada_model::wire::{Billing, ReservationRequest};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -76,7 +75,8 @@ pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(),
         tracing::error!("engine object {cluster} does not say whose it was: its storage cannot be billed");
         return Ok(());
     };
-    let mut facts = vec![stopped(&record.uid, &record.tenant, Meter::Compute, None, "Retained")];
+    let stop = |meter| stopped(&record.uid, &record.tenant, meter, None, "Retained");
+    let mut facts = metering::RUNNING.map(stop).to_vec();
     facts.extend(metering::storage(&record.uid, &record.tenant, &record.storage_sku, seen));
     report(context, facts).await?;
     hold_storage(context, &record, seen).await
@@ -215,9 +215,8 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
         .values()
         .find_map(|o| metadata(o, "labels", crate::names::TENANT)?.parse::<TenantName>().ok());
     let (Some(tenant), Ok(order_uid)) = (tenant, uid.parse::<OrderUid>()) else { return Ok(()) };
-    let meters = [Meter::Compute, Meter::Storage];
-    report(context, meters.iter().map(|m| stopped(&order_uid, &tenant, *m, None, "Removed")).collect())
-        .await?;
+    let removed = |meter| stopped(&order_uid, &tenant, meter, None, "Removed");
+    report(context, metering::METERS.map(removed).to_vec()).await?;
     context.ledger.release(&order_uid).await?;
     context.figures.touch(tenant.as_str());
     for (key, object) in &seen.children {

@@ -36,7 +36,7 @@ use siyada_crds::{DocumentStoreInstance, PostgresInstance, PriceList, ServiceOff
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -542,6 +542,8 @@ async fn first_sweep(context: Arc<Context>, listed: [Listed; 2]) {
 
 /// Tells the ledger at intervals which orders are still as reported. Reads memory only.
 async fn checkpoints(context: Arc<Context>) {
+    // By a clock that nobody sets: by it the ledger tells time that went by from a clock that jumped.
+    let mut taken: Option<Instant> = None;
     loop {
         tokio::time::sleep(CHECKPOINT).await;
         let seen: Vec<_> = {
@@ -554,17 +556,26 @@ async fn checkpoints(context: Arc<Context>) {
         let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
         context.figures.look();
+        crate::counters::tell(&context).await;
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
+            let complete = index == last;
+            let asked = Instant::now();
+            let elapsed = taken.filter(|_| complete).map(|taken| asked.duration_since(taken).as_millis());
             let checkpoint = Checkpoint {
                 collector: context.collector.clone(),
                 epoch: context.epoch,
                 seen,
-                complete: index == last,
+                complete,
+                elapsed_ms: elapsed.and_then(|elapsed| i64::try_from(elapsed).ok()),
             };
-            if let Err(error) = context.ledger.checkpoint(&checkpoint).await {
-                tracing::warn!(error = %error, "no checkpoint this time; the next one covers it");
-                break;
+            match context.ledger.checkpoint(&checkpoint).await {
+                Ok(()) if complete => taken = Some(asked),
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "no checkpoint this time; the next one covers it");
+                    break;
+                }
             }
         }
     }

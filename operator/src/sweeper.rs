@@ -3,7 +3,7 @@
 
 use crate::context::Context;
 use crate::ledger::Ledger;
-use crate::metering::stopped;
+use crate::metering::{METERS, stopped};
 use crate::names::{ORDER_UID, engine_namespace};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order, OrderRef};
@@ -11,7 +11,6 @@ use crate::reconcile::{Pass, report};
 use kube::ResourceExt;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use siyada_model::usage::Meter;
 use siyada_model::wire::Reservation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -142,7 +141,7 @@ async fn release(context: &Context, reservation: &Reservation) -> Result<(), Led
         request.name,
         request.tenant
     );
-    report(context, vec![ended(Meter::Compute), ended(Meter::Storage)]).await?;
+    report(context, METERS.map(ended).to_vec()).await?;
     context.ledger.release(&reservation.order_uid).await?;
     context.memory.lock().held.remove(reservation.order_uid.as_str());
     context.figures.touch(request.tenant.as_str());

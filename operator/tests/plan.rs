@@ -5,12 +5,15 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::Value;
 use siyada_crds::order::NetworkSpec;
+use siyada_model::wire::{Reservation, code};
 use siyada_operator::check::{Valid, check};
+use siyada_operator::ledger::Ledger;
 use siyada_operator::names::{APPLIED, Names};
 use siyada_operator::object::{ChildKind, is_so};
 use siyada_operator::order::{Kind, Order};
 use siyada_operator::plan::{Certificate, Fresh, Plan, Platform, needs_certificate, plan};
 use siyada_operator::plan_command::{Input, show};
+use siyada_operator::reconcile::{Held, admission, request};
 use siyada_operator::seen::{Seen, metadata};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,8 +99,51 @@ fn valid(order: &Order) -> Valid {
     check(order, &examples().catalogue, now()).unwrap()
 }
 
+/// What the ledger may answer instead of holding: a refusal with a code, known or not, or nothing sensible.
+fn not_held() -> impl Strategy<Value = Ledger> {
+    let known = [
+        code::QUOTA_EXCEEDED,
+        code::TENANT_SUSPENDED,
+        code::APPROVAL_PENDING,
+        code::APPROVAL_REJECTED,
+        code::TENANT_UNKNOWN,
+        code::PRICE_UNKNOWN,
+        code::STALE,
+        code::CONFLICT,
+        code::FENCED,
+        code::UNAVAILABLE,
+        code::INTERNAL,
+        code::INVALID,
+    ];
+    let codes = prop_oneof![4 => proptest::sample::select(known.to_vec()).prop_map(ToOwned::to_owned), 1 => "[a-z-]{0,20}"];
+    let refused = (codes, 200_u16..600).prop_map(|(code, status)| {
+        let problem = serde_json::json!({
+            "type": format!("urn:siyada:problem:{code}"), "title": "t", "status": status, "code": code, "detail": "d"
+        });
+        Ledger::Refused(Box::new(serde_json::from_value(problem).unwrap()))
+    });
+    prop_oneof![4 => refused, 1 => ".{0,20}".prop_map(Ledger::Unavailable)]
+}
+
+fn reservation(valid: &Valid) -> Reservation {
+    let reservation = serde_json::json!({
+        "orderUid": valid.order.uid, "request": request(valid), "priceList": "tarif-2026", "heldSince": now(),
+        "commitment": {"resources": valid.resources, "monthlyCost": valid.monthly_maximum}
+    });
+    serde_json::from_value(reservation).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn i10_nothing_is_built_unless_the_ledger_holds_it(order in orders(), refused in not_held()) {
+        let valid = valid(&order);
+        let held = admission(&valid, &Ok(reservation(&valid)));
+        prop_assert!(Held::of(&valid, &held).is_some());
+        let refused = admission(&valid, &Err(refused));
+        prop_assert!(Held::of(&valid, &refused).is_none(), "{refused:?}");
+    }
 
     #[test]
     fn a_plan_applied_to_its_own_result_is_empty(order in orders()) {

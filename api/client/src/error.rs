@@ -12,6 +12,7 @@ pub const EXIT_CODES: &str = "Exit codes:
   4  no such thing, not yours to see, or not allowed
   5  refused: what is on record speaks against it
   6  not now: the server or the issuer does not answer; try again
+130  stopped by you: nothing was written
 
 Environment: SIYADA_SERVER, SIYADA_CA, SIYADA_CONNECT_TO and SIYADA_TOKEN_FILE stand for the options of that name;
 XDG_STATE_HOME is where the session is kept.";
@@ -31,6 +32,12 @@ pub enum Error {
     /// The server or the issuer does not answer, or not as it should.
     #[error("{0}")]
     NotNow(String),
+    /// What is on record speaks against it.
+    #[error("{0}")]
+    OnRecord(String),
+    /// Whoever sits here did not want it after all.
+    #[error("{0}")]
+    Stopped(String),
     /// A file cannot be used.
     #[error("failed to use {}: {source}", .path.display())]
     File {
@@ -51,6 +58,22 @@ impl Error {
         move |source| Self::File { path, source }
     }
 
+    /// An answer that this version cannot read.
+    pub fn not_understood(cause: &serde_json::Error) -> Self {
+        Self::NotNow(format!("the ledger answered what this version does not understand: {cause}"))
+    }
+
+    /// The same, with words for a thing that is not there.
+    pub fn if_absent(self, words: &str) -> Self {
+        match self {
+            Self::Refused(mut problem) if problem.status == 404 => {
+                words.clone_into(&mut problem.detail);
+                Self::Refused(problem)
+            }
+            other => other,
+        }
+    }
+
     /// The exit code, one of [`EXIT_CODES`].
     pub fn exit(&self) -> u8 {
         match self {
@@ -63,7 +86,9 @@ impl Error {
             },
             Self::Wrong(_) => 2,
             Self::NotSignedIn(_) => 3,
+            Self::OnRecord(_) => 5,
             Self::NotNow(_) => 6,
+            Self::Stopped(_) => 130,
             Self::File { .. } | Self::Failed(_) => 1,
         }
     }

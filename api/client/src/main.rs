@@ -3,6 +3,7 @@
 mod amounts;
 mod arguments;
 mod commands;
+mod download;
 mod error;
 mod server;
 mod session;

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::session::{Place, Session};
 use crate::{sign_in, web};
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Method, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use siyada_model::wire::{LARGEST_PAGE, Page, Problem};
@@ -77,17 +77,22 @@ impl Server {
     }
 
     async fn ask(&self, method: Method, url: Url, body: Option<Vec<u8>>) -> Result<Vec<u8>, Error> {
-        let mut request = self.client.request(method, url).bearer_auth(&self.token).header(ACCEPT, "*/*");
+        let mut request = self.client.request(method, url);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, "application/json").body(body);
         }
+        web::body(self.answer(request).await?).await
+    }
+
+    /// An answer that is no refusal.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response, Error> {
+        let request = request.bearer_auth(&self.token).header(ACCEPT, "*/*");
         let answer = request.send().await.map_err(|cause| web::unreachable(&cause))?;
         let status = answer.status();
-        let bytes = web::body(answer).await?;
         if status.is_success() {
-            return Ok(bytes);
+            return Ok(answer);
         }
-        match serde_json::from_slice::<Problem>(&bytes) {
+        match serde_json::from_slice::<Problem>(&web::body(answer).await?) {
             Ok(problem) => Err(Error::Refused(Box::new(problem))),
             Err(_) => Err(Error::NotNow(format!("{} answered {status}; is it the ledger?", self.base))),
         }
@@ -101,6 +106,11 @@ impl Server {
     /// A file that is there.
     pub async fn file(&self, path: &[&str], query: &Query<'_>) -> Result<Vec<u8>, Error> {
         self.ask(Method::GET, self.url(path, query)?, None).await
+    }
+
+    /// A file that is there, however long it is, to be read as it comes.
+    pub async fn open(&self, path: &[&str], query: &Query<'_>) -> Result<Response, Error> {
+        self.answer(self.client.get(self.url(path, query)?).timeout(web::LONGEST_DOWNLOAD)).await
     }
 
     /// Every row of a list, however many pages it has.
@@ -151,7 +161,5 @@ impl Server {
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(bytes).map_err(|cause| {
-        Error::NotNow(format!("the ledger answered what this version does not understand: {cause}"))
-    })
+    serde_json::from_slice(bytes).map_err(|cause| Error::not_understood(&cause))
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// How long a request may take: longer than the ledger takes for its longest answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a file may take that comes in parts, each in the time of a request.
+pub const LONGEST_DOWNLOAD: Duration = Duration::from_secs(6 * 60 * 60);
 /// Largest answer that is read.
 const LARGEST_ANSWER: usize = 512 * 1024 * 1024;
 
@@ -28,6 +30,7 @@ fn is_loopback(url: &Url) -> bool {
 pub fn client(url: &Url, ca: Option<&Path>, at: Option<IpAddr>) -> Result<Client, Error> {
     let mut builder = Client::builder()
         .timeout(TIMEOUT)
+        .read_timeout(TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("siyada/", env!("CARGO_PKG_VERSION")));
     if is_loopback(url) || at.is_some() {

@@ -57,6 +57,8 @@ pub struct Words {
     pub from_to: &'static str,
     pub compute: &'static str,
     pub storage: &'static str,
+    pub standby: &'static str,
+    pub backup: &'static str,
     pub hours: &'static str,
     pub gib_hours: &'static str,
     pub corrections: &'static str,
@@ -118,10 +120,14 @@ impl Words {
             .unwrap_or_default()
     }
 
-    pub fn meter(&self, meter: Meter) -> &'static str {
+    /// The word for a meter; none for one that came later, which is shown by its name.
+    pub fn meter(&self, meter: Meter) -> Option<&'static str> {
         match meter {
-            Meter::Compute => self.compute,
-            Meter::Storage => self.storage,
+            Meter::COMPUTE => Some(self.compute),
+            Meter::STORAGE => Some(self.storage),
+            Meter::STANDBY => Some(self.standby),
+            Meter::BACKUP => Some(self.backup),
+            _ => None,
         }
     }
 
@@ -205,6 +211,8 @@ static FRENCH: Words = Words {
     from_to: "de\u{00A0}{} à\u{00A0}{}",
     compute: "Calcul",
     storage: "Stockage",
+    standby: "Instances de secours",
+    backup: "Sauvegardes",
     hours: "h",
     gib_hours: "Gio·h",
     corrections: "Corrections de mois antérieurs",
@@ -314,6 +322,8 @@ static ARABIC: Words = Words {
     from_to: "من\u{00A0}{} إلى\u{00A0}{}",
     compute: "الحوسبة",
     storage: "التخزين",
+    standby: "الخوادم الاحتياطية",
+    backup: "النسخ الاحتياطي",
     hours: "ساعة",
     gib_hours: "\u{2066}GiB·h\u{2069}",
     corrections: "تصحيحات أشهر سابقة",
@@ -421,6 +431,8 @@ static ENGLISH: Words = Words {
     from_to: "{} to\u{00A0}{}",
     compute: "Compute",
     storage: "Storage",
+    standby: "Standby",
+    backup: "Backup",
     hours: "h",
     gib_hours: "GiB·h",
     corrections: "Corrections of earlier months",
@@ -463,3 +475,18 @@ static ENGLISH: Words = Words {
     difference: "Difference",
     about_control: "The difference is zero as long as no line was changed. Only the original, known by its hash, counts.",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_that_a_ledger_knows_has_a_word_in_every_language() {
+        for language in [Language::French, Language::Arabic, Language::English] {
+            let word = |meter: &Meter| language.words().meter(*meter);
+            let words: std::collections::BTreeSet<_> = Meter::LEVELS.iter().filter_map(word).collect();
+            assert_eq!(words.len(), Meter::LEVELS.len(), "{words:?}");
+            assert_eq!(word(&"licence".parse().expect("a name")), None, "what came later has its name");
+        }
+    }
+}

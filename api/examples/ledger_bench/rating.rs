@@ -79,7 +79,7 @@ fn hours(points: usize, start_ms: i64) -> anyhow::Result<Vec<Interval>> {
         let start = start_ms + i64::try_from(point % HOURS)? * HOUR_MS;
         anyhow::Ok(Interval {
             order_uid: format!("order-{order}").parse()?,
-            meter: Meter::Compute,
+            meter: Meter::COMPUTE,
             level: Level { sku: format!("plan-{}", order % SKUS).parse()?, quantity: 1 },
             start: jiff::Timestamp::from_millisecond(start)?,
             end: Some(jiff::Timestamp::from_millisecond(start + HOUR_MS)?),

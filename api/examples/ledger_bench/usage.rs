@@ -115,9 +115,9 @@ impl Facts {
         self.next += 1;
         let (order, round) = (number / 2 % ORDERS, number / 2 / ORDERS);
         let (meter, sku, least) = if number.is_multiple_of(2) {
-            (Meter::Compute, "postgres-small", 1)
+            (Meter::COMPUTE, "postgres-small", 1)
         } else {
-            (Meter::Storage, "block-storage", 10_240)
+            (Meter::STORAGE, "block-storage", 10_240)
         };
         let quantity = least + i64::try_from(round % 2)?;
         Ok(UsageFact {

@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use siyada_documents::cell;
-use siyada_model::audit::AuditEvent;
+use siyada_model::audit::{Anchor, AnchorLine, AuditEvent, Retention};
 use siyada_model::canonical;
 use siyada_model::id::TenantName;
 use siyada_model::wire::{Page, Problem};
@@ -32,9 +32,10 @@ pub enum TrailFormat {
     /// JSON, in pages.
     #[default]
     Json,
-    /// Each event in its canonical bytes on a line of its own, all at once: what can be verified.
+    /// Each event in its canonical bytes on a line of its own, all at once: what can be verified. If events were removed,
+    /// the first line is `{"anchor": {"at", "seq", "sha256"}}`, the last of them.
     Lines,
-    /// CSV (RFC 4180), all at once.
+    /// CSV (RFC 4180), all at once. If events were removed, the first row is the last of them, with the action `removed`.
     Csv,
 }
 
@@ -87,6 +88,14 @@ pub async fn all(State(app): State<App>, Query(which): Query<Which>) -> Result<R
     answer(app.pool, None, &which, "audit").await
 }
 
+/// How long events are kept, and where the trail begins if some were removed: the same for everybody.
+#[utoipa::path(get, path = "/v1/audit/retention", tag = "audit", responses(
+    (status = 200, description = "What is so now", body = Retention, example = json!(examples::audit_retention())),
+))]
+pub async fn retention(State(app): State<App>) -> Result<Json<Retention>, Error> {
+    Ok(Json(audit::retention(&app.pool).await?))
+}
+
 async fn answer(pool: PgPool, below: Option<i64>, which: &Which, name: &str) -> Result<Response, Error> {
     let size = PageQuery { page_size: which.page_size, page_token: None }.size()?;
     let after = which.after.unwrap_or(0);
@@ -99,8 +108,7 @@ async fn answer(pool: PgPool, below: Option<i64>, which: &Which, name: &str) -> 
         TrailFormat::Lines => ("application/x-ndjson", "ndjson"),
         TrailFormat::Csv => (CSV, "csv"),
     };
-    let begin =
-        Cursor { pool, below, format, after: (format == TrailFormat::Lines).then_some(after), begin: after };
+    let begin = Cursor { pool, below, format, begun: false, after };
     Ok(attachment(kind, &format!("{name}.{extension}"), stream::body(begin, part)))
 }
 
@@ -109,20 +117,37 @@ struct Cursor {
     pool: PgPool,
     below: Option<i64>,
     format: TrailFormat,
-    /// The last event that was written; none before the head of a table.
-    after: Option<i64>,
-    begin: i64,
+    /// Whether what stands before the events was written.
+    begun: bool,
+    /// The last event that was written.
+    after: i64,
 }
 
 async fn part(cursor: Cursor) -> Result<Option<(String, Cursor)>, Error> {
-    let Some(after) = cursor.after else {
-        let head = "seq,at,actor,action,tenant,object,detail,previousSha256,sha256\r\n".to_owned();
-        return Ok(Some((head, Cursor { after: Some(cursor.begin), ..cursor })));
-    };
-    let events = audit::list(&cursor.pool, cursor.below, after, PART).await?;
+    if !cursor.begun {
+        let anchor = audit::anchor(&mut *cursor.pool.acquire().await?).await?;
+        let begin = begin(cursor.format, anchor.filter(|anchor| anchor.seq >= cursor.after).as_ref())?;
+        let cursor = Cursor { begun: true, ..cursor };
+        if !begin.is_empty() {
+            return Ok(Some((begin, cursor)));
+        }
+        return Box::pin(part(cursor)).await;
+    }
+    let events = audit::list(&cursor.pool, cursor.below, cursor.after, PART).await?;
     let Some(last) = events.last().map(|event| event.seq) else { return Ok(None) };
     let text = events.iter().map(|event| line(event, cursor.format)).collect::<Result<String, Error>>()?;
-    Ok(Some((text, Cursor { after: Some(last), ..cursor })))
+    Ok(Some((text, Cursor { after: last, ..cursor })))
+}
+
+/// What stands before the events: the head of a table, and where the trail begins if events were removed.
+fn begin(format: TrailFormat, anchor: Option<&Anchor>) -> Result<String, Error> {
+    if format != TrailFormat::Csv {
+        let line = anchor.map(|anchor| canonical_text(&AnchorLine { anchor: anchor.clone() }));
+        return Ok(line.transpose()?.map(|line| line + "\n").unwrap_or_default());
+    }
+    let head = "seq,at,actor,action,tenant,object,detail,previousSha256,sha256\r\n".to_owned();
+    let row = anchor.map(|anchor| format!("{},{},,removed,,,,,{}\r\n", anchor.seq, anchor.at, anchor.sha256));
+    Ok(head + &row.unwrap_or_default())
 }
 
 fn canonical_text(value: &impl serde::Serialize) -> Result<String, Error> {

@@ -1,5 +1,8 @@
-//! Health, readiness and the description of the api: the only routes that ask nobody who he is.
+//! Health, readiness and the description of the api: the only routes that ask nobody who he is. And the health of metering,
+//! for the platform.
 
+use crate::error::Error;
+use crate::openapi::examples;
 use crate::state::App;
 use crate::store;
 use axum::Json;
@@ -8,6 +11,8 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use serde::Serialize;
+use siyada_model::health::MeteringHealth;
+use siyada_model::wire::Problem;
 use std::time::{Duration, Instant};
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
@@ -45,6 +50,15 @@ pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let ready = waiting_for.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, waiting_for }))
+}
+
+/// Whether metering can be believed: every check, what it found, and what to do about it, by one state of the ledger.
+#[utoipa::path(get, path = "/v1/health/metering", tag = "health", responses(
+    (status = 200, description = "Every check", body = MeteringHealth, example = json!(examples::metering_health())),
+    (status = 403, description = "Only for the platform", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn metering(State(app): State<App>) -> Result<Json<MeteringHealth>, Error> {
+    Ok(Json(store::health::metering(&app.pool).await?))
 }
 
 /// The description of this api.

@@ -5,13 +5,17 @@ pub mod approvals;
 pub mod audit;
 pub mod budget;
 pub mod commitments;
+pub mod counters;
 pub mod finance;
+pub mod gaps;
 pub mod health;
 pub mod ledger;
+pub mod meters;
 pub mod periods;
 pub mod prices;
 pub mod quotes;
 pub mod reservations;
+pub mod settings;
 pub mod settlement;
 pub mod statements;
 pub mod tenants;
@@ -37,6 +41,7 @@ use utoipa_axum::routes;
 fn described() -> OpenApiRouter<App> {
     let batches = OpenApiRouter::new()
         .routes(routes!(usage::ingest))
+        .routes(routes!(counters::ingest))
         .layer(DefaultBodyLimit::max(limits::LARGEST_BATCH));
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::healthz))
@@ -54,8 +59,10 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(approvals::approve, approvals::reject))
         .routes(routes!(approvals::decisions))
         .routes(routes!(alerts::list))
+        .routes(routes!(meters::list))
         .routes(routes!(usage::report))
         .routes(routes!(usage::intervals))
+        .routes(routes!(counters::of_tenant))
         .routes(routes!(finance::get_issuer, finance::put_issuer))
         .routes(routes!(finance::accounts))
         .routes(routes!(finance::put_account))
@@ -67,12 +74,19 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(statements::take_back))
         .routes(routes!(statements::chain))
         .routes(routes!(statements::signing_key))
+        .routes(routes!(gaps::of_tenant))
+        .routes(routes!(gaps::decide))
+        .routes(routes!(gaps::decide_all))
+        .routes(routes!(gaps::all))
         .routes(routes!(quotes::quote))
         .routes(routes!(reservations::list))
         .routes(routes!(reservations::put, reservations::delete))
         .routes(routes!(usage::checkpoint))
         .routes(routes!(usage::collector))
         .routes(routes!(ledger::journal))
+        .routes(routes!(health::metering))
+        .routes(routes!(settings::get, settings::put))
+        .routes(routes!(audit::retention))
         .routes(routes!(audit::all))
         .routes(routes!(audit::of_tenant))
         .routes(routes!(budget::list))

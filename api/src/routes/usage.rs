@@ -15,7 +15,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::money::Money;
-use siyada_model::usage::{Interval, Line, rate};
+use siyada_model::usage::{Interval, Line, Meter, rate};
 use siyada_model::wire::{
     Checkpoint, CollectorRecord, MOST_FACTS, Page, Problem, ReportLine, UsageAccepted, UsageBatch,
     UsageReport, code,
@@ -35,7 +35,7 @@ const MOST_ORDERS: i64 = 200;
 #[utoipa::path(post, path = "/v1/usage", tag = "usage",
     request_body(content = UsageBatch, example = json!(examples::usage_batch())),
     responses(
-        (status = 200, description = "On record", body = UsageAccepted, example = json!({"recorded": 1, "known": 0})),
+        (status = 200, description = "On record", body = UsageAccepted, example = json!({"recorded": 1, "known": 0, "gaps": 0})),
         (status = 403, description = "Only for the operator", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`fenced`, `conflict`, `tenant-unknown`", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`too-large`", body = Problem, content_type = "application/problem+json"),
@@ -63,7 +63,7 @@ pub async fn ingest(
     Ok(Json(accepted))
 }
 
-fn check_collector(collector: &str, rows: usize) -> Result<(), Error> {
+pub(super) fn check_collector(collector: &str, rows: usize) -> Result<(), Error> {
     if collector.is_empty() || collector.len() > LONGEST_COLLECTOR {
         return Err(Error::invalid(format!(
             "the name of a collector has 1 to {LONGEST_COLLECTOR} characters"
@@ -119,7 +119,11 @@ pub struct Period {
 }
 
 /// The borders of a period, to the millisecond; `month` is the start of the current month.
-fn borders(period: &Period, month: Timestamp, now: Timestamp) -> Result<(Timestamp, Timestamp), Error> {
+pub(super) fn borders(
+    period: &Period,
+    month: Timestamp,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp), Error> {
     let whole = |at: Timestamp| {
         let ms = i64::try_from(at.as_nanosecond().div_euclid(1_000_000)).unwrap_or(i64::MAX);
         Timestamp::from_millisecond(ms).map_err(|cause| Error::invalid(cause.to_string()))
@@ -232,61 +236,67 @@ pub async fn intervals(
     let after = which.page_token.as_deref().map(Cursor::parse).transpose()?;
     let first = after.as_ref().map_or("", |cursor| cursor.order_uid.as_str());
     let (rows, last) = store::usage::evidence(&app.pool, tenant.id, period, first, MOST_ORDERS).await?;
-    Ok(Json(cut(rows, size, after.as_ref(), last)))
+    Ok(Json(cut(rows, Cursor::of, size, after.as_ref(), last)))
 }
 
-/// A place in the list of intervals: after this meter and start of this order.
+/// A place in a list by order, meter and instant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Cursor {
-    order_uid: OrderUid,
+pub(super) struct Cursor {
+    pub(super) order_uid: OrderUid,
     meter: String,
-    start_ms: i64,
+    at_ms: i64,
 }
 
 impl Cursor {
+    pub(super) fn new(order_uid: &OrderUid, meter: Meter, at: Timestamp) -> Self {
+        Self { order_uid: order_uid.clone(), meter: meter.to_string(), at_ms: at.as_millisecond() }
+    }
+
     fn of(interval: &Interval) -> Self {
-        Self {
-            order_uid: interval.order_uid.clone(),
-            meter: interval.meter.to_string(),
-            start_ms: interval.start.as_millisecond(),
-        }
+        Self::new(&interval.order_uid, interval.meter, interval.start)
     }
 
     /// After everything of an order.
     fn after_order(order_uid: OrderUid) -> Self {
-        Self { order_uid, meter: "~".to_owned(), start_ms: i64::MAX }
+        Self { order_uid, meter: "~".to_owned(), at_ms: i64::MAX }
     }
 
-    fn parse(text: &str) -> Result<Self, Error> {
+    pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let wrong = || Error::invalid("pageToken is not one of this list");
         let mut parts = text.splitn(3, '/');
         let mut next = || parts.next().ok_or_else(wrong);
         Ok(Self {
             order_uid: next()?.parse().map_err(|_| wrong())?,
             meter: next()?.to_owned(),
-            start_ms: next()?.parse().map_err(|_| wrong())?,
+            at_ms: next()?.parse().map_err(|_| wrong())?,
         })
     }
 
     fn show(&self) -> String {
-        format!("{}/{}/{}", self.order_uid, self.meter, self.start_ms)
+        format!("{}/{}/{}", self.order_uid, self.meter, self.at_ms)
     }
 }
 
 /// The page of `rows` after `after`; `last` is the last order that was looked at, if more may follow.
-fn cut(rows: Vec<Interval>, size: usize, after: Option<&Cursor>, last: Option<OrderUid>) -> Page<Interval> {
-    let mut items: Vec<Interval> =
-        rows.into_iter().filter(|row| after.is_none_or(|after| Cursor::of(row) > *after)).collect();
+pub(super) fn cut<T>(
+    rows: Vec<T>,
+    place: impl Fn(&T) -> Cursor,
+    size: usize,
+    after: Option<&Cursor>,
+    last: Option<OrderUid>,
+) -> Page<T> {
+    let mut items: Vec<T> =
+        rows.into_iter().filter(|row| after.is_none_or(|after| place(row) > *after)).collect();
     let more = items.len() > size;
     items.truncate(size);
-    let next = if more { items.last().map(Cursor::of) } else { last.map(Cursor::after_order) };
+    let next = if more { items.last().map(&place) } else { last.map(Cursor::after_order) };
     Page { items, next_page_token: next.map(|cursor| cursor.show()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use siyada_model::usage::{Level, Meter};
+    use siyada_model::usage::Level;
 
     fn interval(uid: &str, meter: Meter, start_ms: i64) -> Interval {
         Interval {
@@ -301,14 +311,14 @@ mod tests {
     #[test]
     fn pages_of_intervals_join_without_a_gap_or_a_double() {
         let rows = vec![
-            interval("a", Meter::Compute, 1),
-            interval("a", Meter::Compute, 5),
-            interval("a", Meter::Storage, 1),
-            interval("b", Meter::Compute, 2),
+            interval("a", Meter::COMPUTE, 1),
+            interval("a", Meter::COMPUTE, 5),
+            interval("a", Meter::STORAGE, 1),
+            interval("b", Meter::COMPUTE, 2),
         ];
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let page = cut(rows.clone(), 3, after.as_ref(), None);
+            let page = cut(rows.clone(), Cursor::of, 3, after.as_ref(), None);
             seen.extend(page.items);
             match page.next_page_token {
                 Some(token) => after = Some(Cursor::parse(&token).unwrap()),

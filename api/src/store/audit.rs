@@ -2,10 +2,15 @@
 
 use super::{id, timestamp};
 use crate::error::Error;
-use serde_json::Value;
-use siyada_model::audit::{AuditEvent, NOTHING_BEFORE, exact};
+use serde_json::{Value, json};
+use siyada_model::audit::{Anchor, AuditEvent, NOTHING_BEFORE, REMOVED, Retention, exact};
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
+
+/// Who removes events that need not be kept any longer. No token has this subject.
+const RETENTION: &str = "system:retention";
+/// Most events that are removed at once.
+const MOST_REMOVED: i32 = 10_000;
 
 /// Something that is done in the transaction at hand.
 #[derive(Clone, Debug)]
@@ -113,4 +118,51 @@ pub async fn list(
                order by e.seq limit $3";
     let rows: Vec<Row> = sqlx::query_as(sql).bind(below).bind(after).bind(limit).fetch_all(pool).await?;
     rows.into_iter().map(TryInto::try_into).collect()
+}
+
+type AnchorRow = (i64, i64, String);
+
+fn anchor_of((seq, at_ms, sha256): AnchorRow) -> Result<Anchor, Error> {
+    Ok(Anchor { seq, at: timestamp(at_ms)?, sha256 })
+}
+
+/// Where the trail begins, if events were removed.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn anchor(connection: &mut PgConnection) -> Result<Option<Anchor>, Error> {
+    let sql = "select seq, at_ms, sha256 from audit_anchor order by seq desc limit 1";
+    let row: Option<AnchorRow> = sqlx::query_as(sql).fetch_optional(connection).await?;
+    row.map(anchor_of).transpose()
+}
+
+/// How long events are kept, and where the trail begins.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn retention(pool: &PgPool) -> Result<Retention, Error> {
+    let mut tx = super::snapshot(pool).await?;
+    let sql = "select audit_kept_years(), audit_kept_since_ms()";
+    let (years, since): (i32, i64) = sqlx::query_as(sql).fetch_one(&mut *tx).await?;
+    Ok(Retention { years, kept_since: timestamp(since)?, anchor: anchor(&mut tx).await? })
+}
+
+/// Removes the oldest events that need not be kept any longer, as many as at once, and puts that on the trail. Answers the
+/// new beginning; nothing when no event is that old, and then nothing is written.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn remove_expired(pool: &PgPool) -> Result<Option<Anchor>, Error> {
+    let mut tx = pool.begin().await?;
+    let before = anchor(&mut tx).await?.map_or(0, |anchor| anchor.seq);
+    let sql = "select seq, at_ms, sha256 from remove_expired_audit_events($1)";
+    let row: Option<AnchorRow> = sqlx::query_as(sql).bind(MOST_REMOVED).fetch_optional(&mut *tx).await?;
+    let Some(anchor) = row.map(anchor_of).transpose()? else { return Ok(None) };
+    let detail = json!({
+        "seq": anchor.seq, "sha256": anchor.sha256, "at": anchor.at, "removed": anchor.seq.saturating_sub(before)
+    });
+    let object = format!("audit/{}", anchor.seq);
+    record(&mut tx, Act { actor: RETENTION, action: REMOVED, tenant_id: None, object, detail }).await?;
+    tx.commit().await?;
+    Ok(Some(anchor))
 }

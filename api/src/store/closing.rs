@@ -3,6 +3,7 @@
 
 use super::audit::{self, Act};
 use super::finance::{self, no_issuer};
+use super::gaps::{self, Scope};
 use super::statements::{self, Issued};
 use super::{allocations, id, periods, prices, timestamp};
 use crate::error::Error;
@@ -221,8 +222,15 @@ async fn books<'a>(
         Some(month) => statements::since(tx, month).await?,
         None => vec![],
     };
-    let used: BTreeSet<&OrderUid> =
-        intervals.iter().chain(late.iter().flat_map(|(_, found)| found)).map(|i| &i.order_uid).collect();
+    let known = closed_as_of(all, period);
+    let time = (period.start, period.end);
+    let gaps = gaps::within(tx, &Scope { time, as_of, late: known, tenant: None, only: None }).await?;
+    let used: BTreeSet<&OrderUid> = intervals
+        .iter()
+        .chain(late.iter().flat_map(|(_, found)| found))
+        .map(|interval| &interval.order_uid)
+        .chain(gaps.iter().map(|gap| &gap.record.order.uid))
+        .collect();
     let used: Vec<&str> = used.into_iter().chain(&late_orders).map(OrderUid::as_str).collect();
     let payers = Payers::read(tx, issuer).await?;
     Ok(Books {
@@ -232,6 +240,8 @@ async fn books<'a>(
         orders: payers.orders(tx, &used).await?,
         buyers: payers.buyers,
         intervals,
+        gaps,
+        known,
         late,
         late_orders,
         billed,
@@ -247,8 +257,12 @@ async fn late(
     as_of: i64,
 ) -> Result<(BTreeSet<OrderUid>, Vec<Period>), Error> {
     let Some(known) = closed_as_of(all, period) else { return Ok((BTreeSet::new(), vec![])) };
-    let sql = "select order_uid, min(at_ms) from usage_change
-               where seq > $1 and seq <= $2 and at_ms < $3 group by order_uid";
+    let sql = "select order_uid, min(at_ms) from (
+                   select order_uid, at_ms from usage_change where seq > $1 and seq <= $2 and at_ms < $3
+                   union all
+                   select g.order_uid, g.start_ms from gap_decision d join meter_gap g on g.id = d.gap_id
+                   where d.seq > $1 and d.seq <= $2 and g.start_ms < $3
+               ) fact group by order_uid";
     let rows: Vec<(String, i64)> =
         sqlx::query_as(sql).bind(known).bind(as_of).bind(period.start.as_millisecond()).fetch_all(tx).await?;
     let earliest = rows.iter().map(|row| row.1).min().map(timestamp).transpose()?;
@@ -355,7 +369,7 @@ async fn issue(
             reason: None,
             lines: draft.lines,
             corrections: draft.corrections,
-            gaps: vec![],
+            gaps: draft.gaps,
             totals: draft.totals,
             as_of: context.as_of,
             position: head.position.saturating_add(1),

@@ -7,6 +7,7 @@ use super::tenants::Tenant;
 use super::usage::in_period;
 use crate::error::Error;
 use jiff::Timestamp;
+use siyada_model::id::{OrderUid, Sku};
 use siyada_model::money::{Currency, Money};
 use siyada_model::price::{PriceList, Unit};
 use siyada_model::quota::Commitment;
@@ -127,8 +128,11 @@ impl Basis {
             interval.end = Some(interval.end.map_or(self.now, |end| end.min(self.now)));
         }
         let used = self.sum(&intervals, from, self.now)?;
+        // What goes on is one line with what was used, and rounded once with it.
+        let meters: Used =
+            intervals.iter().map(|i| ((i.order_uid.clone(), i.level.sku.clone()), i.meter)).collect();
         for held in &self.reserved {
-            intervals.extend(runs_on(held, &self.lists, self.now, to));
+            intervals.extend(runs_on(held, &meters, &self.lists, (self.now, to)));
         }
         Ok(ForecastPeriod { from, to, used, total: self.sum(&intervals, from, to)? })
     }
@@ -139,21 +143,67 @@ impl Basis {
     }
 }
 
+/// By which meter an order was billed for a SKU.
+type Used = BTreeMap<(OrderUid, Sku), Meter>;
+
 /// A reservation as the usage that it allows from `now` until `to`.
-fn runs_on(held: &Reservation, lists: &[PriceList], now: Timestamp, to: Timestamp) -> Vec<Interval> {
+fn runs_on(
+    held: &Reservation,
+    used: &Used,
+    lists: &[PriceList],
+    (now, to): (Timestamp, Timestamp),
+) -> Vec<Interval> {
     let unit = |sku| lists.iter().rev().find_map(|list| list.price_of(sku)).map(|price| price.unit);
     let items = held.request.items.iter().filter(|item| item.quantity > 0);
     items
         .filter_map(|item| {
-            let meter = if unit(&item.sku) == Some(Unit::GibHour) { Meter::Storage } else { Meter::Compute };
-            let counts = !held.request.retained || meter == Meter::Storage;
+            let stored = unit(&item.sku) == Some(Unit::GibHour);
+            let usual = if stored { Meter::STORAGE } else { Meter::COMPUTE };
+            let counts = !held.request.retained || stored;
             counts.then(|| Interval {
                 order_uid: held.order_uid.clone(),
-                meter,
+                meter: used.get(&(held.order_uid.clone(), item.sku.clone())).copied().unwrap_or(usual),
                 level: Level { sku: item.sku.clone(), quantity: item.quantity },
                 start: now,
                 end: Some(to),
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use siyada_model::price::{Item, SkuPrice};
+
+    #[test]
+    fn what_goes_on_goes_on_by_the_meter_that_it_was_billed_by() {
+        let mut held: Reservation =
+            serde_json::from_value(crate::openapi::examples::reservation()).expect("an example");
+        let item = |sku: &str| Item { sku: sku.parse().expect("a SKU"), quantity: 2 };
+        held.request.items = vec![item("primary"), item("standby"), item("volume"), item("images")];
+        let at = |ms| Timestamp::from_millisecond(ms).expect("an instant");
+        let price = |sku: &str, unit| SkuPrice { sku: sku.parse().expect("a SKU"), unit, price: 1.into() };
+        let stored = ["volume", "images"].map(|sku| price(sku, Unit::GibHour));
+        let runs = ["primary", "standby"].map(|sku| price(sku, Unit::Hour));
+        let list = PriceList {
+            name: held.price_list.clone(),
+            currency: Currency::MAD,
+            valid_from: at(0),
+            skus: stored.into_iter().chain(runs).collect(),
+        };
+        let used = [("standby", Meter::STANDBY), ("images", Meter::BACKUP)]
+            .map(|(sku, meter)| ((held.order_uid.clone(), sku.parse().expect("a SKU")), meter))
+            .into();
+        let check = |held: &Reservation, expect: &[(&str, Meter)]| {
+            let found = runs_on(held, &used, std::slice::from_ref(&list), (at(5), at(9)));
+            let found: Vec<_> = found.iter().map(|i| (i.level.sku.as_str(), i.meter)).collect();
+            assert_eq!(found, expect);
+        };
+        let stored = [("volume", Meter::STORAGE), ("images", Meter::BACKUP)];
+        let runs = [("primary", Meter::COMPUTE), ("standby", Meter::STANDBY)];
+        check(&held, &[runs, stored].concat());
+        held.request.retained = true;
+        check(&held, &stored);
+    }
 }

@@ -262,22 +262,29 @@ pub async fn take_back(
     let sql = "select request_key, document from statement where credits = $1 order by position";
     let notes: Vec<(Option<String>, String)> = sqlx::query_as(sql).bind(original).fetch_all(&mut *tx).await?;
     let earlier = notes.iter().map(|(_, text)| read(text)).collect::<Result<Vec<_>, Error>>()?;
-    let known = notes.iter().position(|(key, _)| key.as_deref() == Some(&request.key));
-    if let Some((note, (_, text))) = known.and_then(|known| earlier.get(known).zip(notes.get(known))) {
-        if note.reason.as_deref() == Some(&request.reason) {
-            return Ok(text.clone());
-        }
-        let detail =
-            format!("key {:?} made credit note {} already, for another reason", request.key, note.number);
-        return Err(Error::refuse(code::CONFLICT, detail));
-    }
     let ask = match &request.lines {
         None => Ask::Rest,
         Some(lines) => Ask::Lines(lines.iter().map(|line| (line.line, line.minor)).collect()),
     };
+    let credited = |earlier: &[Statement]| credit(&document, &earlier.iter().collect::<Vec<_>>(), &ask);
+    let known = notes.iter().position(|(key, _)| key.as_deref() == Some(&request.key));
+    if let Some((index, (note, (_, text)))) = known.and_then(|i| Some((i, earlier.get(i).zip(notes.get(i))?)))
+    {
+        // The same request, asked when this note was made, makes this note.
+        let again = credited(earlier.get(..index).unwrap_or_default());
+        let is_same = again.is_ok_and(|(lines, totals)| (&lines, &totals) == (&note.lines, &note.totals));
+        if is_same && note.reason.as_deref() == Some(&request.reason) {
+            return Ok(text.clone());
+        }
+        let detail = format!(
+            "key {:?} made credit note {} already, for another reason or other lines; choose another key",
+            request.key, note.number
+        );
+        return Err(Error::refuse(code::CONFLICT, detail));
+    }
     let issuer = finance::issuer(&mut tx).await?.ok_or_else(finance::no_issuer)?;
-    let (lines, totals) = credit(&document, &earlier.iter().collect::<Vec<_>>(), &ask)
-        .map_err(|cause| Error::invalid(format!("{original}: {cause}")))?;
+    let (lines, totals) =
+        credited(&earlier).map_err(|cause| Error::invalid(format!("{original}: {cause}")))?;
     let now = super::now(&mut tx).await?;
     let series = super::closing::series_now(&issuer, StatementKind::CreditNote, now)?;
     let sequence = last_of(&mut tx, &series).await?.saturating_add(1);

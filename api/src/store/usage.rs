@@ -1,27 +1,54 @@
 //! Metering: changes of level are added and never altered; intervals and lines are derived from them.
 
-use super::{id, now, orders, timestamp};
+use super::gaps::{self, Found, Scope};
+use super::{id, meters, now, orders, timestamp};
 use crate::error::Error;
+use crate::fail::point;
 use jiff::Timestamp;
-use siyada_model::id::OrderUid;
-use siyada_model::usage::{Change, Interval, Level, Meter, Record, intervals, record};
-use siyada_model::wire::{Checkpoint, CollectorRecord, UsageAccepted, UsageBatch, UsageFact, code};
+use siyada_model::id::{OrderUid, TenantName};
+use siyada_model::proof::{Gap, Watch, report, with_billed};
+use siyada_model::usage::{Change, Interval, Level, Meter, Observation, Record, intervals, record};
+use siyada_model::wire::{
+    Checkpoint, CollectorRecord, MeterKind, UsageAccepted, UsageBatch, UsageFact, code,
+};
 use sqlx::{PgConnection, PgPool};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a stamp of an API server may lie after the database's clock.
-const FUTURE_MS: i64 = 10 * 60 * 1_000;
+pub(super) const FUTURE_MS: i64 = 10 * 60 * 1_000;
 
 /// A plan that a connection made and kept while the table was nearly empty reads all of the table for each fact of a
 /// large batch, until the statement is stopped.
-const PLANNED_EACH_TIME: &str = "begin; set local plan_cache_mode = force_custom_plan";
+pub(super) const PLANNED_EACH_TIME: &str = "begin; set local plan_cache_mode = force_custom_plan";
 
 type Stream = (OrderUid, Meter);
+
+/// An order that is still as it was is on record as seen again when that was longer ago than this: what comes once after
+/// a collector started is proof, and costs a write.
+const SEEN_AGAIN_MS: i64 = 5 * 60 * 1_000;
 
 /// A change that must be stored, and the fact it comes from.
 struct Added<'a> {
     fact: &'a UsageFact,
     change: Change,
+}
+
+/// What is on record of a stream.
+#[derive(Default)]
+struct Known {
+    changes: Vec<Change>,
+    /// When it was seen last, by the database's clock.
+    proven: Option<Timestamp>,
+}
+
+/// What a batch adds.
+#[derive(Default)]
+struct Decided<'a> {
+    added: Vec<Added<'a>>,
+    gaps: Vec<(&'a UsageFact, Gap)>,
+    /// Orders that are as they were.
+    proven: BTreeSet<&'a str>,
+    known: u64,
 }
 
 /// Stores what a collector saw, all or nothing; what is known already changes nothing.
@@ -32,24 +59,34 @@ struct Added<'a> {
 pub async fn ingest(pool: &PgPool, batch: &UsageBatch) -> Result<UsageAccepted, Error> {
     let mut tx = pool.begin_with(PLANNED_EACH_TIME).await?;
     fence(&mut tx, &batch.collector, batch.epoch).await?;
-    lock_orders(&mut tx, &batch.facts).await?;
+    meters::check(&mut tx, batch.facts.iter().map(|fact| fact.meter), MeterKind::Level).await?;
+    let seen = lock_orders(&mut tx, batch.facts.iter().map(|f| (&f.order_uid, &f.tenant))).await?;
     let now = now(&mut tx).await?;
-    let mut on_record = on_record(&mut tx, &batch.facts).await?;
-    let added = decide(&batch.facts, &mut on_record, now)?;
-    insert(&mut tx, batch, &added, now).await?;
+    let mut on_record = on_record(&mut tx, &batch.facts, &seen).await?;
+    let decided = decide(&batch.facts, &mut on_record, now)?;
+    insert(&mut tx, batch, &decided.added, now).await?;
+    let found: Vec<Found<'_>> = decided
+        .gaps
+        .iter()
+        .map(|(fact, gap)| Found { order_uid: &fact.order_uid, meter: fact.meter, gap })
+        .collect();
+    gaps::insert(&mut tx, (&batch.collector, batch.epoch, now), &found).await?;
+    seen_again(&mut tx, &decided.proven, now).await?;
+    point("usage-before-commit");
     tx.commit().await?;
-    let recorded = u64::try_from(added.len()).unwrap_or(u64::MAX);
-    let known = u64::try_from(batch.facts.len()).unwrap_or(u64::MAX).saturating_sub(recorded);
-    Ok(UsageAccepted { recorded, known })
+    point("usage-after-commit");
+    let gaps = u64::try_from(decided.gaps.len()).unwrap_or(u64::MAX);
+    let facts = u64::try_from(batch.facts.len()).unwrap_or(u64::MAX);
+    Ok(UsageAccepted { recorded: facts.saturating_sub(decided.known), known: decided.known, gaps })
 }
 
 /// Decides fact by fact what is new, in the order of the batch.
 fn decide<'a>(
     facts: &'a [UsageFact],
-    on_record: &mut BTreeMap<Stream, Vec<Change>>,
+    on_record: &mut BTreeMap<Stream, Known>,
     now: Timestamp,
-) -> Result<Vec<Added<'a>>, Error> {
-    let mut added = Vec::new();
+) -> Result<Decided<'a>, Error> {
+    let mut decided = Decided::default();
     for fact in facts {
         let at = fact.at.map(to_millisecond).transpose()?;
         if at.is_some_and(|at| at.as_millisecond() > now.as_millisecond().saturating_add(FUTURE_MS)) {
@@ -59,13 +96,18 @@ fn decide<'a>(
             )));
         }
         let since = fact.since.map(to_millisecond).transpose()?;
+        let seen = Observation { level: fact.level.clone(), at, since };
         let known = on_record.entry((fact.order_uid.clone(), fact.meter)).or_default();
-        match record(known, fact.level.clone(), at, since, now) {
-            Record::Nothing => {}
-            Record::Add(change) => {
-                known.push(change.clone());
-                added.push(Added { fact, change });
+        let found = record(&known.changes, &seen, known.proven, now);
+        match &found {
+            Record::Nothing => {
+                decided.known = decided.known.saturating_add(1);
+                if at.is_none() && fact.level.is_some() && is_long_ago(known.proven, now) {
+                    decided.proven.insert(fact.order_uid.as_str());
+                }
             }
+            Record::Add(_) => {}
+            Record::AddAfter(gap, _) => decided.gaps.push((fact, gap.clone())),
             Record::Conflict => {
                 return Err(Error::refuse(
                     code::CONFLICT,
@@ -76,17 +118,40 @@ fn decide<'a>(
                 ));
             }
         }
+        for change in found.changes() {
+            known.proven = Some(now);
+            known.changes.push(change.clone());
+            decided.added.push(Added { fact, change });
+        }
     }
-    Ok(added)
+    Ok(decided)
+}
+
+fn is_long_ago(proven: Option<Timestamp>, now: Timestamp) -> bool {
+    proven.is_none_or(|proven| now.as_millisecond().saturating_sub(proven.as_millisecond()) > SEEN_AGAIN_MS)
+}
+
+/// Puts on record that these orders were seen as they were.
+async fn seen_again(tx: &mut PgConnection, uids: &BTreeSet<&str>, now: Timestamp) -> Result<(), Error> {
+    if uids.is_empty() {
+        return Ok(());
+    }
+    let sql = "update orders set last_seen_ms = greatest(last_seen_ms, $2) where uid = any($1)";
+    sqlx::query(sql)
+        .bind(uids.iter().copied().collect::<Vec<_>>())
+        .bind(now.as_millisecond())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// The instant without what is finer than a millisecond.
-fn to_millisecond(at: Timestamp) -> Result<Timestamp, Error> {
+pub(super) fn to_millisecond(at: Timestamp) -> Result<Timestamp, Error> {
     timestamp(at.as_nanosecond().div_euclid(1_000_000).try_into().unwrap_or(i64::MAX))
 }
 
 /// Raises the epoch of a collector, or refuses a lower one; the lock keeps its batches in line.
-async fn fence(tx: &mut PgConnection, collector: &str, epoch: i64) -> Result<(), Error> {
+pub(super) async fn fence(tx: &mut PgConnection, collector: &str, epoch: i64) -> Result<(), Error> {
     let sql = "insert into collector (id, epoch, last_seen_ms) values ($1, $2, ledger_now_ms())
                on conflict (id) do update set epoch = excluded.epoch,
                    last_seen_ms = greatest(collector.last_seen_ms, excluded.last_seen_ms)
@@ -103,10 +168,13 @@ async fn fence(tx: &mut PgConnection, collector: &str, epoch: i64) -> Result<(),
     ))
 }
 
-/// Locks the orders of the facts, and makes known those of which only usage is known.
-async fn lock_orders(tx: &mut PgConnection, facts: &[UsageFact]) -> Result<(), Error> {
+/// Locks the orders of the facts, makes known those of which only usage is known, and answers when each was seen last.
+pub(super) async fn lock_orders<'a>(
+    tx: &mut PgConnection,
+    facts: impl Iterator<Item = (&'a OrderUid, &'a TenantName)> + Clone,
+) -> Result<BTreeMap<String, Option<i64>>, Error> {
     let tenants: BTreeMap<&str, &str> =
-        facts.iter().map(|f| (f.order_uid.as_str(), f.tenant.as_str())).collect();
+        facts.clone().map(|(uid, tenant)| (uid.as_str(), tenant.as_str())).collect();
     let (uids, names): (Vec<&str>, Vec<&str>) = tenants.into_iter().unzip();
     let sql = "insert into orders (uid, tenant_id, namespace, name, kind, plan, billing)
                select f.uid, t.id, '', f.uid, '', '', '{}'
@@ -115,23 +183,24 @@ async fn lock_orders(tx: &mut PgConnection, facts: &[UsageFact]) -> Result<(), E
                where not exists (select 1 from orders o where o.uid = f.uid)
                order by f.uid on conflict (uid) do nothing";
     sqlx::query(sql).bind(&uids).bind(&names).execute(&mut *tx).await?;
-    let sql = "select o.uid, t.name from orders o join tenant t on t.id = o.tenant_id
+    let sql = "select o.uid, t.name, o.last_seen_ms from orders o join tenant t on t.id = o.tenant_id
                where o.uid = any($1) order by o.uid for no key update of o";
-    let rows: Vec<(String, String)> = sqlx::query_as(sql).bind(&uids).fetch_all(tx).await?;
-    let payers: BTreeMap<String, String> = rows.into_iter().collect();
-    for fact in facts {
-        match payers.get(fact.order_uid.as_str()) {
-            None => return Err(Error::tenant_unknown(fact.tenant.as_str())),
-            Some(payer) if payer != fact.tenant.as_str() => {
+    let rows: Vec<(String, String, Option<i64>)> = sqlx::query_as(sql).bind(&uids).fetch_all(tx).await?;
+    let payers: BTreeMap<&str, &str> =
+        rows.iter().map(|(uid, payer, _)| (uid.as_str(), payer.as_str())).collect();
+    for (uid, tenant) in facts {
+        match payers.get(uid.as_str()) {
+            None => return Err(Error::tenant_unknown(tenant.as_str())),
+            Some(payer) if *payer != tenant.as_str() => {
                 return Err(Error::refuse(
                     code::CONFLICT,
-                    format!("order {} is not one of tenant {}", fact.order_uid, fact.tenant),
+                    format!("order {uid} is not one of tenant {tenant}"),
                 ));
             }
             Some(_) => {}
         }
     }
-    Ok(())
+    Ok(rows.into_iter().map(|(uid, _, seen)| (uid, seen)).collect())
 }
 
 #[derive(sqlx::FromRow)]
@@ -144,10 +213,7 @@ struct Row {
 }
 
 pub(crate) fn meter(text: &str) -> Result<Meter, Error> {
-    Meter::ALL
-        .into_iter()
-        .find(|m| m.as_str() == text)
-        .ok_or_else(|| Error::Fault(format!("failed to read meter {text}")))
+    text.parse().map_err(|cause| Error::Fault(format!("failed to read a meter: {cause}")))
 }
 
 fn streams(rows: Vec<Row>) -> Result<BTreeMap<Stream, Vec<Change>>, Error> {
@@ -163,40 +229,59 @@ fn streams(rows: Vec<Row>) -> Result<BTreeMap<Stream, Vec<Change>>, Error> {
     Ok(found)
 }
 
+#[derive(sqlx::FromRow)]
+struct LatestRow {
+    #[sqlx(flatten)]
+    row: Row,
+    recorded_ms: i64,
+}
+
 /// What is on record and can matter to these facts: the latest change of each stream, and those at the same instants.
 async fn on_record(
     tx: &mut PgConnection,
     facts: &[UsageFact],
-) -> Result<BTreeMap<Stream, Vec<Change>>, Error> {
+    seen: &BTreeMap<String, Option<i64>>,
+) -> Result<BTreeMap<Stream, Known>, Error> {
     let pairs: BTreeSet<(&str, &str)> =
         facts.iter().map(|f| (f.order_uid.as_str(), f.meter.as_str())).collect();
     let (uids, meters): (Vec<&str>, Vec<&str>) = pairs.into_iter().unzip();
-    let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
+    let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity, c.recorded_ms
                from unnest($1::text[], $2::text[]) as f (order_uid, meter)
                cross join lateral (
                    select * from usage_change c where c.order_uid = f.order_uid and c.meter = f.meter
                    order by c.at_ms desc limit 1
                ) c";
-    let mut rows: Vec<Row> = sqlx::query_as(sql).bind(uids).bind(meters).fetch_all(&mut *tx).await?;
+    let latest: Vec<LatestRow> = sqlx::query_as(sql).bind(uids).bind(meters).fetch_all(&mut *tx).await?;
+    let mut proven: BTreeMap<Stream, i64> = BTreeMap::new();
+    for LatestRow { row, recorded_ms } in &latest {
+        let seen = seen.get(&row.order_uid).copied().flatten().unwrap_or(*recorded_ms);
+        proven.insert((id(row.order_uid.clone())?, meter(&row.meter)?), seen.max(*recorded_ms));
+    }
+    let mut rows: Vec<Row> = latest.into_iter().map(|latest| latest.row).collect();
     let stamped: Vec<(&UsageFact, i64)> = facts
         .iter()
         .filter_map(|f| f.at.map(|at| to_millisecond(at).map(|at| (f, at.as_millisecond()))))
         .collect::<Result<_, Error>>()?;
     // What is "now" has no instant that could be on record, and most facts are so: one statement less.
-    if stamped.is_empty() {
-        return streams(rows);
+    if !stamped.is_empty() {
+        let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
+                   from unnest($1::text[], $2::text[], $3::bigint[]) as f (order_uid, meter, at_ms)
+                   join usage_change c using (order_uid, meter, at_ms)";
+        let same: Vec<Row> = sqlx::query_as(sql)
+            .bind(stamped.iter().map(|(f, _)| f.order_uid.as_str()).collect::<Vec<_>>())
+            .bind(stamped.iter().map(|(f, _)| f.meter.as_str()).collect::<Vec<_>>())
+            .bind(stamped.iter().map(|(_, at)| *at).collect::<Vec<_>>())
+            .fetch_all(tx)
+            .await?;
+        rows.extend(same);
     }
-    let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
-               from unnest($1::text[], $2::text[], $3::bigint[]) as f (order_uid, meter, at_ms)
-               join usage_change c using (order_uid, meter, at_ms)";
-    let same: Vec<Row> = sqlx::query_as(sql)
-        .bind(stamped.iter().map(|(f, _)| f.order_uid.as_str()).collect::<Vec<_>>())
-        .bind(stamped.iter().map(|(f, _)| f.meter.as_str()).collect::<Vec<_>>())
-        .bind(stamped.iter().map(|(_, at)| *at).collect::<Vec<_>>())
-        .fetch_all(tx)
-        .await?;
-    rows.extend(same);
-    streams(rows)
+    streams(rows)?
+        .into_iter()
+        .map(|(stream, changes)| {
+            let proven = proven.get(&stream).copied().map(timestamp).transpose()?;
+            Ok((stream, Known { changes, proven }))
+        })
+        .collect()
 }
 
 async fn insert(
@@ -211,6 +296,7 @@ async fn insert(
                from unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[])
                     as f (order_uid, meter, at_ms, sku, quantity, reason)";
     let level = |a: &Added<'_>| a.change.level.clone();
+    point("insert-usage");
     sqlx::query(sql)
         .bind(added.iter().map(|a| a.fact.order_uid.as_str()).collect::<Vec<_>>())
         .bind(added.iter().map(|a| a.fact.meter.as_str()).collect::<Vec<_>>())
@@ -239,12 +325,42 @@ pub async fn checkpoint(pool: &PgPool, checkpoint: &Checkpoint) -> Result<Collec
                where o.uid = seen.uid";
     sqlx::query(sql).bind(uids).execute(&mut *tx).await?;
     if checkpoint.complete {
-        let sql = "update collector set watermark_ms = greatest(watermark_ms, ledger_now_ms()) where id = $1";
-        sqlx::query(sql).bind(&checkpoint.collector).execute(&mut *tx).await?;
+        raise(&mut tx, checkpoint).await?;
     }
     let record = find_collector(&mut tx, &checkpoint.collector).await?;
+    point("checkpoint-before-commit");
     tx.commit().await?;
+    point("checkpoint-after-commit");
     record.ok_or_else(|| Error::Fault("failed to read back a collector".to_owned()))
+}
+
+/// Raises the watermark of a collector that has reported everything; what its own clock does not prove becomes a gap.
+async fn raise(tx: &mut PgConnection, checkpoint: &Checkpoint) -> Result<(), Error> {
+    let sql = "select watermark_ms, ran_ms, ledger_now_ms() from collector where id = $1";
+    let (until, ran_ms, now): (Option<i64>, i64, i64) =
+        sqlx::query_as(sql).bind(&checkpoint.collector).fetch_one(&mut *tx).await?;
+    let before = Watch { until: until.map(timestamp).transpose()?, ran_ms };
+    let now = timestamp(now)?;
+    let (watch, unproven) = report(before, checkpoint.elapsed_ms, now);
+    if let Some(unproven) = unproven {
+        let by = (checkpoint.collector.as_str(), checkpoint.epoch, now);
+        let gaps = gaps::open_up(tx, by, unproven).await?;
+        tracing::warn!(
+            collector = checkpoint.collector,
+            reason = unproven.reason.as_str(),
+            gaps,
+            "from {} until {now} nothing is proven: {gaps} gaps wait for a decision",
+            unproven.since
+        );
+    }
+    let sql = "update collector set watermark_ms = $2, ran_ms = $3 where id = $1";
+    sqlx::query(sql)
+        .bind(&checkpoint.collector)
+        .bind(watch.until.map(Timestamp::as_millisecond))
+        .bind(watch.ran_ms)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 #[derive(sqlx::FromRow)]
@@ -298,9 +414,11 @@ pub async fn in_period(
         .bind(tenant_id)
         .bind(from.as_millisecond())
         .bind(to.as_millisecond())
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
-    Ok(touching(&streams(rows)?, from))
+    let found = touching(&streams(rows)?, from);
+    let scope = Scope { time: (from, to), as_of: i64::MAX, late: None, tenant: Some(tenant_id), only: None };
+    Ok(with_billed(found, gaps::billed(connection, &scope).await?))
 }
 
 /// The intervals of `streams` that do not end before `from`.
@@ -312,7 +430,8 @@ fn touching(streams: &BTreeMap<Stream, Vec<Change>>, from: Timestamp) -> Vec<Int
         .collect()
 }
 
-/// The intervals that touch `from` until `to`, by the records up to `as_of` alone: of every order, or of `only` these.
+/// The intervals that touch `from` until `to` and what is billed of gaps, by the records up to `as_of` alone: of every
+/// order, or of `only` these.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -333,9 +452,11 @@ pub async fn recorded(
         .bind(to.as_millisecond())
         .bind(as_of)
         .bind(only)
-        .fetch_all(connection)
+        .fetch_all(&mut *connection)
         .await?;
-    Ok(touching(&streams(rows)?, from))
+    let found = touching(&streams(rows)?, from);
+    let scope = Scope { time: (from, to), as_of, late: None, tenant: None, only };
+    Ok(with_billed(found, gaps::billed(connection, &scope).await?))
 }
 
 /// The whole intervals of up to `orders` orders of a tenant and below it that touch `from` until `to`, beginning with
@@ -367,6 +488,10 @@ pub async fn evidence(
     let sql = "select order_uid, meter, at_ms, sku, quantity from usage_change where order_uid = any($1)";
     let rows: Vec<Row> = sqlx::query_as(sql).bind(&uids).fetch_all(&mut *connection).await?;
     let mut found = touching(&streams(rows)?, from);
+    let uids: Vec<&str> = uids.iter().map(String::as_str).collect();
+    let scope =
+        Scope { time: (from, to), as_of: i64::MAX, late: None, tenant: None, only: Some(uids.as_slice()) };
+    found = with_billed(found, gaps::billed(&mut connection, &scope).await?);
     found.retain(|interval| interval.start < to);
     Ok((found, last))
 }

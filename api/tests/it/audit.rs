@@ -35,6 +35,12 @@ async fn world() -> World {
     world
 }
 
+/// The whole trail follows, event by event.
+pub async fn verified(world: &World) {
+    let text = world.member("audit").get("/v1/audit?format=lines").await.text();
+    verify(lines(&text), Extent::Whole).unwrap();
+}
+
 #[tokio::test]
 async fn i14_the_trail_tells_who_did_what_and_verifies() {
     let world = world().await;

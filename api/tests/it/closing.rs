@@ -33,13 +33,13 @@ pub async fn send(world: &World, facts: &[Value]) {
 }
 
 /// The collector has seen everything until now.
-async fn seen(world: &World) {
+pub async fn seen(world: &World) {
     let round = json!({"collector": "cluster-a", "epoch": 1, "seen": [], "complete": true});
     world.operator().post("/v1/usage/checkpoints", &round).await.ok::<Value>();
 }
 
 /// Two buyers with three orders in February and March of 2024, and a change of prices on 11 March.
-async fn world_of_2024(pool: PgPool) -> World {
+pub async fn world_of_2024(pool: PgPool) -> World {
     let world = World::with_tenants_on(pool).await;
     let operator = world.operator();
     prices_of_2024(&world).await;
@@ -68,7 +68,7 @@ async fn world_of_2024(pool: PgPool) -> World {
 }
 
 /// The same with an issuer and everything seen: February and March may close.
-async fn ready(pool: PgPool) -> World {
+pub async fn ready(pool: PgPool) -> World {
     let world = world_of_2024(pool).await;
     finance(&world).put("/v1/issuer", &examples::issuer()).await.ok::<Value>();
     finance(&world).put("/v1/accounts/1.2.10", &examples::account_record()).await.ok::<Value>();
@@ -345,6 +345,9 @@ async fn i11_credit_notes_cancel_a_statement_and_the_same_key_is_the_same_note()
     assert_eq!((first.totals.net_minor, first.credits.as_deref()), (-1_001, Some(original.number.as_str())));
     assert_eq!(finance(&world).post(&path, &part).await.ok::<Statement>(), first);
     finance(&world).post(&path, &but(&part, json!({"reason": "Autre"}))).await.refused(409, "conflict");
+    let other_lines = json!({"lines": [{"line": 0, "minor": 1}]});
+    finance(&world).post(&path, &but(&part, other_lines)).await.refused(409, "conflict");
+    finance(&world).post(&path, &but(&part, json!({"lines": null}))).await.refused(409, "conflict");
     world.member("health").post(&path, &part).await.refused(403, "forbidden");
     let much = but(&part, json!({"key": "2", "lines": [{"line": 0, "minor": 100_000_000}]}));
     let problem = finance(&world).post(&path, &much).await.refused(422, "invalid");
@@ -375,6 +378,28 @@ async fn i17_documents_of_another_tenant_are_not_there() {
     reader.put("/v1/issuer", &examples::issuer()).await.refused(403, "forbidden");
     let links: Value = reader.get("/v1/chain").await.ok();
     assert_eq!(links["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn i17_a_key_of_one_tenant_is_not_the_key_of_another() {
+    let world = fresh().await;
+    close(&world, FEBRUARY).await;
+    let all = documents(&world).await;
+    assert_eq!(all.len(), 2);
+    // Both ask with the same key and the same words, one after the other.
+    let ask = json!({"key": "1", "reason": "Panne"});
+    for document in &all {
+        let path = format!("/v1/tenants/kingdom/statements/{}/credit-notes", document.number);
+        let note: Statement = finance(&world).post(&path, &ask).await.ok();
+        assert_eq!(note.credits.as_deref(), Some(document.number.as_str()));
+        assert_eq!(note.buyer, document.buyer);
+        assert_eq!(note.totals.gross_minor, -document.totals.gross_minor);
+    }
+    // Nor is a fact about an order of another tenant taken as one of its own.
+    let foreign = fact("u-3", "police", "compute", "2024-03-02T00:00:00Z", None);
+    let batch = json!({"collector": "cluster-a", "epoch": 1, "facts": [foreign]});
+    let problem = world.operator().post("/v1/usage", &batch).await.refused(409, "conflict");
+    assert_eq!(problem.detail, "order u-3 is not one of tenant police");
 }
 
 #[tokio::test]

@@ -15,7 +15,14 @@ use std::process::{Child, Command, Stdio};
 
 pub struct Program {
     child: Child,
+    address: Address,
+}
+
+/// Where a program is asked, also while somebody waits for its end.
+#[derive(Clone)]
+pub struct Address {
     base: String,
+    client: reqwest::Client,
 }
 
 impl Drop for Program {
@@ -43,7 +50,8 @@ impl Program {
             .spawn()
             .unwrap();
         let address = served_address(&mut child).await;
-        let program = Self { child, base: format!("http://{address}") };
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let program = Self { child, address: Address { base: format!("http://{address}"), client } };
         until("the program is ready", 30, async || {
             program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
         })
@@ -63,20 +71,40 @@ impl Program {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Vec<u8>), reqwest::Error> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let url = format!("{}{path}", self.base);
-        let mut request =
-            client.request(method.parse().unwrap(), url).bearer_auth(signer().sign(&claims(subject)));
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = request.send().await?;
-        Ok((response.status().as_u16(), response.bytes().await?.to_vec()))
+        self.address.ask(subject, method, path, body).await
+    }
+
+    pub fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub async fn dead(&mut self) {
         let child = &mut self.child;
         until("the program died", 20, || std::future::ready(child.try_wait().unwrap().is_some())).await;
+    }
+}
+
+impl Address {
+    /// The status and the body of an answer.
+    pub async fn ask(
+        &self,
+        subject: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Vec<u8>), reqwest::Error> {
+        let url = format!("{}{path}", self.base);
+        let mut request =
+            self.client.request(method.parse().unwrap(), url).bearer_auth(signer().sign(&claims(subject)));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await?;
+        Ok((response.status().as_u16(), response.bytes().await?.to_vec()))
     }
 }
 
@@ -90,10 +118,10 @@ pub async fn keys() -> String {
 }
 
 /// What is on record before, the method and the body of a call, and its status once it is answered.
-type Case = (Vec<(&'static str, Value)>, &'static str, Option<Value>, u16);
+pub type Case = (Vec<(&'static str, Value)>, &'static str, Option<Value>, u16);
 
 /// The calls that pass a point: what is on record before, the call, and the status of the same call afterwards.
-fn calls(point: &str) -> Vec<Case> {
+pub fn calls(point: &str) -> Vec<Case> {
     let db = || order("police", "db", 1, 10);
     let hold =
         |before: Vec<(&'static str, Value)>, after: Value, status| (before, "PUT", Some(after), status);
@@ -117,7 +145,7 @@ fn calls(point: &str) -> Vec<Case> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dead_at_any_point_nothing_that_was_answered_is_lost_and_the_sums_are_right() {
+async fn i04_dead_at_any_point_nothing_that_was_answered_is_lost_and_the_sums_are_right() {
     siyada_api::install_tls_provider();
     let keys = keys().await;
     let database = fresh_database().await;

@@ -42,16 +42,23 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("DELETE", "/v1/tenants/{tenant}/approvals/{uid}", "unffyffffff"),
     ("GET", "/v1/approvals", "ufffffffyyy"),
     ("GET", "/v1/alerts", "ufffffffyyy"),
+    ("GET", "/v1/meters", "uyyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/usage", "unyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/intervals", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/counters", "unyyyyyyyyy"),
     ("POST", "/v1/quotes", "unyyyyyyyyy"),
     ("GET", "/v1/reservations", "ufffffffyyy"),
     ("PUT", "/v1/reservations/{uid}", "ufffffffyff"),
     ("DELETE", "/v1/reservations/{uid}", "ufffffffyff"),
     ("POST", "/v1/usage", "ufffffffyff"),
+    ("POST", "/v1/usage/counters", "ufffffffyff"),
     ("POST", "/v1/usage/checkpoints", "ufffffffyff"),
     ("GET", "/v1/collectors/{id}", "ufffffffyyy"),
     ("GET", "/v1/ledger/journal", "ufffffffyyy"),
+    ("GET", "/v1/health/metering", "ufffffffyyy"),
+    ("GET", "/v1/settings", "ufffffffyyy"),
+    ("PUT", "/v1/settings", "uffffffffyf"),
+    ("GET", "/v1/audit/retention", "uyyyyyyyyyy"),
     ("GET", "/v1/audit", "ufffffffyyy"),
     ("GET", "/v1/tenants/{tenant}/audit", "unyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/budget-lines", "unyyyyyyyyy"),
@@ -59,6 +66,10 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("PUT", "/v1/tenants/{tenant}/budget-lines/{line}", "unfffyfffyf"),
     ("GET", "/v1/tenants/{tenant}/statements/{number}/stages", "unyyyyyyyyy"),
     ("POST", "/v1/tenants/{tenant}/statements/{number}/stages", "unfffyyffyf"),
+    ("GET", "/v1/gaps", "ufffffffyyy"),
+    ("GET", "/v1/tenants/{tenant}/gaps", "unyyyyyyyyy"),
+    ("POST", "/v1/tenants/{tenant}/gaps/{id}/decision", "unffffyffyf"),
+    ("POST", "/v1/tenants/{tenant}/gaps/decisions", "unffffyffyf"),
     ("GET", "/v1/issuer", "uyyyyyyyyyy"),
     ("PUT", "/v1/issuer", "uffffffffyf"),
     ("GET", "/v1/accounts", "ufffffffyyy"),
@@ -136,7 +147,7 @@ async fn asked(world: &World, caller: &str, method: &str, template: &str) -> cha
         "nationalAuditor" => world.member("audit"),
         role => world.member(&format!("tenant-{role}")),
     };
-    let path = template.replace("{tenant}", "police").replace("{uid}", "u-1").replace("{id}", "c");
+    let path = template.replace("{tenant}", "police").replace("{uid}", "u-1").replace("{id}", "7");
     let path = path
         .replace("{name}", "tarif-2026")
         .replace("{line}", "30-10")
@@ -148,6 +159,8 @@ async fn asked(world: &World, caller: &str, method: &str, template: &str) -> cha
             json!({"tenant": "police", "resources": order("police", "x", 1, 1)["resources"], "items": []})
         }
         "/v1/tenants/{tenant}/budget-lines/{line}" => examples::budget_line_record(),
+        "/v1/tenants/{tenant}/gaps/{id}/decision" => json!({"billed": false, "evidence": ""}),
+        "/v1/tenants/{tenant}/gaps/decisions" => json!({"gaps": [1], "billed": false, "evidence": ""}),
         "/v1/tenants/{tenant}/statements/{number}/stages" => {
             json!({"stage": "rejected", "reason": "not done"})
         }

@@ -35,7 +35,10 @@ fn every_example_is_a_value_of_its_type() {
     check::<wire::ReservationRequest>(examples::reservation_request());
     check::<wire::Reservation>(examples::reservation());
     check::<wire::Problem>(examples::shortfall());
+    check::<wire::MeterRecord>(examples::meter());
     check::<wire::UsageBatch>(examples::usage_batch());
+    check::<wire::CounterBatch>(examples::counter_batch());
+    check::<wire::Counted>(examples::counted());
     check::<wire::Checkpoint>(examples::checkpoint());
     check::<wire::CollectorRecord>(examples::collector());
     check::<wire::UsageReport>(examples::report());
@@ -52,6 +55,9 @@ fn every_example_is_a_value_of_its_type() {
     check::<siyada_model::settlement::StageRequest>(examples::stage_request());
     check::<siyada_model::settlement::BookedStages>(examples::booked_stages());
     check::<siyada_model::audit::AuditEvent>(examples::audit_event());
+    check::<siyada_model::audit::Retention>(examples::audit_retention());
+    check::<siyada_model::schedule::Settings>(examples::settings());
+    check::<siyada_model::health::MeteringHealth>(examples::metering_health());
 }
 
 #[test]

@@ -38,7 +38,7 @@ async fn race(world: &Arc<World>, tenants: &[&'static str]) -> BTreeMap<&'static
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sixty_four_callers_one_gets_the_last_unit_at_the_leaf() {
+async fn i08_of_sixty_four_callers_one_gets_the_last_unit_at_the_leaf() {
     let world = Arc::new(World::with_tenants().await);
     let limit = tenant("police", Some("interior"), json!({"instances": 1}));
     world.operator().put("/v1/tenants/police", &limit).await.ok::<Value>();
@@ -47,7 +47,7 @@ async fn of_sixty_four_callers_one_gets_the_last_unit_at_the_leaf() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sixty_four_callers_one_gets_the_last_unit_at_the_root() {
+async fn i08_of_sixty_four_callers_one_gets_the_last_unit_at_the_root() {
     let world = Arc::new(World::with_tenants().await);
     world
         .operator()
@@ -60,7 +60,7 @@ async fn of_sixty_four_callers_one_gets_the_last_unit_at_the_root() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_sixty_four_callers_in_three_branches_one_gets_the_last_unit_above_them() {
+async fn i08_of_sixty_four_callers_in_three_branches_one_gets_the_last_unit_above_them() {
     let world = Arc::new(World::with_tenants().await);
     let operator = world.operator();
     operator
@@ -75,7 +75,7 @@ async fn of_sixty_four_callers_in_three_branches_one_gets_the_last_unit_above_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenant_that_moves_while_callers_race_takes_its_sums_along() {
+async fn i09_a_tenant_that_moves_while_callers_race_takes_its_sums_along() {
     let world = Arc::new(World::with_tenants().await);
     let operator = world.operator();
     for (name, limit) in [("interior", 9), ("health", 12)] {

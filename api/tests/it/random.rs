@@ -54,7 +54,7 @@ async fn one_step(world: &World, dice: &mut Dice, generation: i64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_any_history_the_sums_equal_a_recount() {
+async fn i09_after_any_history_the_sums_equal_a_recount() {
     let world = Arc::new(World::with_tenants().await);
     let writers: Vec<_> = (1..=8_u64)
         .map(|seed| {

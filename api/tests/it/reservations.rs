@@ -308,7 +308,7 @@ async fn watch(world: &World, stop: Arc<AtomicBool>) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_hundred_at_once_never_exceed_any_limit() {
+async fn i08_two_hundred_at_once_never_exceed_any_limit() {
     let world = Arc::new(World::with_tenants().await);
     let operator = world.operator();
     // The middle tenant is the tightest; the leaves and the root would each let more pass.
@@ -364,7 +364,7 @@ async fn two_hundred_at_once_never_exceed_any_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_same_order_sent_fifty_times_at_once_is_held_once() {
+async fn i09_the_same_order_sent_fifty_times_at_once_is_held_once() {
     let world = Arc::new(World::with_tenants().await);
     let tasks: Vec<_> = (0..50)
         .map(|_| {

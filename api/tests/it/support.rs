@@ -346,6 +346,22 @@ pub fn but(value: &Value, changes: Value) -> Value {
     copy
 }
 
+/// Sets the ledger's clock, which stands still from then on.
+pub async fn set_clock(pool: &PgPool, at: jiff::Timestamp) {
+    let sql = format!(
+        "create or replace function ledger_now_ms() returns bigint language sql volatile return {}::bigint",
+        at.as_millisecond()
+    );
+    sqlx::query(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+}
+
+/// What only somebody can do who owns the database: alters rows of `table` past its triggers.
+pub async fn tamper(pool: &PgPool, table: &str, sql: &str) {
+    let sql =
+        format!("alter table {table} disable trigger user; {sql}; alter table {table} enable trigger user");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+}
+
 /// Waits until `holds`, at most `seconds`.
 pub async fn until<F: Future<Output = bool>>(what: &str, seconds: u64, mut holds: impl FnMut() -> F) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);

@@ -60,7 +60,7 @@ async fn all_intervals(world: &World, query: &str) -> Vec<Interval> {
 async fn a_month_with_a_change_of_prices_is_what_a_hand_computes() {
     let world = world_of_march().await;
     let accepted: Value = world.operator().post("/v1/usage", &batch(1, &march())).await.ok();
-    assert_eq!(accepted, json!({"recorded": 5, "known": 0}));
+    assert_eq!(accepted, json!({"recorded": 5, "known": 0, "gaps": 0}));
     let report = report(&world, "kingdom").await;
     let lines: Vec<_> = report["lines"]
         .as_array()
@@ -102,7 +102,7 @@ async fn a_month_with_a_change_of_prices_is_what_a_hand_computes() {
 }
 
 #[tokio::test]
-async fn doubled_and_reordered_batches_give_the_same_intervals_and_report() {
+async fn i03_doubled_and_reordered_batches_give_the_same_intervals_and_report() {
     let expected = world_of_march().await;
     expected.operator().post("/v1/usage", &batch(1, &march())).await.ok::<Value>();
     let (report_expected, intervals_expected) =
@@ -126,13 +126,13 @@ async fn doubled_and_reordered_batches_give_the_same_intervals_and_report() {
         }
     }
     let again: Value = world.operator().post("/v1/usage", &batch(1, &facts)).await.ok();
-    assert_eq!(again, json!({"recorded": 0, "known": 5}));
+    assert_eq!(again, json!({"recorded": 0, "known": 5, "gaps": 0}));
     assert_eq!(report(&world, "kingdom").await, report_expected);
     assert_eq!(all_intervals(&world, &format!("{MARCH}&pageSize=1")).await, intervals_expected);
 }
 
 #[tokio::test]
-async fn at_one_instant_there_is_one_level_and_a_batch_is_all_or_nothing() {
+async fn i01_at_one_instant_there_is_one_level_and_a_batch_is_all_or_nothing() {
     let world = world_of_march().await;
     let operator = world.operator();
     operator.post("/v1/usage", &batch(1, &march())).await.ok::<Value>();
@@ -146,7 +146,7 @@ async fn at_one_instant_there_is_one_level_and_a_batch_is_all_or_nothing() {
 }
 
 #[tokio::test]
-async fn a_lower_epoch_is_fenced_out_and_a_higher_one_takes_over() {
+async fn i03_a_lower_epoch_is_fenced_out_and_a_higher_one_takes_over() {
     let world = world_of_march().await;
     let operator = world.operator();
     let facts = march();
@@ -204,7 +204,7 @@ async fn facts_without_a_stamp_are_now_and_an_unchanged_level_adds_nothing() {
     // Faster than the clock ticks, each change still has an instant of its own.
     let flips: Vec<Value> = (0..6).map(|i| now(Some(2 + i % 2))["facts"][0].clone()).collect();
     let accepted: Value = operator.post("/v1/usage", &batch(1, &flips)).await.ok();
-    assert_eq!(accepted, json!({"recorded": 6, "known": 0}));
+    assert_eq!(accepted, json!({"recorded": 6, "known": 0, "gaps": 0}));
     assert_eq!(send(None).await, Some(1));
     assert_eq!(send(None).await, Some(0));
     let instants: i64 = sqlx::query_scalar("select count(distinct at_ms) from usage_change")

@@ -2,27 +2,49 @@
 //! whoever checks its export compute the same.
 
 use super::rating::{Basis, RatingError, corrections, lines};
-use super::{Billed, Buyer, Statement, StatementKind, StatementLine, Totals, totals};
+use super::{Billed, Buyer, ListedGap, Statement, StatementKind, StatementLine, Totals, totals};
 use crate::allocation::Allocation;
 use crate::id::{OrderUid, TenantName};
 use crate::party::TaxRegime;
 use crate::period::{Month, Period};
 use crate::price::PriceList;
 use crate::usage::Interval;
-use crate::wire::{Blocker, PeriodState};
+use crate::wire::{Blocker, GapRecord, PeriodState};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most blockers that are named.
 pub const MOST_BLOCKERS: usize = 100;
 
+/// A gap of measurement with its place in the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownGap {
+    /// The gap, and its last decision.
+    pub record: GapRecord,
+    /// Its number in the record.
+    pub seq: i64,
+    /// The number of the decision.
+    pub decided_seq: Option<i64>,
+}
+
+impl KnownGap {
+    /// Whether something of it was recorded after `known`.
+    pub fn is_late(&self, known: Option<i64>) -> bool {
+        known.is_some_and(|known| self.seq > known || self.decided_seq.is_some_and(|seq| seq > known))
+    }
+}
+
 /// What is known of a month that is to be closed.
 #[derive(Clone, Debug)]
 pub struct Books<'a> {
     /// The month.
     pub period: &'a Period,
-    /// All intervals that touch it.
+    /// All intervals that touch it, with what is billed of gaps.
     pub intervals: Vec<Interval>,
+    /// The gaps that touch it, and those before it about which something was recorded since the last closing.
+    pub gaps: Vec<KnownGap>,
+    /// The last record that counted when the months before it closed.
+    pub known: Option<i64>,
     /// Closed months about which facts came late, with all intervals in them of the orders that they are about.
     pub late: Vec<(Period, Vec<Interval>)>,
     /// The orders about which facts came late.
@@ -67,6 +89,8 @@ pub struct Draft {
     pub lines: Vec<StatementLine>,
     /// Differences to earlier months.
     pub corrections: Vec<StatementLine>,
+    /// What could not be measured.
+    pub gaps: Vec<ListedGap>,
     /// The sums.
     pub totals: Totals,
 }
@@ -82,7 +106,9 @@ pub fn drafts(books: &Books<'_>) -> Result<Vec<Draft>, Vec<Blocker>> {
     let mut found = Vec::new();
     let by_payer = by_payer(books, &mut blockers);
     let late = late_by_payer(books, &billed, &mut blockers);
-    let payers: BTreeSet<&TenantName> = by_payer.keys().chain(late.keys()).copied().collect();
+    let mut gaps = gaps_by_payer(books, &mut blockers);
+    let payers: BTreeSet<&TenantName> =
+        by_payer.keys().chain(late.keys()).chain(gaps.keys()).copied().collect();
     for payer in payers {
         let Some((buyer, tax)) = books.buyers.get(payer) else {
             blockers.push(blocker("buyerUnknown", Some(payer), None, format!("tenant {payer} is not known")));
@@ -91,15 +117,17 @@ pub fn drafts(books: &Books<'_>) -> Result<Vec<Draft>, Vec<Blocker>> {
         let intervals = by_payer.get(payer).map_or(&[][..], Vec::as_slice);
         let lines = rated(books, &billed, books.period, intervals, tax, &mut blockers);
         let corrections = late.get(payer).cloned().unwrap_or_default();
+        let gaps = gaps.remove(payer).unwrap_or_default();
         if books.require_budget_line {
             blockers.extend(lines.iter().filter_map(|line| unbooked(payer, line)));
         }
-        if lines.is_empty() && corrections.is_empty() {
+        if lines.is_empty() && corrections.is_empty() && gaps.is_empty() {
             continue;
         }
         match totals(lines.iter().chain(&corrections)) {
             Ok(totals) => {
-                found.push(Draft { buyer: buyer.clone(), tax: tax.clone(), lines, corrections, totals });
+                let (buyer, tax) = (buyer.clone(), tax.clone());
+                found.push(Draft { buyer, tax, lines, corrections, gaps, totals });
             }
             Err(cause) => blockers.push(blocker("tooLarge", Some(payer), None, cause.to_string())),
         }
@@ -170,6 +198,51 @@ fn by_order(intervals: &[Interval]) -> BTreeMap<&OrderUid, Vec<Interval>> {
         found.entry(&interval.order_uid).or_default().push(interval.clone());
     }
     found
+}
+
+/// The gaps by the tenant that pays, each with the part of it that this month is about: all of it up to the month's end
+/// if something of it became known late.
+fn gaps_by_payer<'a>(
+    books: &'a Books<'_>,
+    blockers: &mut Vec<Blocker>,
+) -> BTreeMap<&'a TenantName, Vec<ListedGap>> {
+    let mut found: BTreeMap<&TenantName, Vec<ListedGap>> = BTreeMap::new();
+    for known in &books.gaps {
+        let gap = &known.record;
+        let Some((order, payer)) = books.orders.get(&gap.order.uid) else {
+            blockers.push(unknown(&gap.order.uid));
+            continue;
+        };
+        let Some(decision) = &gap.decision else {
+            blockers.push(undecided(payer, gap));
+            continue;
+        };
+        let is_late = known.is_late(books.known) && gap.start < books.period.start;
+        found.entry(payer).or_default().push(ListedGap {
+            order: order.clone(),
+            meter: gap.meter,
+            start: if is_late { gap.start } else { gap.start.max(books.period.start) },
+            end: gap.end.min(books.period.end),
+            reason: gap.reason.clone(),
+            billed: decision.billed,
+            decided_by: decision.by.clone(),
+            evidence: decision.evidence.clone(),
+        });
+    }
+    for gaps in found.values_mut() {
+        gaps.sort_by(|a, b| (&a.order, a.meter, a.start).cmp(&(&b.order, b.meter, b.start)));
+    }
+    found
+}
+
+fn undecided(payer: &TenantName, gap: &GapRecord) -> Blocker {
+    let GapRecord { id, order, meter, start, end, .. } = gap;
+    let detail = format!(
+        "gap {id}: {meter} of order {}/{} is not proven from {start} until {end}; a certifier of the tenant decides \
+         whether it is billed, or national finance waives it: POST /v1/tenants/{}/gaps/{id}/decision",
+        order.namespace, order.name, order.tenant
+    );
+    blocker("gapUndecided", Some(payer), Some(&order.uid), detail)
 }
 
 fn unbooked(payer: &TenantName, line: &StatementLine) -> Option<Blocker> {

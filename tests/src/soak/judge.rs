@@ -378,7 +378,7 @@ fn intervals(world: &World, memory: &Memory, look: &Snapshot, verdict: &mut Verd
     }
     for uid in &there {
         let mib = volumes(look, uid) / MIB;
-        let open = usage::open(uid, Meter::Storage, &look.intervals).unwrap_or(0);
+        let open = usage::open(uid, Meter::STORAGE, &look.intervals).unwrap_or(0);
         if open != mib {
             verdict.waiting.push(format!("storage of {uid} is billed as {open} MiB and has {mib} MiB"));
         }
@@ -408,13 +408,13 @@ fn closed_before(memory: &Memory, look: &Snapshot) -> Vec<String> {
 fn volume_start(uid: &str, look: &Snapshot) -> Option<String> {
     let stamps = of(look, "PersistentVolumeClaim", uid)
         .filter_map(|claim| claim.text("/metadata/creationTimestamp").parse::<Timestamp>().ok());
-    let (first, oldest) = (usage::first(uid, Meter::Storage, &look.intervals)?, stamps.min()?);
+    let (first, oldest) = (usage::first(uid, Meter::STORAGE, &look.intervals)?, stamps.min()?);
     (first != oldest).then(|| format!("storage of {uid} is billed from {first}; its volume is of {oldest}"))
 }
 
 /// Compute is not billed from before the first login: the walk saw it not Ready after that.
 fn first_login(uid: &str, memory: &Memory, look: &Snapshot) -> Option<String> {
-    let (start, before) = (usage::first(uid, Meter::Compute, &look.intervals)?, *memory.not_ready.get(uid)?);
+    let (start, before) = (usage::first(uid, Meter::COMPUTE, &look.intervals)?, *memory.not_ready.get(uid)?);
     // The api is read after the cluster: an order may have become Ready in between.
     let early = start < before - CUT;
     early.then(|| format!("compute of {uid} is billed from {start} and was not Ready at {before}"))
@@ -427,10 +427,10 @@ fn end_of_life(
     look: &Snapshot,
     fleeting: bool,
 ) -> Option<String> {
-    let compute = usage::last_end(uid, Meter::Compute, &look.intervals);
-    let storage = usage::last_end(uid, Meter::Storage, &look.intervals);
+    let compute = usage::last_end(uid, Meter::COMPUTE, &look.intervals);
+    let storage = usage::last_end(uid, Meter::STORAGE, &look.intervals);
     if let Some(end) = storage.filter(|end| *end < asked - CUT) {
-        let reopened = usage::open(uid, Meter::Storage, &look.intervals).is_some();
+        let reopened = usage::open(uid, Meter::STORAGE, &look.intervals).is_some();
         if !reopened {
             return Some(format!("storage of {uid} ends at {end}, before its deletion at {asked}"));
         }
@@ -534,8 +534,8 @@ mod tests {
         let quota =
             json!({"tenant": "soak", "limit": {}, "held": reservation["commitment"], "reservations": 1});
         let intervals = vec![
-            interval("u", Meter::Compute, "postgresql-dev", 1, 120, None),
-            interval("u", Meter::Storage, "volume", 1_024, 100, None),
+            interval("u", Meter::COMPUTE, "postgresql-dev", 1, 120, None),
+            interval("u", Meter::STORAGE, "volume", 1_024, 100, None),
         ];
         let look = Snapshot {
             at: at(130),
@@ -605,7 +605,7 @@ mod tests {
 
     #[test]
     fn what_was_remembered_binds() {
-        let compute = |end| interval("u", Meter::Compute, "postgresql-dev", 1, 110, end);
+        let compute = |end| interval("u", Meter::COMPUTE, "postgresql-dev", 1, 110, end);
         check(|_, memory, _| memory.intervals = vec![compute(None)], &["was reported and is gone"], &[]);
         check(
             |_, memory, _| {

@@ -109,7 +109,7 @@ impl Levels {
 /// The compute of an order, compared with what it should have come to: the same levels in the same order, no more.
 pub fn compute(uid: &str, intervals: &[Interval], expected: &Levels) -> Option<String> {
     let all = streams(intervals);
-    let stream = all.get(&(uid, Meter::Compute)).map(Vec::as_slice).unwrap_or_default();
+    let stream = all.get(&(uid, Meter::COMPUTE)).map(Vec::as_slice).unwrap_or_default();
     let skus: Vec<&str> = stream.iter().map(|i| i.level.sku.as_str()).collect();
     let open = stream.last().is_some_and(|i| i.end.is_none());
     let same = skus == expected.skus && open == (expected.open && !expected.skus.is_empty());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     fn of(steps: &[(i64, Option<i64>)]) -> Vec<Interval> {
-        intervals(&"u".parse().unwrap(), Meter::Compute, &changes(steps))
+        intervals(&"u".parse().unwrap(), Meter::COMPUTE, &changes(steps))
     }
 
     fn steps() -> impl Strategy<Value = Vec<(i64, Option<i64>)>> {

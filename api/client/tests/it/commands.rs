@@ -1,13 +1,7 @@
 //! Each task of finance and of approvers, as a person and as a program does it.
 
-use crate::world::{AGENCIES, Person, World, world};
+use crate::world::{AGENCIES, world};
 use serde_json::{Value, json};
-
-async fn signed_in<'a>(world: &'a World, who: &'static str) -> Person<'a> {
-    let person = world.person(who);
-    person.signs_in(&world.calm, &["--device"]).await.ok();
-    person
-}
 
 fn names(rows: &Value, field: &str) -> Vec<String> {
     rows.as_array().unwrap().iter().map(|row| row[field].as_str().unwrap().to_owned()).collect()
@@ -16,7 +10,8 @@ fn names(rows: &Value, field: &str) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn finance_reads_every_figure() {
     let world = world().await;
-    let amina = signed_in(world, "amina").await;
+    let amina = world.signed_in("amina").await;
+    assert!(amina.runs("--version", &[]).await.ok().starts_with("siyada "));
     let all = amina.runs("tenants -o json", &[]).await.json();
     assert_eq!(all.as_array().unwrap().len(), AGENCIES + 2, "pages are followed");
     let found = amina.runs("tenants --search interior -o csv", &[]).await.ok();
@@ -37,9 +32,30 @@ async fn finance_reads_every_figure() {
     assert_eq!(day, expect);
     let report = amina.runs("usage interior --from 2026-02-02 --to 2026-03-01 -o json", &[]).await.json();
     assert_eq!(report["total"], json!({"minor": 3_250, "currency": "MAD"}));
+    let proofs = amina.runs("usage interior --from 2026-02-02 --to 2026-03-01 --evidence", &[]).await.ok();
+    assert!(proofs.contains("2026-02-03T02:00:00Z") && proofs.contains("26.000 h"), "{proofs}");
+    assert!(proofs.contains("32.50 MAD") && proofs.ends_with("to 2026-03-01T00:00:00Z\n"), "{proofs}");
+    let proven =
+        amina.runs("usage interior --from 2026-02-02 --to 2026-03-01 --evidence -o json", &[]).await.json();
+    assert_eq!(proven[0]["intervals"][0]["start"], "2026-02-01T00:00:00Z", "whole, as it is on record");
     let evidence =
         amina.runs("intervals interior --from 2026-02-01 --to 2026-03-01 -o json", &[]).await.json();
     assert_eq!(evidence[0]["start"], "2026-02-01T00:00:00Z");
+
+    let meters = amina.runs("meters -o csv", &[]).await.ok();
+    assert!(meters.starts_with("meter,kind,baseUnit,name\r\nbackup,level,MiB,Sauvegardes\r\n"), "{meters}");
+    let february = "counters interior --from 2026-02-01 --to 2026-03-01 -o csv";
+    let head = "tenant,namespace,name,meter,quantity,start,end,mayMiss\r\n";
+    let order = "interior,interior,registry,transactions";
+    assert_eq!(
+        amina.runs(february, &[]).await.ok(),
+        format!("{head}{order},1842,,2026-02-01T03:00:00Z,yes\r\n")
+    );
+    let windows = amina.runs(february, &["--windows"]).await.ok();
+    assert!(
+        windows.contains(&format!("{order},830,2026-02-01T01:00:00Z,2026-02-01T02:00:00Z,\r\n")),
+        "{windows}"
+    );
 
     let table = amina.runs("commitments interior", &[]).await.ok();
     assert!(table.contains("Total 1 893.80 MAD a month at most, 2 orders"), "{table}");
@@ -72,7 +88,7 @@ async fn finance_reads_every_figure() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approver_decides_and_it_is_on_record() {
     let world = world().await;
-    let (salma, karim) = (signed_in(world, "salma").await, signed_in(world, "karim").await);
+    let (salma, karim) = (world.signed_in("salma").await, world.signed_in("karim").await);
     let waiting = salma.runs("approvals interior --state pending -o json", &[]).await.json();
     assert_eq!(names(&waiting, "orderUid"), ["u-3", "u-4"]);
     let low = salma.runs("approve interior u-3 --up-to", &["1.00 MAD"]).await;

@@ -2,5 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may; the panic is the report")]
 
 mod commands;
+mod downloads;
+mod finance;
+mod gaps;
 mod login;
 mod world;

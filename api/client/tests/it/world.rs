@@ -7,13 +7,15 @@ use siyada_api::auth::Verifier;
 use siyada_api::config::{Cli, Command as Api};
 use siyada_api::embedded::{Embedded, Options};
 use siyada_api::openapi::examples;
+use siyada_api::signing::Signer;
 use siyada_api::{App, app, people, store};
 use siyada_test_issuer::{Browser, Issuer, Setup};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::OnceCell;
 
 /// The name in the ledger's certificate; it is reached at this machine all the same.
@@ -62,6 +64,8 @@ fn accounts() -> Value {
     json!({
         "root": {"groups": ["operators"]}, "karim": {"groups": ["auditors"]},
         "amina": {"groups": ["treasury"]}, "salma": {"groups": ["chiefs"]}, "omar": {"groups": []},
+        "nadia": {"groups": ["nation"]}, "youssef": {"groups": ["certifiers"]},
+        "leila": {"groups": ["certifiers", "treasury"]},
     })
 }
 
@@ -93,12 +97,15 @@ async fn make() -> World {
     std::fs::write(&configured, issuers.to_string()).unwrap();
     let configured = configured.to_str().unwrap();
     let line = ["siyada-api", "serve", "--issuer=https://cluster", "--insecure-http"];
-    let roles = ["--platform-operator=a:operators", "--platform-auditor=a:auditors"];
+    let roles =
+        ["--platform-operator=a:operators", "--platform-auditor=a:auditors", "--platform-finance=a:nation"];
     let rest = ["--people-issuers", configured, "--database-url=unused"];
     let cli = Cli::parse_from([&line[..], &roles, &rest].concat());
     let Api::Serve(serve) = cli.command else { panic!("serve") };
     let verifier = Verifier::new(people::issuers(&serve.tokens).unwrap());
-    let state = App::new(store::pool(database), verifier, serve.platform.into());
+    let mut state = App::new(store::pool(database), verifier, serve.platform.into());
+    let seal = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    state.signer = Some(Arc::new(Signer::new(&seal.serialize_der()).unwrap()));
     state.set_migrated();
 
     let key = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
@@ -155,9 +162,11 @@ impl World {
         let access = json!([
             {"role": "finance", "groups": ["a:treasury", "b:treasury"]},
             {"role": "approver", "groups": ["a:chiefs"]},
+            {"role": "certifier", "groups": ["a:certifiers"]},
         ]);
         put("/v1/tenants/kingdom", &tenant("kingdom", None, &access)).await;
         let mut interior = tenant("interior", Some("kingdom"), &json!([]));
+        interior["billing"] = json!({"account": "1.2.10"});
         interior["approvalAbove"] = json!({"minor": 150_000, "currency": "MAD"});
         put("/v1/tenants/interior", &interior).await;
         for number in 0..AGENCIES {
@@ -178,9 +187,26 @@ impl World {
         let level = json!({"sku": "postgres-small", "quantity": 1});
         let facts = [fact(level, "2026-02-01T00:00:00Z"), fact(Value::Null, "2026-02-03T02:00:00Z")];
         let batch = json!({"collector": "c", "epoch": 1, "facts": facts});
-        let answer = self.http().post(format!("{}/v1/usage", self.server)).bearer_auth(&token).json(&batch);
-        let answer = answer.send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let reading = |reset_id: &str, at: &str, value: i64| {
+            json!({
+                "orderUid": "u-1", "tenant": "interior", "meter": "transactions", "windowEnd": at,
+                "resetId": reset_id, "value": value
+            })
+        };
+        let readings = [
+            reading("a", "2026-02-01T01:00:00Z", 1_000),
+            reading("a", "2026-02-01T02:00:00Z", 1_830),
+            reading("b", "2026-02-01T03:00:00Z", 12),
+        ];
+        let counters = json!({"collector": "c", "epoch": 1, "readings": readings});
+        let seen = json!({"collector": "c", "epoch": 1, "seen": [], "complete": true});
+        for (path, body) in
+            [("/v1/usage", batch), ("/v1/usage/counters", counters), ("/v1/usage/checkpoints", seen)]
+        {
+            let answer = self.http().post(format!("{}{path}", self.server)).bearer_auth(&token).json(&body);
+            let answer = answer.send().await.unwrap();
+            assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        }
     }
 
     fn http(&self) -> reqwest::Client {
@@ -196,13 +222,21 @@ impl World {
         std::fs::create_dir_all(&home).unwrap();
         Person { world: self, who, home }
     }
+
+    /// The same, signed in.
+    pub async fn signed_in(&self, who: &'static str) -> Person<'_> {
+        let person = self.person(who);
+        person.signs_in(&self.calm, &["--device"]).await.ok();
+        person
+    }
 }
 
 /// Somebody at a terminal.
 pub struct Person<'a> {
     world: &'a World,
     who: &'static str,
-    home: PathBuf,
+    /// Where the files are, and the session below it.
+    pub home: PathBuf,
 }
 
 /// What the program printed and how it ended.
@@ -247,15 +281,34 @@ impl From<Output> for Done {
 
 impl Person<'_> {
     fn command(&self) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_siyada"));
+        self.command_of(env!("CARGO_BIN_EXE_siyada"))
+    }
+
+    /// A program in their hands, which finds their session and works among their files.
+    pub fn command_of(&self, program: &str) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(program);
         command
             .env_clear()
-            .env("XDG_STATE_HOME", &self.home)
+            .env("XDG_STATE_HOME", self.home.join("state"))
+            .current_dir(&self.home)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         command
+    }
+
+    /// Runs a command line at a terminal, and types.
+    pub async fn types(&self, line: &str, typed: &str) -> Done {
+        let mut command = self.command_of("script");
+        let line = format!("{} {line}", env!("CARGO_BIN_EXE_siyada"));
+        command.args(["-q", "-e", "-c", &line, "/dev/null"]).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut keys = child.stdin.take().unwrap();
+        keys.write_all(typed.as_bytes()).await.unwrap();
+        let done = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        drop(keys);
+        done.expect("the program does not end").unwrap().into()
     }
 
     /// Runs a command line; words that hold spaces are given apart.
@@ -303,7 +356,7 @@ impl Person<'_> {
 
     /// The file of the session.
     pub fn session(&self) -> PathBuf {
-        self.home.join("siyada/session.json")
+        self.home.join("state/siyada/session.json")
     }
 
     /// A file of theirs.

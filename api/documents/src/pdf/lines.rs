@@ -9,6 +9,7 @@ use crate::shown::{NAME, SENTENCE, Shown, clean};
 use jiff::Timestamp;
 use siyada_model::money::InvalidMoney;
 use siyada_model::statement::{Billed, ListedGap, StatementKind, StatementLine};
+use siyada_model::usage::Meter;
 
 impl Content<'_> {
     pub(super) fn lines(&self, pages: &mut Pages) -> Result<(), DocumentError> {
@@ -71,9 +72,9 @@ impl Content<'_> {
     }
 
     fn line(&self, line: &StatementLine) -> Result<Vec<Shown>, DocumentError> {
-        let (words, dot) = (self.words, Shown::word(" · "));
+        let dot = Shown::word(" · ");
         let sku = Shown::figure(line.sku.as_str());
-        let mut first = Shown::word(words.meter(line.meter)).and(&dot).and(&sku);
+        let mut first = self.meter(line.meter).and(&dot).and(&sku);
         let period = &self.statement.period;
         if line.month != period.month {
             first = Shown::figure(&line.month.to_string()).and(&dot).and(&first);
@@ -138,6 +139,10 @@ impl Content<'_> {
         pages.y += 12.0;
     }
 
+    fn meter(&self, meter: Meter) -> Shown {
+        self.words.meter(meter).map_or_else(|| Shown::figure(meter.as_str()), Shown::word)
+    }
+
     fn gap(&self, gap: &ListedGap) -> Vec<Shown> {
         let (words, space, dot) = (self.words, Shown::word(" "), Shown::word(" · "));
         let tenant = Shown::data(gap.order.tenant.as_str(), NAME);
@@ -145,7 +150,7 @@ impl Content<'_> {
         let by = Shown::word(words.decided_by).and(&space).and(&Shown::data(&gap.decided_by, NAME));
         let evidence = Shown::data(&gap.evidence, SENTENCE);
         vec![
-            tenant.and(&dot).and(&order(&gap.order)).and(&dot).and(&Shown::word(words.meter(gap.meter))),
+            tenant.and(&dot).and(&order(&gap.order)).and(&dot).and(&self.meter(gap.meter)),
             self.span(gap.start, gap.end),
             Shown::data(&gap.reason, SENTENCE),
             decided.and(&space).and(&by).and(&Shown::word(self.words.colon)).and(&evidence),

@@ -168,7 +168,7 @@ pub fn month(tenants: &[&str], orders: usize) -> Statement {
         for index in 0..orders {
             let order = order(tenant, index);
             let shares = if index % 3 == 0 { &halves } else { &whole };
-            let compute = (order.clone(), Meter::Compute, "postgres-small");
+            let compute = (order.clone(), Meter::COMPUTE, "postgres-small");
             if index % 4 == 0 {
                 let dearer = (Unit::Hour, "0.24750000");
                 lines.push(line(
@@ -188,7 +188,7 @@ pub fn month(tenants: &[&str], orders: usize) -> Statement {
                     money,
                 ));
             }
-            let storage = (order, Meter::Storage, "storage-standard");
+            let storage = (order, Meter::STORAGE, "storage-standard");
             lines.push(line(
                 storage,
                 (Unit::GibHour, "0.00201389"),
@@ -200,7 +200,7 @@ pub fn month(tenants: &[&str], orders: usize) -> Statement {
     }
     let mut corrections = Vec::new();
     for tenant in tenants.iter().take(1) {
-        let sold = (order(tenant, 0), Meter::Compute, "postgres-small");
+        let sold = (order(tenant, 0), Meter::COMPUTE, "postgres-small");
         let late = (at("2026-09-12T00:00:00Z"), at("2026-09-12T07:30:00Z"));
         let mut correction = line(sold, (Unit::Hour, "0.2035"), late, (-1, Some(2_000), &whole), money);
         correction.month = "2026-09".parse().unwrap();
@@ -215,7 +215,7 @@ pub fn month(tenants: &[&str], orders: usize) -> Statement {
 pub fn gap(tenant: &str) -> ListedGap {
     ListedGap {
         order: order(tenant, 1),
-        meter: Meter::Compute,
+        meter: Meter::COMPUTE,
         start: at("2026-10-09T02:10:00Z"),
         end: at("2026-10-09T03:55:20Z"),
         reason: "clock of the database moved by more than three checkpoints".to_owned(),
@@ -294,9 +294,9 @@ pub fn statements() -> impl Strategy<Value = Statement> {
                 period.start + SignedDuration::from_hours(from) + SignedDuration::from_millis(index as i64);
             let span = (start, start + SignedDuration::from_hours(hours));
             let (meter, sku, unit) = if storage {
-                (Meter::Storage, "storage-standard", Unit::GibHour)
+                (Meter::STORAGE, "storage-standard", Unit::GibHour)
             } else {
-                (Meter::Compute, "postgres-small", Unit::Hour)
+                (Meter::COMPUTE, "postgres-small", Unit::Hour)
             };
             let shares = if shared { &halves } else { &whole };
             let about = (order(tenants[tenant], number), meter, sku);

@@ -1,18 +1,26 @@
 //! What each command does: ask, then print. A further one is an arm here and its row in `views`.
 
-use crate::arguments::{Arguments, Command, Period};
+mod billing;
+mod records;
+mod spending;
+
+use crate::arguments::{Arguments, Command, Period, Reject};
 use crate::error::Error;
-use crate::server::Server;
+use crate::server::{Query, Server};
 use crate::sign_in;
-use crate::table::{self, Cell, Output};
-use crate::views::{Dimensional, ListedPrice};
+use crate::table::{self, Cell, Listed, Output};
+use crate::views::{Dimensional, ListedPrice, Proof, Proven};
 use reqwest::Method;
+use serde::de::DeserializeOwned;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::usage::Interval;
 use siyada_model::wire::{
-    Alert, Approval, ApprovalDecision, ApproveRequest, Commitments, LARGEST_PAGE, PriceListRecord, QuotaView,
-    Quote, QuoteRequest, TenantSummary, UsageReport, WhoAmI,
+    Alert, Approval, ApprovalDecision, ApproveRequest, Commitments, Counted, LARGEST_PAGE, MeterRecord,
+    PriceListRecord, QuotaView, Quote, QuoteRequest, ReportLine, TenantSummary, UsageReport, WhoAmI,
 };
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 /// Nothing to send.
 const NOTHING: Option<&()> = None;
@@ -31,28 +39,34 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Token => table::print(&format!("{}\n", server.token())),
         Command::Whoami => whoami(&server, output).await,
         Command::Tenants { search } => {
-            let rows: Vec<TenantSummary> = server.all(&["tenants"], &[("search", search)]).await?;
-            table::list(output, &rows)
+            listed::<TenantSummary>(&server, output, &["tenants"], &[("search", search)]).await
         }
         Command::Quota { tenant } => quota(&server, output, &tenant).await,
-        Command::Usage { tenant, period } => usage(&server, output, &tenant, &period).await,
+        Command::Usage { tenant, period, evidence } => {
+            usage(&server, output, &tenant, (&period, evidence)).await
+        }
         Command::Intervals { tenant, period } => {
-            let rows: Vec<Interval> = server.all(&of(&tenant, "intervals"), &period.query()).await?;
+            listed::<Interval>(&server, output, &of(&tenant, "intervals"), &period.query()).await
+        }
+        Command::Counters { tenant, period, windows } => {
+            let [from, to] = period.query();
+            let per = ("per", windows.then(|| "window".to_owned()));
+            let rows: Vec<Counted> = server.all(&of(&tenant, "counters"), &[from, to, per]).await?;
+            table::list(output, &rows)
+        }
+        Command::Meters => {
+            let rows: Vec<MeterRecord> = server.all(&["meters"], &[]).await?;
             table::list(output, &rows)
         }
         Command::Commitments { tenant } => commitments(&server, output, &tenant).await,
         Command::Approvals { tenant, state } => {
-            let rows: Vec<Approval> = server.all(&of(&tenant, "approvals"), &[("state", state)]).await?;
-            table::list(output, &rows)
+            listed::<Approval>(&server, output, &of(&tenant, "approvals"), &[("state", state)]).await
         }
         Command::Approve { tenant, order, comment, up_to } => {
             let request = ApproveRequest { up_to, comment };
             decide(&server, output, (&tenant, &order), Method::POST, &[], Some(&request)).await
         }
-        Command::Reject { tenant, order, comment } => {
-            let comment = [("comment", Some(comment))];
-            decide(&server, output, (&tenant, &order), Method::DELETE, &comment, None).await
-        }
+        Command::Reject(reject) => self::reject(&server, output, reject).await,
         Command::Decisions(after) => {
             let rows: Vec<ApprovalDecision> = server.stream(&["approvals"], after.after).await?;
             table::list(output, &rows)
@@ -63,12 +77,47 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         }
         Command::Prices => prices(&server, output).await,
         Command::Quote(quote) => self::quote(&server, output, &quote.request()).await,
+        Command::Billing(command) => billing::run(&server, output, command).await,
+        Command::Spending(command) => spending::run(&server, output, command).await,
+        Command::Records(command) => records::run(&server, output, command).await,
     }
 }
 
 /// The path of something of a tenant.
 fn of<'a>(tenant: &'a TenantName, what: &'a str) -> [&'a str; 3] {
     ["tenants", tenant.as_str(), what]
+}
+
+/// Prints every row of a list.
+async fn listed<T: Listed + DeserializeOwned>(
+    server: &Server,
+    output: Output,
+    path: &[&str],
+    query: &Query<'_>,
+) -> Result<(), Error> {
+    table::list::<T>(output, &server.all(path, query).await?)
+}
+
+/// Prints the ledger's own file: the same bytes that finance gets from it directly.
+async fn own_file(server: &Server, path: &[&str], query: &Query<'_>) -> Result<(), Error> {
+    let query = [query, &[("format", Some("csv".to_owned()))]].concat();
+    table::print_bytes(&server.file(path, &query).await?)
+}
+
+/// Largest file that is sent; the ledger takes no larger one.
+const LARGEST_RECORD: u64 = 1024 * 1024;
+
+/// A record in a file, or on standard input.
+fn record<T: DeserializeOwned>(file: &Path, what: &str) -> Result<T, Error> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(LARGEST_RECORD).read_to_string(&mut text)
+    } else {
+        File::open(file).and_then(|open| open.take(LARGEST_RECORD).read_to_string(&mut text))
+    };
+    read.map_err(Error::file(file))?;
+    serde_json::from_str(&text)
+        .map_err(|cause| Error::Wrong(format!("{} is not {what}: {cause}", file.display())))
 }
 
 /// Who somebody is and which roles he has.
@@ -103,24 +152,51 @@ async fn quota(server: &Server, output: Output, tenant: &TenantName) -> Result<(
     }
 }
 
-async fn usage(server: &Server, output: Output, tenant: &TenantName, period: &Period) -> Result<(), Error> {
+async fn usage(
+    server: &Server,
+    output: Output,
+    tenant: &TenantName,
+    (period, evidence): (&Period, bool),
+) -> Result<(), Error> {
     let report: UsageReport = server.get(&of(tenant, "usage"), &period.query()).await?;
-    if output == Output::Json {
+    if evidence {
+        let asked = Period { from: Some(report.from), to: Some(report.to) };
+        let all: Vec<Interval> = server.all(&of(tenant, "intervals"), &asked.query()).await?;
+        let proven: Vec<Proven> = report.lines.iter().map(|line| proven(line, &all)).collect();
+        if output == Output::Json {
+            return table::json(&proven);
+        }
+        let proofs = proven.into_iter().flat_map(|Proven { line, intervals }| {
+            intervals.into_iter().map(move |interval| Proof { line: line.clone(), interval })
+        });
+        table::list(output, &proofs.collect::<Vec<_>>())?;
+    } else if output == Output::Json {
         return table::json(&report);
+    } else {
+        table::list(output, &report.lines)?;
     }
-    table::list(output, &report.lines)?;
-    if output == Output::Table {
-        table::print(&format!("Total {} from {} to {}\n", report.total, report.from, report.to))?;
-    }
-    Ok(())
+    table::note(output, &format!("Total {} from {} to {}", report.total, report.from, report.to))
+}
+
+/// A line with the intervals it comes from.
+fn proven(line: &ReportLine, all: &[Interval]) -> Proven {
+    let of = &line.line;
+    let behind = |i: &&Interval| i.order_uid == of.order_uid && i.meter == of.meter && i.level.sku == of.sku;
+    Proven { line: line.clone(), intervals: all.iter().filter(behind).cloned().collect() }
+}
+
+/// Rejects an order, or what a statement books.
+async fn reject(server: &Server, output: Output, reject: Reject) -> Result<(), Error> {
+    let Some(comment) = reject.comment else { return spending::reject(server, output, reject).await };
+    let order: OrderUid = reject.what.parse().map_err(|cause| Error::Wrong(format!("{cause}")))?;
+    let comment = [("comment", Some(comment))];
+    decide(server, output, (&reject.tenant, &order), Method::DELETE, &comment, None).await
 }
 
 async fn commitments(server: &Server, output: Output, tenant: &TenantName) -> Result<(), Error> {
     let path = of(tenant, "commitments");
     if output == Output::Csv {
-        // The ledger's own file: the same bytes that finance gets from it directly.
-        let file = server.file(&path, &[("format", Some("csv".to_owned()))]).await?;
-        return table::print(&String::from_utf8_lossy(&file));
+        return own_file(server, &path, &[]).await;
     }
     let page = ("pageSize", Some(LARGEST_PAGE.to_string()));
     let mut whole: Commitments = server.get(&path, std::slice::from_ref(&page)).await?;
@@ -153,7 +229,7 @@ async fn decide(
     output: Output,
     (tenant, order): (&TenantName, &OrderUid),
     method: Method,
-    query: &crate::server::Query<'_>,
+    query: &Query<'_>,
     request: Option<&ApproveRequest>,
 ) -> Result<(), Error> {
     let path = ["tenants", tenant.as_str(), "approvals", order.as_str()];
@@ -161,10 +237,7 @@ async fn decide(
         Some(request) => server.send(method, &path, query, Some(request)).await?,
         None => server.send(method, &path, query, NOTHING).await?,
     };
-    if output == Output::Json {
-        return table::json(&decided);
-    }
-    table::list(output, std::slice::from_ref(&decided))
+    table::single(output, decided)
 }
 
 async fn prices(server: &Server, output: Output) -> Result<(), Error> {
