@@ -100,6 +100,9 @@ pub fn unseen(before: &Level, proven: Timestamp, now: Timestamp) -> Option<Gap> 
     (for_ms > MOST_UNSEEN_MS).then(|| Gap { level: before.clone(), start: proven, end: now })
 }
 
+/// From when until when; without an end, it lasts.
+type Span = (Timestamp, Option<Timestamp>);
+
 /// `intervals` and what is billed of `gaps` all the same. Where an interval proves a part of a gap after all, it counts
 /// once: the result never overlaps within an order and meter if `intervals` do not.
 pub fn with_billed(
@@ -111,7 +114,7 @@ pub fn with_billed(
         (a_uid, a_meter, a.start, a.end).cmp(&(b_uid, b_meter, b.start, b.end))
     });
     // The intervals of the streams that have a gap, found in one reading of them all.
-    let mut proven: BTreeMap<(&OrderUid, Meter), Vec<(Timestamp, Option<Timestamp>)>> =
+    let mut proven: BTreeMap<(&OrderUid, Meter), Vec<Span>> =
         gaps.iter().map(|(uid, meter, _)| ((uid, *meter), vec![])).collect();
     for interval in intervals.iter().filter(|_| !gaps.is_empty()) {
         if let Some(proven) = proven.get_mut(&(&interval.order_uid, interval.meter)) {
@@ -139,11 +142,7 @@ pub fn with_billed(
 }
 
 /// The parts of `from` until `to` in none of `proven`, which is sorted by start.
-fn uncovered(
-    mut from: Timestamp,
-    to: Timestamp,
-    proven: &[(Timestamp, Option<Timestamp>)],
-) -> Vec<(Timestamp, Timestamp)> {
+fn uncovered(mut from: Timestamp, to: Timestamp, proven: &[Span]) -> Vec<(Timestamp, Timestamp)> {
     let mut found = Vec::new();
     for (start, end) in proven {
         if *start >= to {
