@@ -1,6 +1,7 @@
 //! Months of a year that close one after the other, for many tenants: each beside the one SQL that computes the same
 //! totals. And what the year takes: bytes for each interval beside hourly samples, an export, a statement read again.
 
+use crate::https::Served;
 use crate::rates::at;
 use crate::world::failed;
 use anyhow::{Context, ensure};
@@ -13,8 +14,9 @@ use siyada_api::verify::verify;
 use siyada_model::period::Month;
 use siyada_model::wire::{PriceListRecord, TenantRecord};
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How large the year is.
 #[derive(Clone, Copy, clap::Args)]
@@ -41,17 +43,27 @@ struct Closed {
 }
 
 /// Measures the year and prints tables.
-pub async fn measure(pool: &PgPool, directory: &Path, size: Size) -> anyhow::Result<serde_json::Value> {
+pub async fn measure(
+    pool: &PgPool,
+    directory: &Path,
+    database: &PgConnectOptions,
+    size: Size,
+) -> anyhow::Result<serde_json::Value> {
     prepare(pool, size).await?;
     let closed = close_all(pool, size).await?;
     let storage = storage(pool, size).await?;
     let reading = reading(pool).await?;
     let exported = exported(pool, directory).await?;
-    Ok(json!({"closed": closed, "storage": storage, "reading": reading, "export": exported}))
+    let served = Served::start(directory, database).await?;
+    let national = national(&served, size).await?;
+    Ok(json!({
+        "closed": closed, "storage": storage, "reading": reading, "export": exported, "nationalExport": national
+    }))
 }
 
 /// Tenants with an account each, their orders with a budget line, and a year of changes: every order has its levels from
-/// the third of January 2025 on, and another one of each meter in every month.
+/// the third of January 2025 on, and another one of each meter in every month. A tenth of them have a gap in each month that
+/// is billed and was proven after all, which changes no sum.
 async fn prepare(pool: &PgPool, size: Size) -> anyhow::Result<()> {
     let mut list = examples::price_list();
     list["prices"]["name"] = json!("bench");
@@ -63,9 +75,9 @@ async fn prepare(pool: &PgPool, size: Size) -> anyhow::Result<()> {
         put(pool, &format!("billed-{number}"), Some("kingdom")).await?;
     }
     let mut tx = pool.begin_with("begin; set local statement_timeout = 0").await?;
-    let sql = r#"insert into orders (uid, tenant_id, namespace, name, kind, plan, billing)
+    let sql = r#"insert into orders (uid, tenant_id, namespace, name, kind, plan, billing, requester)
                  select 'billed-' || n, t.id, t.name, 'db-' || n, 'PostgresInstance', 'small',
-                     '{"costCentre": "DSI", "budgetLine": "2025-30-10"}'
+                     '{"costCentre": "DSI", "budgetLine": "2025-30-10"}', 'oidc:requester-' || n % 100
                  from generate_series(0, $2 - 1) n join tenant t on t.name = 'billed-' || n % $1"#;
     sqlx::query(sql).bind(size.tenants).bind(size.instances).execute(&mut *tx).await?;
     let sql = "insert into usage_change (order_uid, meter, at_ms, sku, quantity, reason, collector, epoch, recorded_ms)
@@ -76,6 +88,17 @@ async fn prepare(pool: &PgPool, size: Size) -> anyhow::Result<()> {
                from generate_series(0, $2 - 1) month, generate_series(0, $1 - 1) n,
                    (values ('compute', 'postgres-small', 1), ('storage', 'block-storage', 10240)) m (meter, sku, least)";
     sqlx::query(sql).bind(size.instances).bind(size.months).execute(&mut *tx).await?;
+    let sql = "with gap as (
+                   insert into meter_gap (order_uid, meter, start_ms, end_ms, sku, quantity, reason, collector, epoch,
+                       recorded_ms)
+                   select order_uid, meter, at_ms + 600000, at_ms + 4200000, sku, quantity, 'notSeen', collector, epoch,
+                       recorded_ms
+                   from usage_change where meter = 'compute' and order_uid like '%7'
+                   returning id
+               )
+               insert into gap_decision (gap_id, billed, evidence, decided_by, decided_ms)
+               select id, true, 'The host was up', 'oidc:certifier', ledger_now_ms() from gap";
+    sqlx::query(sql).execute(&mut *tx).await?;
     tx.commit().await?;
     sqlx::query("analyze").execute(pool).await?;
     finance::put_issuer(pool, &serde_json::from_value(examples::issuer())?, "bench").await.map_err(failed)?;
@@ -206,14 +229,55 @@ async fn reading(pool: &PgPool) -> anyhow::Result<serde_json::Value> {
             drawn.push(began.elapsed());
         }
     }
+    let (first, last) = listed.first().zip(listed.last()).context("no documents")?;
+    let year = year(pool, tenant.id, (first.month, last.month)).await?;
     println!("\n| one tenant's month, of {} | p50 ms | p99 ms |\n|---|---|---|", listed.len());
     let mut all = serde_json::Map::new();
-    for (what, mut took) in [("rated anew", used), ("closed, JSON", document), ("drawn as PDF", drawn)] {
+    for (what, mut took) in [
+        ("rated anew", used),
+        ("closed, JSON", document),
+        ("drawn as PDF", drawn),
+        ("all of these months rated anew", year),
+    ] {
         took.sort();
         println!("| {what} | {:.1} | {:.1} |", at(&took, 50), at(&took, 99));
         all.insert(what.to_owned(), json!({"p50Ms": at(&took, 50), "p99Ms": at(&took, 99)}));
     }
     Ok(all.into())
+}
+
+/// Times to rate all months of a tenant anew, as one.
+async fn year(pool: &PgPool, tenant: i64, (first, last): (Month, Month)) -> anyhow::Result<Vec<Duration>> {
+    let mut took = Vec::new();
+    for _ in 0..50 {
+        let began = Instant::now();
+        let mut tx = siyada_api::store::snapshot(pool).await.map_err(failed)?;
+        let from = periods::find(&mut tx, first).await.map_err(failed)?.context("no month")?.period.start;
+        let to = periods::find(&mut tx, last).await.map_err(failed)?.context("no month")?.period.end;
+        let found = usage::in_period(&mut tx, tenant, from, to).await.map_err(failed)?;
+        let lists = prices::before(&mut tx, to).await.map_err(failed)?;
+        ensure!(!siyada_model::usage::rate(&found, &lists, from, to)?.is_empty(), "nothing was used");
+        took.push(began.elapsed());
+    }
+    Ok(took)
+}
+
+/// The last closed month of all tenants as CSV over HTTPS, with the memory of this process, which is server and client.
+async fn national(served: &Served, size: Size) -> anyhow::Result<serde_json::Value> {
+    std::fs::write("/proc/self/clear_refs", "5")?;
+    let before = peak_mib()?;
+    let began = Instant::now();
+    let path = format!("/v1/usage/export?period=2025-{:02}&format=csv", size.months);
+    let Some(bytes) = served.read(&path).await? else {
+        println!("\nthe national export was not measured: this api has no GET /v1/usage/export");
+        return Ok(serde_json::Value::Null);
+    };
+    let (seconds, more) = (began.elapsed().as_secs_f64(), peak_mib()?.saturating_sub(before));
+    println!(
+        "\n{} tenants as CSV: {bytes} bytes in {seconds:.2} s (goal 30), {more} MiB more than before (goal: constant)",
+        size.tenants
+    );
+    Ok(json!({"bytes": bytes, "seconds": seconds, "moreMib": more}))
 }
 
 /// The export of everything and its check, with the memory of this process before and at most.

@@ -79,7 +79,8 @@ async fn main() -> anyhow::Result<()> {
 
 async fn measure(args: &Args, directory: &Path, embedded: &Embedded, pool: &PgPool) -> anyhow::Result<()> {
     if args.finance {
-        let finance = finance::measure(pool, directory, args.size).await?;
+        let database = embedded.connect_options("siyada");
+        let finance = finance::measure(pool, directory, &database, args.size).await?;
         println!("\n{}", serde_json::to_string_pretty(&json!({"finance": finance}))?);
         return Ok(());
     }
@@ -102,7 +103,9 @@ async fn measure(args: &Args, directory: &Path, embedded: &Embedded, pool: &PgPo
         report["burstOf10000PerSecond"] = json!(burst);
         report["quotaView"] = json!({"p50Ms": view.0, "p99Ms": view.1});
     }
-    report["usage"] = json!(usage::measure(pool, &served, Duration::from_secs(args.seconds)).await?);
+    let time = Duration::from_secs(args.seconds);
+    report["usage"] = json!(usage::measure(pool, &served, time).await?);
+    report["singles"] = json!(usage::singles(pool, &served, time).await?);
     println!("\n{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }
