@@ -101,15 +101,15 @@ pub async fn insert(
 ) -> Result<(), Error> {
     let sql = "insert into statement (position, number, series, sequence, kind, tenant_id, month, credits, request_key,
                    issued_ms, issued_by, net_minor, gross_minor, currency, document, sha256, chain, signature, key_id)
-               select n.position, n.number, n.series, n.sequence, n.kind,
-                   (select t.id from tenant t where t.name = n.tenant order by t.deleted_ms nulls first limit 1),
-                   n.month, n.credits, $19, n.issued_ms, $18, n.net_minor, n.gross_minor, n.currency, n.document,
-                   n.sha256, n.chain, n.signature, n.key_id
+               select n.position, n.number, n.series, n.sequence, n.kind, t.id, n.month, n.credits, $19, n.issued_ms, $18,
+                   n.net_minor, n.gross_minor, n.currency, n.document, n.sha256, n.chain, n.signature, n.key_id
                from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
                    $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[],
                    $15::text[], $16::bytea[], $17::text[])
                    as n (position, number, series, sequence, kind, tenant, month, credits, issued_ms, net_minor,
                          gross_minor, currency, document, sha256, chain, signature, key_id)
+               left join (select distinct on (name) name, id from tenant order by name, deleted_ms nulls first) t
+                   on t.name = n.tenant
                order by n.position";
     point("insert-statements");
     let of = |text: fn(&Issued) -> &str| issued.iter().map(text).collect::<Vec<_>>();
