@@ -12,6 +12,7 @@ pub mod outage;
 pub mod refusal;
 pub mod rest;
 pub mod roles;
+pub mod rotation;
 pub mod tenancy;
 pub mod two;
 pub mod upgrade;
@@ -150,6 +151,17 @@ fn services() -> Vec<Story> {
             "the operator killed while a database is made ends in the same place",
             damage::operator_killed
         ),
+        story!(
+            true,
+            "a login replaced under a client that writes loses no row and cuts nobody off before the grace period ends",
+            rotation::postgres
+        ),
+        story!(
+            true,
+            "a login replaced under documents is refused by the gateway afterwards and loses none",
+            rotation::documents
+        ),
+        story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
         story!(true, "without webhook the same refusals are conditions", outage::no_webhook),
         story!(
             true,
