@@ -22,6 +22,8 @@ pub fn next(
     context: &Context,
     now: Timestamp,
 ) -> Option<Rotation> {
+    // People read these times.
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     let trigger = valid.order.spec.rotation_trigger.clone().unwrap_or_default();
     let Some(cluster) = seen.cluster(names) else {
         // What a new order says is no change, and must be known as what it said.

@@ -256,7 +256,7 @@ impl World {
                 }
             }
             Event::Engine => self.engine(),
-            Event::Seconds(seconds) => self.now = self.now + SignedDuration::from_secs(seconds),
+            Event::Seconds(seconds) => self.now += SignedDuration::from_secs(seconds),
             Event::Trigger(n) => {
                 self.valid.order.spec.rotation_trigger = (n > 0).then(|| n.to_string());
             }
@@ -271,7 +271,7 @@ impl World {
         for _ in 0..40 {
             self.engine();
             self.pass(usize::MAX, None);
-            self.now = self.now + SignedDuration::from_secs(GRACE_SECONDS / 4);
+            self.now += SignedDuration::from_secs(GRACE_SECONDS / 4);
         }
         self.engine();
         assert_eq!(self.pass(usize::MAX, None), 0, "it does not come to rest");
