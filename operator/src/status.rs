@@ -221,7 +221,11 @@ fn last_operation(picture: &Picture<'_>) -> Option<LastOperation> {
     let rotation = rotation(picture)?;
     let started = rotation.started?.to_string();
     let done = rotation.phase == Phase::Steady;
-    let hindered = picture.seen.turning.and_then(Result::err).filter(|_| !done);
+    let hindered = match picture.order.spec.suspend {
+        true => Some("the order is suspended, and it goes on when it is resumed"),
+        false => picture.seen.turning.and_then(Result::err),
+    };
+    let hindered = hindered.filter(|_| !done);
     Some(LastOperation {
         type_: OperationType::RotateCredentials,
         state: if done { OperationState::Succeeded } else { OperationState::InProgress },

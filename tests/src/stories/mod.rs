@@ -162,6 +162,11 @@ fn services() -> Vec<Story> {
             rotation::documents
         ),
         story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
+        story!(
+            true,
+            "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
+            rotation::suspended
+        ),
         story!(true, "without webhook the same refusals are conditions", outage::no_webhook),
         story!(
             true,

@@ -3,7 +3,7 @@
 use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition};
-use crate::platform::{SYSTEM, engine, gone, ready, wait_until_it_works};
+use crate::platform::{SYSTEM, engine, gone, ready, wait_for, wait_until_it_works};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, bail, ensure};
 use mongodb::bson::{Document, doc};
@@ -169,6 +169,46 @@ pub async fn killed() -> Result<()> {
     println!("        {kills} kills");
     ministry.run(&["-n", HOME, "delete", "pgi", "stubborn", "--wait=false"]).await?;
     gone("pgi", HOME, "stubborn", 180).await
+}
+
+/// Suspended in the grace period, and resumed when it is long over: nothing is done to a database that is away.
+pub async fn suspended() -> Result<()> {
+    let (admin, ministry) = people("postgresql").await?;
+    ministry.apply(&super::postgres(HOME, "resting", DISPOSABLE)).await?;
+    let order = ready(&ministry, "pgi", HOME, "resting", 240).await?;
+    let before = Binding::read(&ministry, HOME, "resting-postgresql").await?;
+    let client = clients::postgres(&before).await?;
+    client.batch_execute("create table acts as select generate_series(1, 1000) as id").await?;
+    drop(client);
+    rotate(&ministry, "pgi", "resting", "first").await?;
+    let after = switched(&ministry, "resting-postgresql", &before).await?;
+    let switched_at = Instant::now();
+    let suspend = |on: bool| json!({"spec": {"suspend": on}});
+    ministry.patch("pgi", HOME, "resting", &suspend(true)).await?;
+    wait_for(&ministry, "pgi", HOME, "resting", "Ready", "False", Some("Suspended"), 60).await?;
+    let (namespace, cluster) = engine(&order)?;
+    eventually(seconds(120), "its pods to go and its grace period to end", || async {
+        let pods = admin.list("pod", &namespace, &format!("cnpg.io/cluster={cluster}")).await?;
+        ensure!(pods.is_empty(), "{} pods are left", pods.len());
+        ensure!(switched_at.elapsed() > GRACE + seconds(5), "{} s went by", switched_at.elapsed().as_secs());
+        Ok(())
+    })
+    .await?;
+    let waiting = ministry.get("pgi", HOME, "resting").await?.context("no order")?;
+    ensure!(!is_done(&waiting), "it is told as done though nothing could be done");
+    let error = waiting.pointer("/status/lastOperation/error").and_then(Value::as_str).unwrap_or_default();
+    ensure!(error.contains("suspended"), "it does not say why it waits: {error:?}");
+    ministry.patch("pgi", HOME, "resting", &suspend(false)).await?;
+    ready(&ministry, "pgi", HOME, "resting", 180).await?;
+    let done = succeeded(&ministry, "pgi", "resting").await?;
+    ensure!(done.pointer("/status/lastOperation/error").is_none(), "an error stayed");
+    ensure!(clients::postgres(&before).await.is_err(), "the old password is accepted");
+    let sum = "select count(*), sum(id) from acts";
+    let row = clients::postgres(&after).await?.query_one(sum, &[]).await?;
+    let (count, sum): (i64, i64) = (row.get(0), row.get(1));
+    ensure!((count, sum) == (1000, 500_500), "{count} rows with the sum {sum} came back");
+    ministry.run(&["-n", HOME, "delete", "pgi", "resting", "--wait=false"]).await?;
+    gone("pgi", HOME, "resting", 180).await
 }
 
 /// Who takes part, with a catalogue whose grace period a story can wait for.
