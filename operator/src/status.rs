@@ -221,17 +221,17 @@ fn last_operation(picture: &Picture<'_>) -> Option<LastOperation> {
     let rotation = rotation(picture)?;
     let started = rotation.started?.to_string();
     let done = rotation.phase == Phase::Steady;
+    let tried = picture.seen.turning.and_then(Result::err);
     let hindered = match picture.order.spec.suspend {
-        true => Some("the order is suspended, and it goes on when it is resumed"),
-        false => picture.seen.turning.and_then(Result::err),
+        true => Some("the order is suspended: it goes on when it is resumed".to_owned()),
+        false => tried.map(|why| format!("not yet: {why}; it is tried again by itself")),
     };
-    let hindered = hindered.filter(|_| !done);
     Some(LastOperation {
         type_: OperationType::RotateCredentials,
         state: if done { OperationState::Succeeded } else { OperationState::InProgress },
         progress: progress(&rotation),
         started,
-        error: hindered.map(|why| format!("not yet: {why}; it is tried again by itself")),
+        error: hindered.filter(|_| !done),
     })
 }
 
