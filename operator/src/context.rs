@@ -160,6 +160,8 @@ pub struct Context {
     pub ledger: LedgerClient,
     /// Logs in to instances.
     pub prober: Arc<Prober>,
+    /// Logs in with what is being made or ended, in the middle of a rotation.
+    pub turner: Arc<Prober>,
     /// Children of orders.
     pub cache: ChildCache,
     /// Watches that run, by what they watch.
@@ -208,6 +210,6 @@ impl Context {
 
     /// What the caches hold of an order, without asking whether they are complete.
     pub fn seen(&self, uid: &str) -> Seen {
-        Seen { children: self.cache.children(uid), login: self.prober.outcome(uid) }
+        Seen { children: self.cache.children(uid), login: self.prober.outcome(uid), turning: None }
     }
 }

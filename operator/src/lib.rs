@@ -30,6 +30,8 @@ pub mod price_list;
 pub mod probe;
 pub mod reconcile;
 pub mod retained;
+pub mod rotate;
+pub mod rotation;
 pub mod run;
 pub mod seen;
 pub mod status;

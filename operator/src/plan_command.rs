@@ -79,8 +79,12 @@ pub fn show(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Stri
         key_pem: generated(),
         renew_after_second: now.as_second(),
     };
-    let fresh =
-        Fresh { owner_password: generated(), login_password: generated(), certificate: Some(certificate) };
+    let fresh = Fresh {
+        owner_password: generated(),
+        login_password: generated(),
+        rotation: None,
+        certificate: Some(certificate),
+    };
     let platform = Platform {
         namespace: "siyada-system".to_owned(),
         engine_namespace: "cnpg-system".to_owned(),

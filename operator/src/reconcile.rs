@@ -12,7 +12,7 @@ use crate::plan::{Fresh, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
-use crate::{deletion, metering};
+use crate::{deletion, metering, rotate};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
@@ -110,7 +110,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     if let Some(held) = valid.as_ref().ok().and_then(|valid| Held::of(valid, &admission)) {
         match build(held, &mut seen, context, now).await {
             Ok(Built::Behind) => return Ok(Action::requeue(SOON)),
-            Ok(Built::Done) => {}
+            Ok(Built::Done(wait)) => next = Action::requeue(wait.unwrap_or(DAILY).min(DAILY)),
             Ok(Built::Stopped(refusal)) => {
                 problem = Some(refusal);
                 next = Action::requeue(REFUSED_AGAIN);
@@ -129,6 +129,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     };
     if order.spec.suspend {
         context.prober.forget(order.uid.as_str());
+        rotate::forget(context, order.uid.as_str());
         seen.login = None;
     }
     let valid = valid.ok();
@@ -136,6 +137,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     let told = status::status(&picture, now);
     if apply::status::<K>(&context.client, order, &told).await? {
         tell_turn::<K>(order, &told, context).await;
+        tell_operation::<K>(order, &told, context).await;
     }
     match fault {
         Some(error) => Err(error.into()),
@@ -345,8 +347,8 @@ fn refused_because(problem: &siyada_model::wire::Problem) -> &'static str {
 
 /// What became of an order's plan.
 enum Built {
-    /// Everything is as planned.
-    Done,
+    /// Everything is as planned; so long until time alone changes something.
+    Done(Option<Duration>),
     /// The caches do not show yet what an earlier pass wrote: a status made of them would say what is past.
     Behind,
     /// A person must mend this first.
@@ -367,7 +369,8 @@ async fn build(
     } else {
         None
     };
-    let fresh = Fresh { owner_password: password(), login_password: password(), certificate };
+    let rotation = rotate::next(valid, &names, seen, context, now);
+    let fresh = Fresh { owner_password: password(), login_password: password(), rotation, certificate };
     let plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
         return Ok(Built::Stopped(problem));
@@ -375,8 +378,9 @@ async fn build(
     let refused = match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
         Applied::Done(writes) => {
             context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
+            let wait = rotate::wait(valid, &names, seen, now);
             seen.add(plan.objects);
-            return Ok(Built::Done);
+            return Ok(Built::Done(wait));
         }
         Applied::Behind => return Ok(Built::Behind),
         Applied::Foreign(key) => Refusal {
@@ -456,6 +460,18 @@ impl Context {
             triggers.look_at(at);
         });
     }
+}
+
+/// Logs and tells people that an operation began or ended.
+async fn tell_operation<K: OrderResource>(order: &Order, told: &siyada_crds::OrderStatus, context: &Context) {
+    let Some(now) = &told.last_operation else { return };
+    let before = order.status.last_operation.as_ref();
+    if before.is_some_and(|before| (&before.started, before.state) == (&now.started, now.state)) {
+        return;
+    }
+    let what = format!("{:?}{:?}", now.type_, now.state);
+    tracing::info!(order.uid = %order.uid, order.namespace = order.at.namespace, "{what} of order {}", order.at.name);
+    apply::event::<K>(&context.recorder, order, false, &what, &now.progress).await;
 }
 
 /// Logs a turn in an order's life, and tells people of those that matter to them: it became ready, it stopped being so,

@@ -27,6 +27,8 @@ pub struct Seen {
     pub children: BTreeMap<Key, Arc<Value>>,
     /// What the last login found.
     pub login: Option<Outcome>,
+    /// What the last try with a login that is being made or ended found.
+    pub turning: Option<Outcome>,
 }
 
 impl Seen {

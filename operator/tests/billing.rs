@@ -74,7 +74,7 @@ fn running(valid: &Valid) -> Seen {
         });
         (key, Arc::new(body))
     };
-    Seen { children: (0..valid.instances).map(claim).collect(), login: Some(Ok(())) }
+    Seen { children: (0..valid.instances).map(claim).collect(), login: Some(Ok(())), turning: None }
 }
 
 /// The levels that the ledger is told.

@@ -4,17 +4,19 @@ use super::{labels, metadata_of};
 use crate::check::Valid;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
-use serde_json::json;
+use crate::rotation::{Phase, Rotation, role};
+use serde_json::{Value, json};
 use siyada_model::quantity::{show_bytes, show_cpu};
 
-/// The `Cluster` of a valid order.
-pub fn cluster(valid: &Valid, names: &Names) -> Planned {
+/// The `Cluster` of a valid order, with its logins as they stand from this write on.
+pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation) -> Planned {
     let order = &valid.order;
     let mut metadata = metadata_of(valid, &names.engine, &names.cluster);
     metadata["annotations"] = json!({
         // Hibernation removes the pods and keeps the volumes.
         "cnpg.io/hibernation": if order.spec.suspend { "on" } else { "off" },
         names::ORDER_RECORD: record(valid),
+        names::ROTATION: rotation_record(rotation),
     });
     let resources = json!({"cpu": show_cpu(valid.cpu_milli), "memory": show_bytes(valid.memory_bytes)});
     let disabled = if valid.instances == 1 { json!(["ro", "r"]) } else { json!([]) };
@@ -45,7 +47,7 @@ pub fn cluster(valid: &Valid, names: &Names) -> Planned {
             },
             "managed": {
                 "services": {"disabledDefaultServices": disabled},
-                "roles": roles(names),
+                "roles": roles(names, rotation),
             },
             "bootstrap": {"initdb": {
                 "database": names::DATABASE,
@@ -63,18 +65,45 @@ pub fn cluster(valid: &Valid, names: &Names) -> Planned {
     Planned { key: Key::new(ChildKind::Cluster, &names.engine, &names.cluster), mode: Mode::Apply, body }
 }
 
-fn roles(names: &Names) -> serde_json::Value {
-    json!([
-        {"name": names::OWNER_ROLE, "ensure": "present", "login": false},
-        {
-            "name": names::LOGIN_ROLE,
-            "ensure": "present",
-            "login": true,
-            "inherit": true,
-            "inRoles": [names::OWNER_ROLE],
-            "passwordSecret": {"name": names.login_secret()},
-        },
-    ])
+/// Absent for a first login that nothing was asked of: a database of an older operator needs no write.
+fn rotation_record(rotation: &Rotation) -> Option<String> {
+    let told = rotation.number > 1 || !rotation.trigger.is_empty();
+    told.then(|| json!(rotation).to_string())
+}
+
+/// The roles, which the engine brings about. A login that ended stays as a role that cannot log in.
+fn roles(names: &Names, rotation: &Rotation) -> Value {
+    let (newest, before) = (rotation.number, rotation.before());
+    let mut roles = vec![
+        json!({"name": names::OWNER_ROLE, "ensure": "present", "login": false}),
+        login(newest, &names.login_secret(newest)),
+    ];
+    if before > 0 {
+        roles.push(match rotation.phase {
+            Phase::Making | Phase::Switching | Phase::Grace => login(before, &names.login_secret(before)),
+            Phase::Closing => login(before, &names.closing_secret(before)),
+            Phase::Steady => json!({
+                "name": role(before),
+                "ensure": "present",
+                "login": false,
+                "inherit": true,
+                "inRoles": [names::OWNER_ROLE],
+                "disablePassword": true,
+            }),
+        });
+    }
+    json!(roles)
+}
+
+fn login(number: u32, secret: &str) -> Value {
+    json!({
+        "name": role(number),
+        "ensure": "present",
+        "login": true,
+        "inherit": true,
+        "inRoles": [names::OWNER_ROLE],
+        "passwordSecret": {"name": secret},
+    })
 }
 
 /// What the platform must know of the order when only the engine object is left.

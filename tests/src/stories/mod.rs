@@ -12,6 +12,7 @@ pub mod outage;
 pub mod refusal;
 pub mod rest;
 pub mod roles;
+pub mod rotation;
 pub mod tenancy;
 pub mod two;
 pub mod upgrade;
@@ -149,6 +150,22 @@ fn services() -> Vec<Story> {
             true,
             "the operator killed while a database is made ends in the same place",
             damage::operator_killed
+        ),
+        story!(
+            true,
+            "a login replaced under a client that writes loses no row and cuts nobody off before the grace period ends",
+            rotation::postgres
+        ),
+        story!(
+            true,
+            "a login replaced under documents is refused by the gateway afterwards and loses none",
+            rotation::documents
+        ),
+        story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
+        story!(
+            true,
+            "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
+            rotation::suspended
         ),
         story!(true, "without webhook the same refusals are conditions", outage::no_webhook),
         story!(
