@@ -67,8 +67,10 @@ status: harness
 logs: harness
 	$(HARNESS) logs
 
-# how close the operator comes to what the API server can do, as a table and JSON
+# how close the ledger and the operator come to raw ceilings, as tables and JSON
 bench: build
+	cargo run --quiet --release --package siyada-api --example ledger_bench
+	cargo run --quiet --release --package siyada-api --example ledger_bench -- --finance
 	$(HARNESS) trial --name bench -- $(TARGET)/debug/bench
 
 # every story once without the webhook, which only advises: before a landing

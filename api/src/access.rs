@@ -25,6 +25,8 @@ pub enum Right {
     As(&'static [Role]),
     /// A role on the platform.
     Oversee,
+    /// To be national finance or an auditor of the nation: reads what is about the money of all.
+    Review,
     /// To be national finance: puts on record who bills and who is billed, and closes months.
     Bill,
     /// To be the operator.
@@ -70,6 +72,12 @@ pub const TABLE: &[Rule] = &[
     rule(Method::GET, "/v1/meters", Right::SignedIn),
     rule(Method::GET, "/v1/tenants/{tenant}/usage", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/intervals", Right::InTenant),
+    rule(Method::GET, "/v1/tenants/{tenant}/usage/grouped", Right::InTenant),
+    rule(Method::GET, "/v1/usage/export", Right::Review),
+    rule(Method::GET, "/v1/settlement-annex", Right::Review),
+    rule(Method::GET, "/v1/costs", Right::Review),
+    rule(Method::PUT, "/v1/costs/{fiscalYear}/{category}", Right::Bill),
+    rule(Method::GET, "/v1/cost-coverage", Right::Review),
     rule(Method::GET, "/v1/tenants/{tenant}/counters", Right::InTenant),
     rule(Method::GET, "/v1/issuer", Right::SignedIn),
     rule(Method::PUT, "/v1/issuer", Right::Bill),
@@ -163,6 +171,9 @@ pub fn admit(right: Right, platform: &BTreeSet<PlatformRole>) -> Result<(), Erro
     let admitted = match right {
         Right::Open | Right::SignedIn | Right::InTenant | Right::Approve | Right::As(_) => true,
         Right::Oversee => !platform.is_empty(),
+        Right::Review => {
+            platform.contains(&PlatformRole::Finance) || platform.contains(&PlatformRole::Auditor)
+        }
         Right::Bill => platform.contains(&PlatformRole::Finance),
         Right::Operate => platform.contains(&PlatformRole::Operator),
     };
@@ -313,6 +324,10 @@ mod tests {
         check(Right::Operate, &[PlatformRole::Admin, PlatformRole::Finance, PlatformRole::Auditor], false);
         check(Right::Oversee, &[PlatformRole::Auditor], true);
         check(Right::Oversee, &[], false);
+        check(Right::Review, &[PlatformRole::Operator, PlatformRole::Admin], false);
+        check(Right::Review, &[PlatformRole::Auditor], true);
+        check(Right::Review, &[PlatformRole::Operator, PlatformRole::Finance], true);
+        check(Right::Review, &[], false);
         check(Right::SignedIn, &[], true);
     }
 

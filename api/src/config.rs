@@ -102,6 +102,10 @@ pub struct Serve {
     /// The month in which the issuer's fiscal year begins.
     #[arg(long, env = "SIYADA_FISCAL_YEAR_START_MONTH", default_value_t = 1, value_parser = clap::value_parser!(i8).range(1..=12))]
     pub fiscal_year_start_month: i8,
+    /// How much of its costs the hosting body must earn itself, in basis points: 3000 is 30 %. It is only told, by
+    /// GET /v1/cost-coverage.
+    #[arg(long, env = "SIYADA_COVERAGE_THRESHOLD_BASIS_POINTS")]
+    pub coverage_threshold_basis_points: Option<u32>,
     /// File with the Ed25519 key (PKCS#8, PEM) that signs statements; without it they are chained, but not signed.
     #[arg(long, env = "SIYADA_SIGNING_KEY")]
     pub signing_key: Option<PathBuf>,

@@ -85,6 +85,78 @@ pub mod examples {
         })
     }
 
+    /// A month's cost by day and service.
+    pub fn grouped() -> Value {
+        json!({
+            "tenant": "interior", "month": "2026-11", "start": "2026-11-01T00:00:00Z", "end": "2026-12-01T00:00:00Z",
+            "timeZone": "Africa/Casablanca", "tzDatabase": "2026f", "until": "2026-11-02T12:00:00Z", "closed": false,
+            "groupBy": ["day", "service"],
+            "rows": [{
+                "day": "2026-11-02", "service": "PostgresInstance",
+                "amount": {"minor": 1_500, "currency": "MAD"}, "forecast": {"minor": 3_000, "currency": "MAD"},
+                "opens": "/v1/tenants/interior/usage/grouped?period=2026-11&groupBy=day,service,instance&day=2026-11-02&service=PostgresInstance"
+            }],
+            "total": {"minor": 1_500, "currency": "MAD"}, "forecast": {"minor": 3_000, "currency": "MAD"}
+        })
+    }
+
+    /// The last record of an export.
+    pub fn export_end() -> Value {
+        json!({
+            "record": "end", "rows": 20_000, "minor": "93125000", "currency": "MAD",
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+        })
+    }
+
+    /// A settlement between administrations.
+    pub fn annex() -> Value {
+        let money = |minor: i64| json!({"minor": minor, "currency": "MAD"});
+        json!({
+            "from": "2026-10", "to": "2026-10",
+            "movements": [{
+                "month": "2026-10", "number": "SIY-2026-000001", "kind": "statement", "tenant": "interior",
+                "account": "1.2.10",
+                "from": {"displayName": {"fr": "Ministère de l'Intérieur"}, "ice": "009876543000012", "budgetLine": "2026-30-10"},
+                "costCentre": "DSI",
+                "to": {"displayName": {"fr": "Agence nationale de l'hébergement"}, "ice": "001234567000089", "budgetLine": "SEGMA-10"},
+                "net": money(93_125), "tax": money(0), "gross": money(93_125),
+                "legalBasis": ["Arrêté conjoint n° 12-26"], "taxLegalBasis": "CGI, art. 89: État non entrepreneur"
+            }],
+            "net": money(93_125), "tax": money(0), "gross": money(93_125), "ledgerGross": money(93_125)
+        })
+    }
+
+    /// What was spent.
+    pub fn cost_record() -> Value {
+        json!({
+            "displayName": {"fr": "Énergie", "ar": "الطاقة", "en": "Energy"},
+            "amount": {"minor": 250_000_000, "currency": "MAD"}, "source": "Compte administratif 2026, chapitre 20"
+        })
+    }
+
+    /// What was spent, on record.
+    pub fn cost() -> Value {
+        let mut cost = cost_record();
+        cost["fiscalYear"] = json!(2026);
+        cost["category"] = json!("energy");
+        cost["version"] = json!(1);
+        cost["by"] = json!("oidc:nadia");
+        cost["at"] = json!("2026-11-24T08:00:00Z");
+        cost
+    }
+
+    /// Costs and what covers them.
+    pub fn coverage() -> Value {
+        let money = |minor: i64| json!({"minor": minor, "currency": "MAD"});
+        json!({
+            "fiscalYear": 2026, "billed": money(93_125_000), "paid": money(41_000_000), "costs": money(250_000_000),
+            "billedBasisPoints": 3_725, "paidBasisPoints": 1_640, "thresholdBasisPoints": 3_000, "reached": true,
+            "months": [{"month": "2026-10", "billed": money(93_125_000), "paid": money(41_000_000)}],
+            "services": [{"service": "PostgresInstance", "billed": money(93_125_000)}],
+            "categories": [cost()]
+        })
+    }
+
     /// What the ledger does by itself.
     pub fn settings() -> Value {
         json!({"closing": {"dayOfMonth": 5, "hour": 6}, "auditRetentionYears": 10})

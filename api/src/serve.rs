@@ -50,6 +50,7 @@ pub async fn serve(args: Serve) -> anyhow::Result<()> {
     state.webhooks = Arc::new(webhooks);
     state.signer = args.signing_key.as_deref().map(Signer::read).transpose()?.map(Arc::new);
     state.fiscal_year_start_month = args.fiscal_year_start_month;
+    state.coverage_threshold_basis_points = args.coverage_threshold_basis_points;
     let (api, metrics) = (bind(args.listen)?, bind(args.metrics_listen)?);
     tracing::info!("serving on {} and metrics on {}", api.local_addr()?, metrics.local_addr()?);
 

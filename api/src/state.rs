@@ -14,6 +14,9 @@ use tokio::sync::{Notify, Semaphore};
 /// Most requests worked on at once; a pool of connections serves them, the rest waits or is told to come again.
 pub const MOST_IN_FLIGHT: usize = 256;
 
+/// Most exports at once: each of an open month holds a connection of the database while it is read.
+pub const MOST_EXPORTS: usize = 4;
+
 /// What every request shares; cheap to clone.
 #[derive(Clone)]
 pub struct App {
@@ -27,12 +30,16 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Bounds the requests in flight.
     pub in_flight: Arc<Semaphore>,
+    /// Bounds the exports that are being read.
+    pub exports: Arc<Semaphore>,
     /// Decides reservations, many at once.
     pub group: Group,
     /// Whom to tell of alerts.
     pub webhooks: Arc<Webhooks>,
     /// The month in which a fiscal year begins, 1 to 12.
     pub fiscal_year_start_month: i8,
+    /// How much of its costs the hosting body must earn, in basis points; nothing when nobody asks it.
+    pub coverage_threshold_basis_points: Option<u32>,
     /// Signs documents, if there is a key.
     pub signer: Option<Arc<Signer>>,
     /// Told when the first month may have been opened.
@@ -50,10 +57,12 @@ impl App {
             group: Group::new(&pool),
             webhooks: Arc::default(),
             fiscal_year_start_month: 1,
+            coverage_threshold_basis_points: None,
             pool,
             verifier: Arc::new(verifier),
             platform: Arc::new(platform),
             in_flight: Arc::new(Semaphore::new(MOST_IN_FLIGHT)),
+            exports: Arc::new(Semaphore::new(MOST_EXPORTS)),
             signer: None,
             months: Arc::default(),
             set: Arc::default(),

@@ -47,9 +47,11 @@ pub struct Verified {
 struct Record {
     documents: Vec<Statement>,
     periods: Vec<PeriodState>,
-    usage: Vec<Recorded>,
+    /// By order and meter, so that a month reads of each what it needs; the first first.
+    usage: BTreeMap<(OrderUid, Meter), Vec<Recorded>>,
     gaps: Vec<RecordedGap>,
-    decisions: Vec<RecordedDecision>,
+    /// By the gap they are about.
+    decisions: BTreeMap<i64, Vec<RecordedDecision>>,
     allocations: Vec<Booked>,
     orders: BTreeMap<OrderUid, Billed>,
     lists: Vec<PriceList>,
@@ -85,9 +87,9 @@ pub fn verify(directory: &Path, public_key: Option<&[u8]>) -> anyhow::Result<Ver
     let record = Record {
         documents,
         periods: rows(directory, "periods.ndjson")?,
-        usage: rows(directory, "usage.ndjson")?,
+        usage: by_stream(rows(directory, "usage.ndjson")?),
         gaps: later(&manifest, directory, "gaps.ndjson")?,
-        decisions: later(&manifest, directory, "gap-decisions.ndjson")?,
+        decisions: by_gap(later(&manifest, directory, "gap-decisions.ndjson")?),
         allocations: rows(directory, "allocations.ndjson")?,
         orders: orders.into_iter().map(|order| (order.uid.clone(), order)).collect(),
         lists: rows(directory, "price-lists.ndjson")?,
@@ -103,7 +105,7 @@ pub fn verify(directory: &Path, public_key: Option<&[u8]>) -> anyhow::Result<Ver
     if let Some(stray) = record.documents.iter().find(|d| !closed.contains(&d.period.month)) {
         bail!("{} is about {}, which is not closed", stray.number, stray.period.month);
     }
-    let (documents, records) = (record.documents.len(), record.usage.len());
+    let (documents, records) = (record.documents.len(), record.usage.values().map(Vec::len).sum());
     Ok(Verified { documents, signed, months, records, chain })
 }
 
@@ -143,6 +145,33 @@ fn rows<T: DeserializeOwned>(directory: &Path, name: &str) -> anyhow::Result<Vec
 /// Rows of a file that an earlier export has not.
 fn later<T: DeserializeOwned>(manifest: &Manifest, directory: &Path, name: &str) -> anyhow::Result<Vec<T>> {
     if manifest.files.contains_key(name) { rows(directory, name) } else { Ok(vec![]) }
+}
+
+fn by_stream(rows: Vec<Recorded>) -> BTreeMap<(OrderUid, Meter), Vec<Recorded>> {
+    let mut found: BTreeMap<(OrderUid, Meter), Vec<Recorded>> = BTreeMap::new();
+    for row in rows {
+        found.entry((row.order_uid.clone(), row.meter)).or_default().push(row);
+    }
+    found.values_mut().for_each(|rows| rows.sort_by_key(|row| row.at));
+    found
+}
+
+fn by_gap(rows: Vec<RecordedDecision>) -> BTreeMap<i64, Vec<RecordedDecision>> {
+    let mut found: BTreeMap<i64, Vec<RecordedDecision>> = BTreeMap::new();
+    for row in rows {
+        found.entry(row.gap).or_default().push(row);
+    }
+    found
+}
+
+/// The changes of a stream within `period` by the records up to `as_of`, and the last one before them: what was earlier
+/// says nothing of the period.
+fn changes_within(rows: &[Recorded], period: &Period, as_of: i64) -> Vec<Change> {
+    let end = rows.partition_point(|row| row.at < period.end);
+    let rows = rows.get(..end).unwrap_or_default();
+    let from = rows.iter().rposition(|row| row.at <= period.start && row.seq <= as_of).unwrap_or(0);
+    let known = rows.iter().skip(from).filter(|row| row.seq <= as_of);
+    known.map(|row| Change { at: row.at, level: row.level.clone() }).collect()
 }
 
 /// Whether the documents name the orders as the record does. Of one whose usage was known before anything else, the
@@ -210,14 +239,9 @@ impl Record {
 
     /// The intervals that touch `period` by the records up to `as_of`, of these orders or of all.
     fn intervals(&self, period: &Period, as_of: i64, only: Option<&BTreeSet<OrderUid>>) -> Vec<Interval> {
-        let mut streams: BTreeMap<(&OrderUid, Meter), Vec<Change>> = BTreeMap::new();
-        for row in self.usage.iter().filter(|row| row.seq <= as_of && row.at < period.end) {
-            if only.is_none_or(|only| only.contains(&row.order_uid)) {
-                let change = Change { at: row.at, level: row.level.clone() };
-                streams.entry((&row.order_uid, row.meter)).or_default().push(change);
-            }
-        }
-        let all = streams.into_iter().flat_map(|((uid, meter), changes)| intervals(uid, meter, &changes));
+        let streams = self.usage.iter().filter(|((uid, _), _)| only.is_none_or(|only| only.contains(uid)));
+        let all = streams
+            .flat_map(|((uid, meter), rows)| intervals(uid, *meter, &changes_within(rows, period, as_of)));
         let found = all.filter(|interval| interval.end.is_none_or(|end| end > period.start)).collect();
         let gaps = self.gaps(period, as_of, None).into_iter().filter_map(|gap| gap.record.billed());
         with_billed(found, gaps.filter(|(uid, _, _)| only.is_none_or(|only| only.contains(uid))))
@@ -227,8 +251,7 @@ impl Record {
     fn gaps(&self, period: &Period, as_of: i64, known: Option<i64>) -> Vec<KnownGap> {
         let rows = self.gaps.iter().filter(|row| row.seq <= as_of && row.start < period.end);
         let all = rows.filter_map(|row| {
-            let last =
-                self.decisions.iter().filter(|d| d.gap == row.id && d.seq <= as_of).max_by_key(|d| d.seq);
+            let last = self.decided(row.id).filter(|d| d.seq <= as_of).max_by_key(|d| d.seq);
             let record = GapRecord {
                 id: row.id,
                 order: self.orders.get(&row.order_uid)?.clone(),
@@ -245,6 +268,10 @@ impl Record {
         all.filter(|gap| gap.record.end > period.start || gap.is_late(known)).collect()
     }
 
+    fn decided(&self, gap: i64) -> impl Iterator<Item = &RecordedDecision> {
+        self.decisions.get(&gap).into_iter().flatten()
+    }
+
     fn allocations(&self, as_of: i64) -> BTreeMap<OrderUid, Vec<Allocation>> {
         let mut found: BTreeMap<OrderUid, Vec<Allocation>> = BTreeMap::new();
         for row in self.allocations.iter().filter(|row| row.seq <= as_of) {
@@ -258,9 +285,9 @@ impl Record {
     fn late(&self, period: &Period, as_of: i64) -> (BTreeSet<OrderUid>, Vec<Period>) {
         let Some(known) = closed_as_of(&self.periods, period) else { return Default::default() };
         let is_new = |seq: i64| seq > known && seq <= as_of;
-        let usage = self.usage.iter().filter(|row| is_new(row.seq)).map(|row| (&row.order_uid, row.at));
-        let decided = self.decisions.iter().filter(|row| is_new(row.seq));
-        let decided = decided.filter_map(|row| self.gaps.iter().find(|gap| gap.id == row.gap));
+        let usage = self.usage.values().flatten();
+        let usage = usage.filter(|row| is_new(row.seq)).map(|row| (&row.order_uid, row.at));
+        let decided = self.gaps.iter().filter(|gap| self.decided(gap.id).any(|row| is_new(row.seq)));
         let facts = usage.chain(decided.map(|gap| (&gap.order_uid, gap.start)));
         let facts: Vec<(&OrderUid, Timestamp)> = facts.filter(|(_, at)| *at < period.start).collect();
         let earliest = facts.iter().map(|(_, at)| *at).min();
@@ -320,10 +347,17 @@ fn payers(
         }
     }
     // A late fact that changed nothing is named by no document; whoever paid before would pay.
-    for uid in late {
-        let paid = record.documents.iter().find(|d| d.lines.iter().any(|line| line.order.uid == *uid));
-        if let Some((order, document)) = record.orders.get(uid).zip(paid) {
-            found.entry(uid.clone()).or_insert_with(|| (order.clone(), document.buyer.tenant.clone()));
+    let mut paid: BTreeMap<&OrderUid, &TenantName> = BTreeMap::new();
+    if late.iter().any(|uid| !found.contains_key(uid)) {
+        for document in &record.documents {
+            for line in document.lines.iter().filter(|line| late.contains(&line.order.uid)) {
+                paid.entry(&line.order.uid).or_insert(&document.buyer.tenant);
+            }
+        }
+    }
+    for (uid, payer) in paid {
+        if let Some(order) = record.orders.get(uid) {
+            found.entry(uid.clone()).or_insert_with(|| (order.clone(), payer.clone()));
         }
     }
     found
@@ -350,6 +384,9 @@ fn compare(period: &Period, issued: &[&Statement], drafts: Vec<Draft>) -> anyhow
             totals: draft.totals,
             ..(*document).clone()
         };
+        if again == **document {
+            continue;
+        }
         let (was, is) = (document.bytes()?, again.bytes()?);
         if let Some(byte) = first_difference(&was, &is) {
             let around = |bytes: &[u8]| {

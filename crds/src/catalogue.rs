@@ -124,6 +124,33 @@ pub struct ServiceOfferingSpec {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub parameters: Vec<AllowedParameter>,
+    /// How logins are renewed.
+    #[serde(default)]
+    pub credentials: CredentialPolicy,
+}
+
+/// How logins are renewed. Two take turns, so that no client is cut off.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialPolicy {
+    /// A login is replaced when it is so many days old; absent: only when an order asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub rotation_days: Option<i32>,
+    /// How long the login before is accepted after the binding holds the new one.
+    #[serde(default = "one_day")]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub grace_period_seconds: i32,
+}
+
+impl Default for CredentialPolicy {
+    fn default() -> Self {
+        Self { rotation_days: None, grace_period_seconds: one_day() }
+    }
+}
+
+fn one_day() -> i32 {
+    86_400
 }
 
 /// A version of an engine.

@@ -66,6 +66,14 @@ pub struct OrderSpec {
     /// The order is refused when its price a month is above this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_monthly_cost: Option<Amount>,
+    /// Any new text here replaces the login; the one before is accepted until the offering's grace period ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub rotation_trigger: Option<String>,
+    /// The login is replaced when it is so many days old; the offering may do so sooner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub credential_rotation_days: Option<i32>,
     /// Engine parameters, of those that the offering allows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -182,6 +190,9 @@ pub struct OrderStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+    /// What is being done to it, or was done last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_operation: Option<LastOperation>,
     /// The Secret that a client connects with, beside the order (servicebinding.io).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
@@ -209,6 +220,40 @@ pub struct OrderStatus {
     /// The engine object that serves it, for the platform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_ref: Option<EngineRef>,
+}
+
+/// What is being done to an instance, or was done last.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LastOperation {
+    /// What.
+    #[serde(rename = "type")]
+    pub type_: OperationType,
+    /// How far.
+    pub state: OperationState,
+    /// How far, in a sentence.
+    pub progress: String,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// What hinders it; it is tried again by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What may be done to an instance.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationType {
+    /// The login is replaced.
+    RotateCredentials,
+}
+
+/// How far an operation is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationState {
+    /// Under way.
+    InProgress,
+    /// Done.
+    Succeeded,
 }
 
 /// The Secret that a client connects with.

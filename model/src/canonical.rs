@@ -6,7 +6,6 @@
 use serde::Serialize;
 use serde_json::{Number, Value};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
 
 /// The largest whole number that every reader of JSON keeps exactly.
 pub const LARGEST_NUMBER: i64 = (1 << 53) - 1;
@@ -65,7 +64,8 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), NotCanonical> {
         }
         Value::Object(members) => {
             // Sorted here: serde_json keeps the order of insertion if any crate of the build asks it to.
-            let sorted: BTreeMap<&String, &Value> = members.iter().collect();
+            let mut sorted: Vec<(&String, &Value)> = members.iter().collect();
+            sorted.sort_unstable_by_key(|(key, _)| *key);
             out.push(b'{');
             for (index, (key, member)) in sorted.into_iter().enumerate() {
                 if !key.is_ascii() {

@@ -192,6 +192,9 @@ pub struct IssuerRecord {
     pub tax: TaxRegime,
     /// Whether a month closes only when every amount has a budget line.
     pub require_budget_line: bool,
+    /// The line of the issuer's own budget on which its revenue is booked: what a settlement between administrations names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revenue_line: Option<String>,
 }
 
 impl IssuerRecord {
@@ -200,6 +203,7 @@ impl IssuerRecord {
     pub fn check(&self) -> Result<(), InvalidParty> {
         self.party.check()?;
         self.tax.check()?;
+        all_plain([("revenueLine", &self.revenue_line)])?;
         zone(&self.time_zone)?;
         if !(1..=12).contains(&self.fiscal_year_start_month) {
             return Err(InvalidParty::FiscalYear(self.fiscal_year_start_month));
@@ -267,6 +271,7 @@ mod tests {
             number_prefix: "SIY".to_owned(),
             tax: TaxRegime::Outside { legal_basis: "CGI art. 87".to_owned() },
             require_budget_line: true,
+            revenue_line: None,
         }
     }
 

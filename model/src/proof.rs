@@ -100,31 +100,39 @@ pub fn unseen(before: &Level, proven: Timestamp, now: Timestamp) -> Option<Gap> 
     (for_ms > MOST_UNSEEN_MS).then(|| Gap { level: before.clone(), start: proven, end: now })
 }
 
+/// From when until when; without an end, it lasts.
+type Span = (Timestamp, Option<Timestamp>);
+
 /// `intervals` and what is billed of `gaps` all the same. Where an interval proves a part of a gap after all, it counts
 /// once: the result never overlaps within an order and meter if `intervals` do not.
 pub fn with_billed(
     mut intervals: Vec<Interval>,
     gaps: impl IntoIterator<Item = (OrderUid, Meter, Gap)>,
 ) -> Vec<Interval> {
-    let mut of_stream: BTreeMap<(OrderUid, Meter), Vec<Gap>> = BTreeMap::new();
-    for (uid, meter, gap) in gaps {
-        of_stream.entry((uid, meter)).or_default().push(gap);
+    let mut gaps: Vec<(OrderUid, Meter, Gap)> = gaps.into_iter().collect();
+    gaps.sort_by(|(a_uid, a_meter, a), (b_uid, b_meter, b)| {
+        (a_uid, a_meter, a.start, a.end).cmp(&(b_uid, b_meter, b.start, b.end))
+    });
+    // The intervals of the streams that have a gap, found in one reading of them all.
+    let mut proven: BTreeMap<(&OrderUid, Meter), Vec<Span>> =
+        gaps.iter().map(|(uid, meter, _)| ((uid, *meter), vec![])).collect();
+    for interval in intervals.iter().filter(|_| !gaps.is_empty()) {
+        if let Some(proven) = proven.get_mut(&(&interval.order_uid, interval.meter)) {
+            proven.push((interval.start, interval.end));
+        }
+    }
+    for proven in proven.values_mut() {
+        proven.sort_unstable_by_key(|(start, _)| *start);
     }
     let mut more = Vec::new();
-    for ((uid, meter), mut gaps) in of_stream {
-        gaps.sort_by_key(|gap| (gap.start, gap.end));
-        let mut proven: Vec<(Timestamp, Option<Timestamp>)> = intervals
-            .iter()
-            .filter(|i| i.order_uid == uid && i.meter == meter)
-            .map(|i| (i.start, i.end))
-            .collect();
-        proven.sort_unstable_by_key(|(start, _)| *start);
+    for of_stream in gaps.chunk_by(|a, b| (&a.0, a.1) == (&b.0, b.1)) {
         let mut from = Timestamp::MIN;
-        for gap in gaps {
+        for (uid, meter, gap) in of_stream {
             from = from.max(gap.start);
-            for (start, end) in uncovered(from, gap.end, &proven) {
+            let proven = proven.get(&(uid, *meter)).map_or(&[][..], Vec::as_slice);
+            for (start, end) in uncovered(from, gap.end, proven) {
                 let level = gap.level.clone();
-                more.push(Interval { order_uid: uid.clone(), meter, level, start, end: Some(end) });
+                more.push(Interval { order_uid: uid.clone(), meter: *meter, level, start, end: Some(end) });
             }
             from = from.max(gap.end);
         }
@@ -134,11 +142,7 @@ pub fn with_billed(
 }
 
 /// The parts of `from` until `to` in none of `proven`, which is sorted by start.
-fn uncovered(
-    mut from: Timestamp,
-    to: Timestamp,
-    proven: &[(Timestamp, Option<Timestamp>)],
-) -> Vec<(Timestamp, Timestamp)> {
+fn uncovered(mut from: Timestamp, to: Timestamp, proven: &[Span]) -> Vec<(Timestamp, Timestamp)> {
     let mut found = Vec::new();
     for (start, end) in proven {
         if *start >= to {

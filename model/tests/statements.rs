@@ -10,6 +10,7 @@ use siyada_model::money::Currency;
 use siyada_model::party::{Party, TaxRegime};
 use siyada_model::period::{Month, Period};
 use siyada_model::price::{PriceList, SkuPrice, Unit};
+use siyada_model::statement::breakdown::{Asked, Daily, Dimension, Figures, days, group};
 use siyada_model::statement::chain::{BEGINNING, Broken, Chain, extend, first_difference, number, series};
 use siyada_model::statement::credit::{Ask, CreditError, credit};
 use siyada_model::statement::rating::{Basis, corrections, lines};
@@ -470,4 +471,116 @@ fn i13_a_hole_and_a_number_twice_are_found() {
     chain.clone().take(&numbered("SIY-C-2026-000001").bytes().unwrap()).unwrap();
     let elsewhere = Statement { previous_chain: BEGINNING.to_owned(), ..numbered("SIY-2026-000002") };
     assert!(matches!(chain.take(&elsewhere.bytes().unwrap()), Err(Broken::Chain { .. })));
+}
+
+fn daily(record: &Record) -> Daily {
+    let (orders, period, intervals) = (orders(), september(), record.intervals());
+    Daily::of(&Basis {
+        period: &period,
+        intervals: &intervals,
+        lists: &record.lists,
+        allocations: &record.allocations,
+        orders: &orders,
+        tax: &record.tax,
+    })
+    .unwrap()
+}
+
+fn grouped(by: &[Dimension], lines: &[StatementLine], daily: &Daily) -> Figures {
+    let asked = Asked { by: by.to_vec(), only: BTreeMap::new() };
+    group(&asked, september().month, lines, daily).unwrap()
+}
+
+/// Sums by the values of the first `of` dimensions.
+fn rolled_up(figures: &Figures, of: usize) -> BTreeMap<Vec<String>, i64> {
+    let mut sums = BTreeMap::new();
+    for (key, figure) in figures {
+        *sums.entry(key[..of].to_vec()).or_default() += figure.minor;
+    }
+    sums
+}
+
+#[test]
+fn i20_days_are_23_24_or_25_hours_and_join_to_the_month() {
+    let hours = |month: &str, zone: &str| -> Vec<i64> {
+        let period = Period::first(month.parse().unwrap(), zone).unwrap();
+        let days = days(&period).unwrap();
+        assert_eq!((days[0].start, days[days.len() - 1].end), (period.start, period.end));
+        assert!(days.windows(2).all(|pair| pair[0].end == pair[1].start));
+        let length = |ms: i64| ms / 3_600_000;
+        days.iter().map(|d| length(d.end.as_millisecond() - d.start.as_millisecond())).collect()
+    };
+    let but = |count: usize, day: usize, hours: i64| {
+        let mut all = vec![24; count];
+        all[day - 1] = hours;
+        all
+    };
+    assert_eq!(hours("2026-10", "Europe/Paris"), but(31, 25, 25));
+    assert_eq!(hours("2026-03", "Europe/Paris"), but(31, 29, 23));
+    // Ramadan began, Ramadan ended, and the clocks went back for good.
+    assert_eq!(hours("2026-02", "Africa/Casablanca"), but(28, 15, 25));
+    assert_eq!(hours("2026-03", "Africa/Casablanca"), but(31, 22, 23));
+    assert_eq!(hours("2026-09", "Africa/Casablanca"), but(30, 20, 25));
+    assert_eq!(hours("2026-10", "Africa/Casablanca"), [24; 31]);
+    // A day that Samoa never had.
+    assert_eq!(hours("2011-12", "Pacific/Apia").len(), 30);
+}
+
+proptest! {
+    #[test]
+    fn i16_every_grouping_sums_to_the_bill(record in record(), by in proptest::sample::subsequence(Dimension::ALL.to_vec(), 0..=9)) {
+        let statement = statement(&record, 1, BEGINNING);
+        let figures = grouped(&by, &statement.lines, &daily(&record));
+        let sum: i64 = figures.values().map(|figure| figure.minor).sum();
+        prop_assert_eq!(sum, statement.totals.net_minor);
+    }
+
+    #[test]
+    fn i16_two_groupings_never_contradict_each_other(record in record(), by in proptest::sample::subsequence(Dimension::ALL.to_vec(), 1..=9)) {
+        let (lines, daily) = (record.lines(&record.intervals()), daily(&record));
+        let fine = grouped(&by, &lines, &daily);
+        for of in 0..by.len() {
+            let coarse = grouped(&by[..of], &lines, &daily);
+            prop_assert_eq!(rolled_up(&fine, of), rolled_up(&coarse, of));
+        }
+    }
+
+    #[test]
+    fn i16_budget_lines_are_those_of_the_statement_and_only_picks_what_it_says(record in record()) {
+        let (statement, daily) = (statement(&record, 1, BEGINNING), daily(&record));
+        let by = [Dimension::BudgetLine, Dimension::Day];
+        for (key, minor) in rolled_up(&grouped(&by, &statement.lines, &daily), 1) {
+            let line = |b: &Booking| b.budget_line.clone().unwrap_or_default() == key[0];
+            let booked: i64 = statement.totals.booked.iter().filter(|b| line(&b.booking)).map(|b| b.net_minor).sum();
+            prop_assert_eq!(minor, booked);
+            let only = BTreeMap::from([(Dimension::BudgetLine, key[0].clone())]);
+            let asked = Asked { by: vec![], only };
+            let figures = group(&asked, september().month, &statement.lines, &daily).unwrap();
+            prop_assert_eq!(figures.values().map(|f| f.minor).sum::<i64>(), booked);
+        }
+    }
+
+    #[test]
+    fn i01_days_have_what_was_used_on_them_and_nothing_else(record in record()) {
+        let (lines, daily) = (record.lines(&record.intervals()), daily(&record));
+        let by = [Dimension::Instance, Dimension::Plan, Dimension::Meter, Dimension::PriceList, Dimension::Day];
+        let figures = grouped(&by, &lines, &daily);
+        let mut sums: BTreeMap<(String, Meter), i128> = BTreeMap::new();
+        for (key, figure) in &figures {
+            let meter = if key[2] == "compute" { Meter::COMPUTE } else { Meter::STORAGE };
+            *sums.entry((key[0].clone(), meter)).or_default() += figure.quantity_ms.unwrap();
+            let day = days(&september()).unwrap().into_iter().find(|day| day.date == key[4]).unwrap();
+            prop_assert!(day.start <= figure.from && figure.to <= day.end);
+        }
+        prop_assert_eq!(sums, used(&record.intervals()));
+        // A day's money is near to its share of the line: less than a coin for each part and each line.
+        let without = grouped(&by[..4], &lines, &daily);
+        for (key, figure) in figures {
+            let whole = &without[&key[..4]];
+            let exact = i128::from(whole.minor) * figure.quantity_ms.unwrap();
+            let quantity = whole.quantity_ms.unwrap();
+            let error = (i128::from(figure.minor) * quantity - exact).abs();
+            prop_assert!(error <= 2 * quantity * i128::try_from(4 * lines.len()).unwrap());
+        }
+    }
 }

@@ -102,7 +102,15 @@ async fn one(client: &Client, object: &Planned, live: Option<&Value>) -> Result<
         return Ok(Applied::Behind);
     }
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    written(key, api.patch(&key.name, &parameters, &Patch::Apply(&object.body)).await)
+    let mut body = object.body.clone();
+    if matches!(key.kind, ChildKind::Cluster | ChildKind::Secret) {
+        // Which login clients are given follows from what was read: a view of the past must not bring the past back.
+        body["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+    }
+    match api.patch(&key.name, &parameters, &Patch::Apply(&body)).await {
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(Applied::Behind),
+        other => written(key, other),
+    }
 }
 
 fn written(key: &Key, outcome: kube::Result<DynamicObject>) -> Result<Applied, Apply> {

@@ -69,6 +69,10 @@ pub struct Valid {
     pub backups: Backups,
     /// Where it is booked.
     pub billing: Billing,
+    /// A login is renewed when it is so old; absent: on demand only.
+    pub rotation_days: Option<i64>,
+    /// How long the login before is accepted after the binding was switched.
+    pub grace_seconds: i64,
     /// True when its version is deprecated.
     pub deprecated: bool,
     _made_by_check: (),
@@ -153,10 +157,18 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         price_list,
         backups,
         billing: billing(order, tenant),
+        rotation_days: rotation_days(order, offering),
+        grace_seconds: i64::from(offering.spec.credentials.grace_period_seconds),
         deprecated: version.lifecycle == Lifecycle::Deprecated,
         order: Order { spec: spec.clone(), ..order.clone() },
         _made_by_check: (),
     })
+}
+
+/// The shorter of what the offering and the order say.
+fn rotation_days(order: &Order, offering: &ServiceOffering) -> Option<i64> {
+    let both = [order.spec.credential_rotation_days, offering.spec.credentials.rotation_days];
+    both.into_iter().flatten().min().map(i64::from)
 }
 
 fn find_tenant<'a>(order: &Order, catalogue: &'a Catalogue) -> Result<&'a Tenant, Refusal> {

@@ -72,6 +72,7 @@ pub mod reason {
         (BUDGET_EXCEEDED, "The money of a tenant in the chain does not suffice."),
         (RECEIVED, "The order was seen and is being checked."),
         (RESIZE_PENDING, "A volume has not reached the ordered size yet."),
+        (ROTATING, "The login is being replaced; what clients were given is accepted."),
         (RUNNING, "The engine reports a running database."),
         (SITE_UNKNOWN, "There is no such site."),
         (STORAGE_OUT_OF_RANGE, "The storage is less or more than the plan allows, or less than before."),
@@ -162,6 +163,8 @@ pub mod reason {
     pub const RECEIVED: &str = "Received";
     /// Volume still growing.
     pub const RESIZE_PENDING: &str = "ResizePending";
+    /// Login being replaced.
+    pub const ROTATING: &str = "Rotating";
     /// Engine runs.
     pub const RUNNING: &str = "Running";
     /// No such site.

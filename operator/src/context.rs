@@ -166,6 +166,8 @@ pub struct Context {
     pub ledger: LedgerClient,
     /// Logs in to instances.
     pub prober: Arc<Prober>,
+    /// Logs in with what is being made or ended, in the middle of a rotation.
+    pub turner: Arc<Prober>,
     /// Children of orders.
     pub cache: ChildCache,
     /// Watches that run, by what they watch.

@@ -30,6 +30,7 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// [`Pass`]; the controller tries again with back-off.
 pub async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Action, Pass> {
     context.prober.forget(order.uid.as_str());
+    crate::rotate::forget(context, order.uid.as_str());
     if !order.finalized {
         context.sweep.notify_one();
         return Ok(Action::await_change());

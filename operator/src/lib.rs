@@ -33,6 +33,8 @@ pub mod probe;
 pub mod reconcile;
 pub mod restore;
 pub mod retained;
+pub mod rotate;
+pub mod rotation;
 pub mod run;
 pub mod seen;
 pub mod service_backup;

@@ -45,10 +45,17 @@ pub const RESTORED_FROM: &str = "siyada.cloud/restored-from";
 /// Annotation on an engine object with what the platform must know when the order is gone.
 pub const ORDER_RECORD: &str = "siyada.cloud/order-record";
 
+/// Annotation on an engine cluster: where its logins stand. Absent: it has its first.
+pub const ROTATION: &str = "siyada.cloud/rotation";
+/// Label on a Secret of a login: its number.
+pub const LOGIN_NUMBER: &str = "siyada.cloud/login-number";
+
 /// Role that owns all data and cannot log in, so that rotating a login moves nothing.
 pub const OWNER_ROLE: &str = "app_owner";
-/// The login that clients use.
+/// The first login that clients use, and every second one after it.
 pub const LOGIN_ROLE: &str = "app_a";
+/// The login in turn with the first.
+pub const SECOND_LOGIN_ROLE: &str = "app_b";
 /// The database.
 pub const DATABASE: &str = "app";
 
@@ -93,9 +100,17 @@ impl Names {
     pub fn owner_secret(&self) -> String {
         format!("{}-owner", self.cluster)
     }
-    /// The source of the credentials.
-    pub fn login_secret(&self) -> String {
-        format!("{}-login-a", self.cluster)
+    /// The source of a login's credentials. The first has the name that it had before there were others.
+    pub fn login_secret(&self, number: u32) -> String {
+        if number == 1 {
+            format!("{}-login-a", self.cluster)
+        } else {
+            format!("{}-login-{number}", self.cluster)
+        }
+    }
+    /// The password that nobody is given, of a login that ends.
+    pub fn closing_secret(&self, number: u32) -> String {
+        format!("{}-closing-{number}", self.cluster)
     }
     /// Secret with the authority's certificate, without its key.
     pub fn authority_secret(&self) -> String {

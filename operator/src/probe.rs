@@ -1,6 +1,7 @@
 //! The readiness probe: logs in with the bound Secret, over TLS that it verifies. It is what turns Ready to False.
 
 use crate::counters::{Transactions, transactions};
+use crate::names::Names;
 use crate::order::{Kind, OrderRef};
 use crate::seen::secret_value;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -31,6 +32,11 @@ const FIRST_FAILURES: u32 = 4;
 const COUNT: Duration = Duration::from_secs(3600);
 /// One reading may take so long, within the login's time.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two looks whether the sessions of a login that ends are gone.
+const SESSIONS_PAUSE: Duration = Duration::from_millis(200);
+/// How many others of the asking login's sessions there are; each is told to end.
+const END_SESSIONS: &str = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
+                            where usename = session_user and pid <> pg_backend_pid()";
 /// Logins at once.
 const AT_ONCE: usize = 16;
 
@@ -47,6 +53,8 @@ pub struct Target {
     password: String,
     database: String,
     authority_pem: String,
+    /// Ends every other session of the login: it is closing.
+    closing: bool,
 }
 
 impl std::fmt::Debug for Target {
@@ -68,7 +76,42 @@ impl Target {
             password: value("password")?,
             database: value("database")?,
             authority_pem: value("ca.crt")?,
+            closing: false,
         })
+    }
+
+    /// A login that no binding holds, with its source: as a client would use it, or to end it.
+    pub fn from_source(
+        kind: Kind,
+        names: &Names,
+        source: &Value,
+        authority_pem: &str,
+        closing: bool,
+    ) -> Option<Self> {
+        let database_host = names.host(&names.rw_service());
+        let host = match kind {
+            Kind::Documents => names.host(&names.gateway()),
+            Kind::Postgres => database_host.clone(),
+        };
+        Some(Self {
+            // A login ends where its password is, whatever stands in front.
+            kind: if closing { Kind::Postgres } else { kind },
+            host,
+            database_host,
+            user: secret_value(source, "username")?,
+            password: secret_value(source, "password")?,
+            database: crate::names::DATABASE.to_owned(),
+            authority_pem: authority_pem.to_owned(),
+            closing,
+        })
+    }
+
+    /// Text that changes with what is logged in to and how, and says nothing of it.
+    pub fn digest(&self) -> String {
+        let Self { kind, host, database_host, user, password, database, authority_pem, closing } = self;
+        crate::names::short_hash(&format!(
+            "{kind}\n{host}\n{database_host}\n{user}\n{password}\n{database}\n{authority_pem}\n{closing}"
+        ))
     }
 }
 
@@ -313,6 +356,12 @@ async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>,
     let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
     let (client, connection) = config.connect(connector).await.map_err(|e| why(&e))?;
     let served = tokio::spawn(connection);
+    if target.closing {
+        let ended = end_sessions(&client).await;
+        drop(client);
+        served.abort();
+        return ended.map(|()| None);
+    }
     let answer = client.simple_query("select 1").await;
     // A database that serves is ready, whether it tells what it counts or not.
     let counted = match answer.is_ok() && counts {
@@ -322,6 +371,23 @@ async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>,
     drop(client);
     served.abort();
     answer.map(|_| counted).map_err(|e| why(&e))
+}
+
+/// Ends every other session of the login that asks, and sees them gone.
+async fn end_sessions(client: &tokio_postgres::Client) -> Outcome {
+    // A login may end its own sessions, but acts as the owner, who may not.
+    client.batch_execute("set role none").await.map_err(|e| why(&e))?;
+    let mut pause = tokio::time::interval(SESSIONS_PAUSE);
+    loop {
+        pause.tick().await;
+        let row = client.query_one(END_SESSIONS, &[]).await.map_err(|e| why(&e))?;
+        match row.try_get::<_, i64>(0) {
+            Ok(0) => return Ok(()),
+            // The login's own time is the limit.
+            Ok(_) => {}
+            Err(error) => return Err(why(&error)),
+        }
+    }
 }
 
 /// A sentence for a fault, always the same for the same fault.
@@ -384,6 +450,7 @@ mod tests {
             password: "secret".into(),
             database: "d".into(),
             authority_pem: String::new(),
+            closing: false,
         };
         Entry {
             order: OrderRef { kind: Kind::Postgres, namespace: "n".into(), name: "db".into() },

@@ -14,7 +14,7 @@ use crate::plan::{Fresh, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
-use crate::{deletion, metering, restore, service_backup};
+use crate::{deletion, metering, restore, rotate, service_backup};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -116,8 +116,9 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     if let Some(held) = valid.as_ref().ok().and_then(|valid| Held::of(valid, &admission)) {
         match build(held, &mut seen, context, now).await {
             Ok(Built::Behind) => return Ok(Action::requeue(SOON)),
-            Ok(Built::Done) => {
-                next = after_build(held.0, &seen, context, now).await?.unwrap_or(next);
+            Ok(Built::Done(wait)) => {
+                let look = after_build(held.0, &seen, context, now).await?.unwrap_or(DAILY);
+                next = Action::requeue(wait.unwrap_or(DAILY).min(look));
             }
             Ok(Built::Stopped(refusal)) => {
                 problem = Some(refusal);
@@ -137,6 +138,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     };
     if order.spec.suspend {
         context.prober.forget(order.uid.as_str());
+        rotate::forget(context, order.uid.as_str());
         seen.login = None;
     }
     let valid = valid.ok();
@@ -144,6 +146,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     let told = status::status(&picture, now);
     if apply::status::<K>(&context.client, order, &told).await? {
         tell_turn::<K>(order, &told, context).await;
+        tell_operation::<K>(order, &told, context).await;
     }
     match fault {
         Some(error) => Err(error.into()),
@@ -353,8 +356,8 @@ fn refused_because(problem: &siyada_model::wire::Problem) -> &'static str {
 
 /// What became of an order's plan.
 enum Built {
-    /// Everything is as planned.
-    Done,
+    /// Everything is as planned; so long until time alone changes something.
+    Done(Option<Duration>),
     /// The caches do not show yet what an earlier pass wrote: a status made of them would say what is past.
     Behind,
     /// A person must mend this first.
@@ -386,7 +389,9 @@ async fn build(
         Login::None => None,
         Login::Refused(refusal) => return Ok(Built::Stopped(refusal)),
     };
-    let fresh = Fresh { owner_password: password(), login_password: password(), certificate, store_key };
+    let rotation = rotate::next(valid, &names, seen, context, now);
+    let fresh =
+        Fresh { owner_password: password(), login_password: password(), rotation, certificate, store_key };
     let plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
         return Ok(Built::Stopped(problem));
@@ -394,8 +399,9 @@ async fn build(
     let refused = match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
         Applied::Done(writes) => {
             context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
+            let wait = rotate::wait(valid, &names, seen, now);
             seen.add(plan.objects);
-            return Ok(Built::Done);
+            return Ok(Built::Done(wait));
         }
         Applied::Behind => return Ok(Built::Behind),
         Applied::Foreign(key) => Refusal {
@@ -472,7 +478,7 @@ async fn after_build(
     seen: &Seen,
     context: &Context,
     now: Timestamp,
-) -> Result<Option<Action>, Pass> {
+) -> Result<Option<Duration>, Pass> {
     service_backup::list(&valid.order, valid, seen, context, now).await?;
     let Some(policy) = valid.backups.policy() else { return Ok(None) };
     let uid = &valid.order.uid;
@@ -489,7 +495,7 @@ async fn after_build(
         }
     }
     let wait = if needs_store_key(valid, seen) { REFUSED_AGAIN } else { HOURLY };
-    Ok(Some(Action::requeue(wait)))
+    Ok(Some(wait))
 }
 
 /// 32 characters that need no escaping anywhere: 190 bits of the operating system's randomness.
@@ -555,6 +561,18 @@ impl Context {
             triggers.look_at(at);
         });
     }
+}
+
+/// Logs and tells people that an operation began or ended.
+async fn tell_operation<K: OrderResource>(order: &Order, told: &siyada_crds::OrderStatus, context: &Context) {
+    let Some(now) = &told.last_operation else { return };
+    let before = order.status.last_operation.as_ref();
+    if before.is_some_and(|before| (&before.started, before.state) == (&now.started, now.state)) {
+        return;
+    }
+    let what = format!("{:?}{:?}", now.type_, now.state);
+    tracing::info!(order.uid = %order.uid, order.namespace = order.at.namespace, "{what} of order {}", order.at.name);
+    apply::event::<K>(&context.recorder, order, false, &what, &now.progress).await;
 }
 
 /// Logs a turn in an order's life, and tells people of those that matter to them: it became ready, it stopped being so,

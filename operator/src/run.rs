@@ -315,9 +315,8 @@ async fn operate(
     let Shared { client, config, authority, ledger, catalogue, metrics, epoch, changed } = shared;
     let collector = cluster_uid(&client).await?;
     let authority_file = config.work_dir.join("authority.pem");
-    tokio::fs::write(&authority_file, authority.pem())
-        .await
-        .context("failed to write into the work folder")?;
+    let written = tokio::fs::write(&authority_file, authority.pem()).await;
+    written.context("failed to write into the work folder")?;
     let (postgres_sender, postgres_news) = mpsc::unbounded_channel();
     let (documents_sender, documents_news) = mpsc::unbounded_channel();
     let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
@@ -332,6 +331,7 @@ async fn operate(
             engine_namespace: config.engine_namespace.clone(),
             authority_pem: authority.pem().to_owned(),
         },
+        turner: Arc::new(Prober::new(probe_sender.clone(), authority_file.clone())),
         prober: Arc::new(Prober::new(probe_sender, authority_file)),
         cache: ChildCache::default(),
         watches: Watches::default(),
@@ -544,6 +544,7 @@ async fn follow_namespaces(
 /// What runs beside the controllers, until the process ends.
 fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.prober).run());
+    tokio::spawn(Arc::clone(&context.turner).run());
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
     tokio::spawn(first_sweep(Arc::clone(context), listed));

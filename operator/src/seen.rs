@@ -28,6 +28,8 @@ pub struct Seen {
     pub children: BTreeMap<Key, Arc<Value>>,
     /// What the last login found.
     pub login: Option<Outcome>,
+    /// What the last try with a login that is being made or ended found.
+    pub turning: Option<Outcome>,
     /// Backups that people asked for and that are not finished.
     pub asked: Vec<Asked>,
     /// Where the first data comes from, if the order says so.

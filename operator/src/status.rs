@@ -6,11 +6,12 @@ use crate::condition::{Say, kind, merge, reason};
 use crate::names::{self, Names};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order};
+use crate::rotation::{Phase, Rotation, role};
 use crate::seen::Seen;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::OrderStatus;
-use siyada_crds::order::{Binding, Cost, Endpoint, EngineRef};
+use siyada_crds::order::{Binding, Cost, Endpoint, EngineRef, LastOperation, OperationState, OperationType};
 use siyada_model::quantity::show_bytes;
 
 /// May the order be?
@@ -90,6 +91,7 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         observed_generation: Some(order.generation),
         phase: Some(phase(&ready, stalled.is_some(), picture).to_owned()),
         conditions: merge(&old.conditions, says, order.generation, now),
+        last_operation: last_operation(picture).or_else(|| old.last_operation.clone()),
         binding: held.map(|_| Binding { name: names::binding(&order.at) }).or_else(|| old.binding.clone()),
         endpoints: held.map(|_| endpoints(picture)).unwrap_or_else(|| old.endpoints.clone()),
         version: held.map(|v| v.order.spec.version.clone()).or_else(|| old.version.clone()),
@@ -190,10 +192,57 @@ fn credentials(picture: &Picture<'_>) -> Verdict {
     let at = &picture.order.at;
     let binding = names::binding(at);
     if picture.seen.get(ChildKind::Secret, &at.namespace, &binding).is_some() {
+        if let Some(rotation) = rotation(picture).filter(|r| r.phase != Phase::Steady) {
+            return yes(reason::ROTATING, format!("Secret {binding} is accepted; {}", progress(&rotation)));
+        }
         yes(reason::BINDING_READY, format!("Secret {binding} holds what a client connects with"))
     } else {
         no(reason::PROVISIONING, format!("Secret {binding} does not exist yet"))
     }
+}
+
+fn rotation(picture: &Picture<'_>) -> Option<Rotation> {
+    picture.seen.cluster(picture.names.as_ref()?).and_then(Rotation::of)
+}
+
+/// How far a rotation is, in a sentence.
+fn progress(rotation: &Rotation) -> String {
+    let (newest, before) = (role(rotation.number), role(rotation.before()));
+    match rotation.phase {
+        Phase::Steady => {
+            format!("login {newest} replaced {before}, which is refused; its sessions were ended")
+        }
+        Phase::Making => format!("login {newest} is being made and tried"),
+        Phase::Switching => format!("login {newest} works and is being put into the binding"),
+        Phase::Grace => {
+            let until = rotation.until.unwrap_or(rotation.since);
+            format!(
+                "the binding holds {newest}; {before} is accepted until {until}: read the Secret again before"
+            )
+        }
+        Phase::Closing => {
+            format!("the binding holds {newest}; {before} is being refused and its sessions ended")
+        }
+    }
+}
+
+/// The rotation that is under way or was the last.
+fn last_operation(picture: &Picture<'_>) -> Option<LastOperation> {
+    let rotation = rotation(picture)?;
+    let started = rotation.started?.to_string();
+    let done = rotation.phase == Phase::Steady;
+    let tried = picture.seen.turning.and_then(Result::err);
+    let hindered = match picture.order.spec.suspend {
+        true => Some("the order is suspended: it goes on when it is resumed".to_owned()),
+        false => tried.map(|why| format!("not yet: {why}; it is tried again by itself")),
+    };
+    Some(LastOperation {
+        type_: OperationType::RotateCredentials,
+        state: if done { OperationState::Succeeded } else { OperationState::InProgress },
+        progress: progress(&rotation),
+        started,
+        error: hindered.filter(|_| !done),
+    })
 }
 
 fn storage(picture: &Picture<'_>) -> Verdict {

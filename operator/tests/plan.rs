@@ -58,6 +58,7 @@ fn fresh(seed: u32, valid: &Valid, seen: &Seen) -> Fresh {
     Fresh {
         owner_password: format!("owner {seed}"),
         login_password: format!("login {seed}"),
+        rotation: None,
         certificate,
         store_key: None,
     }
@@ -172,7 +173,7 @@ proptest! {
         let third = plan(&valid, &seen, &fresh(3, &valid, &seen), &platform());
         prop_assert!(nothing_left_to_do(&third, &seen));
         let names = Names::of(&order, &valid.tenant);
-        let login = seen.get(ChildKind::Secret, &names.engine, &names.login_secret()).unwrap();
+        let login = seen.get(ChildKind::Secret, &names.engine, &names.login_secret(1)).unwrap();
         let binding = seen.get(ChildKind::Secret, &order.at.namespace, &siyada_operator::names::binding(&order.at)).unwrap();
         prop_assert_eq!(&login["data"]["password"], &binding["data"]["password"], "one password, whenever the crash was");
     }
@@ -215,7 +216,7 @@ fn a_lost_password_is_an_error_and_not_a_new_password() {
     let first = plan(&valid, &Seen::default(), &fresh(1, &valid, &Seen::default()), &platform());
     let mut seen = written(&Seen::default(), &first, usize::MAX);
     let names = Names::of(order, &valid.tenant);
-    seen.children.retain(|key, _| key.name != names.login_secret());
+    seen.children.retain(|key, _| key.name != names.login_secret(1));
     let again = plan(&valid, &seen, &fresh(2, &valid, &seen), &platform());
     assert!(again.objects.is_empty());
     assert_eq!(again.problem.unwrap().reason, "CredentialsLost");

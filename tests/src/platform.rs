@@ -328,6 +328,18 @@ impl Api {
         Ok((status, answer.json().await.unwrap_or(Value::Null)))
     }
 
+    /// Reads a file that must be there, as text.
+    ///
+    /// # Errors
+    /// The problem that the api answers with.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let url = format!("https://siyada-api.{SYSTEM}.svc:8443{path}");
+        let answer = self.http.get(url).bearer_auth(&self.token).send().await?;
+        let (status, text) = (answer.status().as_u16(), answer.text().await?);
+        ensure!(status == 200, "the api answers {status} to {path}: {text}");
+        Ok(text)
+    }
+
     /// Sends something to a path: the status and the content.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use siyada_model::budget::LineName;
 use siyada_model::money::{Currency, Money};
 use siyada_model::party::WHOLE_BASIS_POINTS;
 use siyada_model::price::{Item, Unit, decimal_of_thousandths, thousandths};
+use siyada_model::statement::breakdown::{Dimension, UnknownDimension};
 use siyada_model::usage::Meter;
 use siyada_model::wire::CreditedLine;
 
@@ -80,6 +81,21 @@ fn percent_of(part: u32, whole: u32) -> String {
 /// Basis points as people read them.
 pub fn percent(basis_points: u32) -> String {
     percent_of(basis_points, WHOLE_BASIS_POINTS)
+}
+
+/// Basis points that may be below nothing or above the whole, as people read them.
+pub fn signed_percent(basis_points: i64) -> String {
+    let sign = if basis_points < 0 { "-" } else { "" };
+    let (units, fraction) = (basis_points.unsigned_abs() / 100, basis_points.unsigned_abs() % 100);
+    format!("{sign}{units}.{fraction:02} %")
+}
+
+/// Reads `service=PostgresInstance`: what a figure must have.
+pub fn only(text: &str) -> Result<(Dimension, String), String> {
+    let wrong = || format!("{text:?} is no filter; write WHAT=VALUE, like service=PostgresInstance");
+    let (dimension, value) = text.split_once('=').ok_or_else(wrong)?;
+    let dimension = dimension.parse().map_err(|cause: UnknownDimension| cause.to_string())?;
+    Ok((dimension, value.to_owned()))
 }
 
 /// Millionths as people read them.

@@ -1,4 +1,4 @@
-//! Statements as files: for people (PDF, XLSX) and for programs (CSV, FOCUS).
+//! Statements and settlements as files: for people (PDF, XLSX) and for programs (CSV, FOCUS).
 //!
 //! Everything here is a function of a closed [`Statement`] and a language: no clock, no network, no files. The same
 //! statement gives the same bytes, today and after a restart; the date inside of a file is that of issue. Figures are
@@ -8,6 +8,7 @@
 //! | function | gives |
 //! |---|---|
 //! | [`pdf`] | PDF/UA-1: tagged, with a title, a language, table headers and a reading order; fonts embedded |
+//! | [`annex_pdf`] | the settlement between administrations, so |
 //! | [`xlsx`] | a workbook with the sheets Lines, Booked, Gaps and Control |
 //! | [`csv`] | RFC 4180, one row for each part of a line |
 //! | [`focus`] | Cost and Usage of FOCUS 1.2 or 1.4, for any finops tool |
@@ -36,7 +37,7 @@ mod xlsx;
 
 pub use csv::{cell, csv};
 pub use focus::{FocusVersion, focus};
-pub use pdf::pdf;
+pub use pdf::{annex_pdf, pdf};
 pub use xlsx::xlsx;
 
 use siyada_model::canonical::NotCanonical;

@@ -98,6 +98,18 @@ pub struct Words {
     pub shown: &'static str,
     pub difference: &'static str,
     pub about_control: &'static str,
+    pub annex: &'static str,
+    pub settled: &'static str,
+    pub by_ledger: &'static str,
+    pub about_annex: &'static str,
+    pub no_movements: &'static str,
+    pub receiver: &'static str,
+    pub debited: &'static str,
+    pub credited_line: &'static str,
+    pub basis: &'static str,
+    pub legal_bases: &'static str,
+    pub of_prices: &'static str,
+    pub of_tax: &'static str,
 }
 
 impl Language {
@@ -256,6 +268,18 @@ static FRENCH: Words = Words {
     difference: "Écart",
     about_control: "L’écart est nul tant qu’aucune ligne n’a été modifiée. Seul le document d’origine, identifié par son \
         empreinte, fait foi.",
+    annex: "Annexe de règlement entre administrations",
+    settled: "Montant à régler",
+    by_ledger: "Selon le grand livre",
+    about_annex: "Chaque mouvement vient d’un décompte ou d’un avoir définitif\u{00A0}; leur somme est celle du grand livre en partie double. L’empreinte est celle de cette annexe en JSON canonique (RFC 8785).",
+    no_movements: "Aucun mouvement pendant cette période.",
+    receiver: "Bénéficiaire",
+    debited: "Ligne débitée",
+    credited_line: "Ligne créditée",
+    basis: "Base",
+    legal_bases: "Bases légales",
+    of_prices: "Des prix",
+    of_tax: "De la taxe",
 };
 
 static ARABIC: Words = Words {
@@ -365,6 +389,18 @@ static ARABIC: Words = Words {
     shown: "مبلغ الوثيقة",
     difference: "الفرق",
     about_control: "يكون الفرق منعدما ما لم يغير أي سطر. والوثيقة الأصلية المعرفة ببصمتها هي وحدها المعتمدة.",
+    annex: "ملحق التسوية بين الإدارات",
+    settled: "المبلغ الواجب تسويته",
+    by_ledger: "حسب دفتر الأستاذ",
+    about_annex: "كل حركة مأخوذة من كشف أو إشعار دائن نهائي، ومجموعها هو مجموع دفتر الأستاذ بالقيد المزدوج. والبصمة هي بصمة هذا الملحق بصيغة JSON المعيارية (RFC 8785).",
+    no_movements: "لا توجد أي حركة خلال هذه الفترة.",
+    receiver: "المستفيد",
+    debited: "السطر المدين",
+    credited_line: "السطر الدائن",
+    basis: "الأساس",
+    legal_bases: "الأسس القانونية",
+    of_prices: "للأثمنة",
+    of_tax: "للضريبة",
 };
 
 static ENGLISH: Words = Words {
@@ -474,6 +510,18 @@ static ENGLISH: Words = Words {
     shown: "Amount of the document",
     difference: "Difference",
     about_control: "The difference is zero as long as no line was changed. Only the original, known by its hash, counts.",
+    annex: "Settlement annex between administrations",
+    settled: "Amount to settle",
+    by_ledger: "By the ledger",
+    about_annex: "Each movement comes from a closed statement or credit note; their sum is that of the ledger in double entry. The hash is that of this annex as canonical JSON (RFC 8785).",
+    no_movements: "Nothing moves in this period.",
+    receiver: "Receiver",
+    debited: "Line debited",
+    credited_line: "Line credited",
+    basis: "Basis",
+    legal_bases: "Legal bases",
+    of_prices: "Of the prices",
+    of_tax: "Of the tax",
 };
 
 #[cfg(test)]

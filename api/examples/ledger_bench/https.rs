@@ -55,6 +55,7 @@ impl Served {
             format!("--issuer={ISSUER}"),
             format!("--jwks-url={keys_url}"),
             format!("--platform-operator={OPERATOR}"),
+            format!("--platform-auditor={OPERATOR}"),
             format!(
                 "--database-url=postgres://{user}@localhost/siyada?host={socket}&port=5432&sslmode=disable"
             ),
@@ -103,6 +104,24 @@ impl Served {
             bail!("{path}: {status} {}", answer.text().await?);
         }
         Ok(answer.json().await?)
+    }
+}
+
+impl Served {
+    /// Reads an answer to its end without keeping it: how many bytes it had; none when there is no such route.
+    pub async fn read(&self, path: &str) -> anyhow::Result<Option<u64>> {
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let mut answer = request.send().await?;
+        let status = answer.status();
+        if status == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        ensure!(status.is_success(), "{path}: {status}");
+        let mut bytes = 0;
+        while let Some(part) = answer.chunk().await? {
+            bytes += u64::try_from(part.len())?;
+        }
+        Ok(Some(bytes))
     }
 }
 

@@ -1,14 +1,16 @@
 //! How fast the ledger is. Reservations a second: 1, 32 and 256 callers, on one hot tenant and on fifty, in the process
 //! and over HTTPS, beside the rate at which `pgbench` raises one guarded sum by one statement on the same server in the
-//! same run. Reservations beside changes that are told to the audit trail. And rows of usage a second, beside a raw COPY of
-//! the same rows.
+//! same run. Reservations beside changes that are told to the audit trail. Rows of usage a second, beside a raw COPY of
+//! the same rows. Months that close, beside one SQL that computes the same. And points rated, beside CloudKitty.
 //!
 //! `cargo run --release -p siyada-api --example ledger_bench` prints tables, and JSON after them.
 
 mod audit;
+mod finance;
 mod https;
 mod pgbench;
 mod rates;
+mod rating;
 mod reservations;
 mod usage;
 mod world;
@@ -37,12 +39,28 @@ struct Args {
     /// Only reservations beside the audit trail.
     #[arg(long, conflicts_with = "usage")]
     audit: bool,
+    /// Only months that close, exports and statements.
+    #[arg(long, conflicts_with_all = ["usage", "audit"])]
+    finance: bool,
+    #[command(flatten)]
+    size: finance::Size,
+    /// Only points that are rated, beside CloudKitty: a python that has it (`pip install cloudkitty==25.0.0`).
+    #[arg(long, env = "SIYADA_BENCH_CLOUDKITTY")]
+    cloudkitty: Option<PathBuf>,
+    /// Points that are rated.
+    #[arg(long, env = "SIYADA_BENCH_POINTS", default_value_t = 72_000)]
+    points: usize,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     siyada_api::install_tls_provider();
     let args = Args::parse();
+    if let Some(python) = &args.cloudkitty {
+        let rated = rating::measure(python, args.points, 7)?;
+        println!("\n{}", serde_json::to_string_pretty(&json!({"rating": rated}))?);
+        return Ok(());
+    }
     let directory = args
         .directory
         .clone()
@@ -60,6 +78,12 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(args: &Args, directory: &Path, embedded: &Embedded, pool: &PgPool) -> anyhow::Result<()> {
+    if args.finance {
+        let database = embedded.connect_options("siyada");
+        let finance = finance::measure(pool, directory, &database, args.size).await?;
+        println!("\n{}", serde_json::to_string_pretty(&json!({"finance": finance}))?);
+        return Ok(());
+    }
     world::prepare(pool).await?;
     let served = Served::start(directory, &embedded.connect_options("siyada")).await?;
     let mut report = json!({"seconds": args.seconds});
@@ -79,7 +103,9 @@ async fn measure(args: &Args, directory: &Path, embedded: &Embedded, pool: &PgPo
         report["burstOf10000PerSecond"] = json!(burst);
         report["quotaView"] = json!({"p50Ms": view.0, "p99Ms": view.1});
     }
-    report["usage"] = json!(usage::measure(pool, &served, Duration::from_secs(args.seconds)).await?);
+    let time = Duration::from_secs(args.seconds);
+    report["usage"] = json!(usage::measure(pool, &served, time).await?);
+    report["singles"] = json!(usage::singles(pool, &served, time).await?);
     println!("\n{}", serde_json::to_string_pretty(&report)?);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Rows of usage a second, beside a raw COPY of the same rows.
 
 use crate::https::Served;
+use crate::rates::{Rate, rate};
 use crate::world::{TENANTS, failed, request};
 use anyhow::ensure;
 use axum::extract::State;
@@ -14,6 +15,8 @@ use siyada_api::routes::usage::ingest;
 use siyada_model::usage::{Level, Meter};
 use siyada_model::wire::{MOST_FACTS, UsageAccepted, UsageBatch, UsageFact};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Orders that have usage; each has both meters.
@@ -64,6 +67,63 @@ pub async fn measure(pool: &PgPool, served: &Served, time: Duration) -> anyhow::
         all.push(done);
     }
     Ok(all)
+}
+
+/// Batches of one row from [`CLIENTS`] at once, each of a collector of its own, and single rows that as many connections
+/// insert into the table that has the key, the checks and the reference.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Singles {
+    https: Rate,
+    inserted: Rate,
+}
+
+/// Clients that send single rows.
+const CLIENTS: usize = 64;
+
+/// Measures single durable posts and prints a line; [`measure`] came before it and made what it needs.
+pub async fn singles(pool: &PgPool, served: &Served, time: Duration) -> anyhow::Result<Singles> {
+    static NEXT: AtomicI64 = AtomicI64::new(1);
+    let served = served.clone();
+    let https = rate(CLIENTS, time, move |client| {
+        let served = served.clone();
+        async move {
+            let mut fact = Facts { next: client * 2 }.fact()?;
+            if let Some(level) = &mut fact.level {
+                level.quantity = NEXT.fetch_add(1, Ordering::Relaxed) + 10;
+            }
+            let batch = UsageBatch { collector: format!("single-{client}"), epoch: 1, facts: vec![fact] };
+            let accepted: UsageAccepted = served.send(reqwest::Method::POST, "/v1/usage", &batch).await?;
+            ensure!(accepted.recorded == 1, "{accepted:?} of one");
+            Ok(())
+        }
+    })
+    .await?;
+    let most = u32::try_from(CLIENTS)?;
+    let many =
+        PgPoolOptions::new().max_connections(most).connect_with((*pool.connect_options()).clone()).await?;
+    let into = many.clone();
+    let inserted = rate(CLIENTS, time, move |client| {
+        let into = into.clone();
+        async move {
+            let sql = "insert into usage_keyed (order_uid, meter, at_ms, sku, quantity, reason, collector, epoch, recorded_ms)
+                       values ($1, 'compute', $2, 'postgres-small', 1, 'Bench', 'single', 1, 1)";
+            let at = NEXT.fetch_add(1, Ordering::Relaxed);
+            sqlx::query(sql).bind(uid(client)).bind(at).execute(&into).await?;
+            Ok(())
+        }
+    })
+    .await?;
+    many.close().await;
+    println!(
+        "\n{CLIENTS} clients, a row each time: over HTTPS {:.0}/s (p50 {:.1} ms, p99 {:.1} ms); inserted {:.0}/s; ratio {:.2}",
+        https.per_second,
+        https.p50_ms,
+        https.p99_ms,
+        inserted.per_second,
+        https.per_second / inserted.per_second
+    );
+    Ok(Singles { https, inserted })
 }
 
 /// Orders that hold their reservation, as every order with usage does; and the tables for COPY.

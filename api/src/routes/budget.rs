@@ -65,7 +65,10 @@ pub struct BudgetLineHistory {
 }
 
 /// One snapshot, and the fiscal year that is asked.
-async fn snapshot(app: &App, year: Option<i16>) -> Result<(PgTransaction<'static>, FiscalYear), Error> {
+pub(super) async fn snapshot(
+    app: &App,
+    year: Option<i16>,
+) -> Result<(PgTransaction<'static>, FiscalYear), Error> {
     let mut tx = crate::store::snapshot(&app.pool).await?;
     let (_, start) = periods::calendar(&mut tx, app.fiscal_year_start_month).await?;
     let now = crate::store::now(&mut tx).await?;

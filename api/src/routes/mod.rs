@@ -3,14 +3,17 @@
 pub mod alerts;
 pub mod approvals;
 pub mod audit;
+pub mod breakdown;
 pub mod budget;
 pub mod commitments;
+pub mod costs;
 pub mod counters;
 pub mod finance;
 pub mod gaps;
 pub mod health;
 pub mod ledger;
 pub mod meters;
+pub mod national;
 pub mod periods;
 pub mod prices;
 pub mod quotes;
@@ -92,6 +95,12 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(budget::list))
         .routes(routes!(budget::get, budget::put))
         .routes(routes!(settlement::get, settlement::post))
+        .routes(routes!(breakdown::grouped))
+        .routes(routes!(national::export))
+        .routes(routes!(national::annex))
+        .routes(routes!(costs::list))
+        .routes(routes!(costs::put))
+        .routes(routes!(costs::cost_coverage))
         .layer(DefaultBodyLimit::max(limits::LARGEST_BODY))
         .merge(batches)
 }

@@ -117,12 +117,14 @@ pub struct File {
     pub language: Option<String>,
 }
 
-impl File {
-    fn language(&self) -> Result<Language, Error> {
-        let asked = self.language.as_deref().unwrap_or("fr");
-        let known = Language::ALL.into_iter().find(|language| language.tag() == asked);
-        known.ok_or_else(|| Error::invalid(format!("language {asked:?} is not one of fr, ar and en")))
-    }
+/// The language of a document for people, French when none is asked.
+///
+/// # Errors
+/// `invalid` for one that documents are not written in.
+pub fn language(asked: Option<&str>) -> Result<Language, Error> {
+    let asked = asked.unwrap_or("fr");
+    let known = Language::ALL.into_iter().find(|language| language.tag() == asked);
+    known.ok_or_else(|| Error::invalid(format!("language {asked:?} is not one of fr, ar and en")))
 }
 
 /// A document: exactly the bytes that were hashed and signed, or a file that says the same.
@@ -149,7 +151,7 @@ pub async fn get(
     Query(file): Query<File>,
 ) -> Result<Response, Error> {
     let tenant = visible(&app, &caller, &name).await?;
-    let (format, language) = (file.format.unwrap_or_default(), file.language()?);
+    let (format, language) = (file.format.unwrap_or_default(), language(file.language.as_deref())?);
     let text = statements::text(&app.pool, tenant.id, &number).await?;
     // A long document takes a tenth of a second, which is not for the threads that answer.
     let written = tokio::task::spawn_blocking(move || format.write(&text, language)).await;

@@ -13,7 +13,7 @@ use axum::Json;
 use axum::extract::State;
 use jiff::{Timestamp, ToSpan};
 use serde::Deserialize;
-use siyada_model::id::{OrderUid, TenantName};
+use siyada_model::id::{OrderUid, Sku, TenantName};
 use siyada_model::money::Money;
 use siyada_model::usage::{Interval, Line, Meter, rate};
 use siyada_model::wire::{
@@ -205,10 +205,27 @@ pub struct Which {
     /// First instant after it; now when absent or later than now.
     #[param(value_type = Option<String>, format = DateTime)]
     pub to: Option<Timestamp>,
+    /// Only those of this order.
+    #[param(value_type = Option<String>)]
+    pub order_uid: Option<OrderUid>,
+    /// Only those of this meter.
+    #[param(value_type = Option<String>)]
+    pub meter: Option<Meter>,
+    /// Only those of this price key.
+    #[param(value_type = Option<String>)]
+    pub sku: Option<Sku>,
     /// Most rows to answer, 1 to 500; 100 when absent.
     pub page_size: Option<usize>,
     /// `nextPageToken` of the page before.
     pub page_token: Option<String>,
+}
+
+impl Which {
+    fn takes(&self, interval: &Interval) -> bool {
+        self.order_uid.as_ref().is_none_or(|uid| *uid == interval.order_uid)
+            && self.meter.is_none_or(|meter| meter == interval.meter)
+            && self.sku.as_ref().is_none_or(|sku| *sku == interval.level.sku)
+    }
 }
 
 /// The evidence of a report: the whole intervals that touch the period, by order, meter and start. A page may be
@@ -235,7 +252,10 @@ pub async fn intervals(
     let period = borders(&Period { from: which.from, to: which.to }, month, now)?;
     let after = which.page_token.as_deref().map(Cursor::parse).transpose()?;
     let first = after.as_ref().map_or("", |cursor| cursor.order_uid.as_str());
-    let (rows, last) = store::usage::evidence(&app.pool, tenant.id, period, first, MOST_ORDERS).await?;
+    let (first, most) = which.order_uid.as_ref().map_or((first, MOST_ORDERS), |uid| (uid.as_str(), 1));
+    let (mut rows, last) = store::usage::evidence(&app.pool, tenant.id, period, first, most).await?;
+    rows.retain(|row| which.takes(row));
+    let last = last.filter(|_| which.order_uid.is_none());
     Ok(Json(cut(rows, Cursor::of, size, after.as_ref(), last)))
 }
 

@@ -28,7 +28,7 @@ pub struct FiscalYear {
 
 impl FiscalYear {
     /// Its first month and the first month after it, as texts.
-    fn borders(self) -> (String, String) {
+    pub fn borders(self) -> (String, String) {
         let text = |year: i16| format!("{year:04}-{:02}", self.start);
         (text(self.year), text(self.year.saturating_add(1)))
     }

@@ -271,7 +271,7 @@ async fn late(
 }
 
 /// Who pays for whom: the nearest tenant with an account, at or above the one that ordered; else the one at the root.
-struct Payers {
+pub(super) struct Payers {
     of_tenant: BTreeMap<i64, TenantName>,
     buyers: BTreeMap<TenantName, (Buyer, TaxRegime)>,
 }
@@ -285,7 +285,7 @@ struct TenantRow {
 }
 
 impl Payers {
-    async fn read(tx: &mut PgConnection, issuer: &IssuerRecord) -> Result<Self, Error> {
+    pub(super) async fn read(tx: &mut PgConnection, issuer: &IssuerRecord) -> Result<Self, Error> {
         let sql = "select id, name, path, record from tenant";
         let rows: Vec<TenantRow> = sqlx::query_as(sql).fetch_all(&mut *tx).await?;
         let accounts = finance::all_accounts(tx).await?;
@@ -311,7 +311,13 @@ impl Payers {
         Ok(found)
     }
 
-    async fn orders(
+    /// The tax on what a tenant pays for.
+    pub(super) fn tax(&self, payer: &TenantName) -> Result<&TaxRegime, Error> {
+        let found = self.buyers.get(payer).map(|(_, tax)| tax);
+        found.ok_or_else(|| Error::Fault(format!("failed to find tenant {payer}")))
+    }
+
+    pub(super) async fn orders(
         &self,
         tx: &mut PgConnection,
         uids: &[&str],

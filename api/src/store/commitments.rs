@@ -122,19 +122,39 @@ impl Basis {
         tenant: &Tenant,
         (from, to): (Timestamp, Timestamp),
     ) -> Result<ForecastPeriod, Error> {
-        let mut intervals = in_period(tx, tenant.id, from, self.now).await?;
-        for interval in &mut intervals {
+        let (used, all) = self.intervals(tx, tenant, (from, to)).await?;
+        let used = self.sum(&used, from, self.now)?;
+        Ok(ForecastPeriod { from, to, used, total: self.sum(&all, from, to)? })
+    }
+
+    /// What was used from `from` until now, and the same with what is reserved running on from now until `to`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn intervals(
+        &self,
+        tx: &mut PgConnection,
+        tenant: &Tenant,
+        (from, to): (Timestamp, Timestamp),
+    ) -> Result<(Vec<Interval>, Vec<Interval>), Error> {
+        let mut used = in_period(tx, tenant.id, from, self.now).await?;
+        for interval in &mut used {
             // What is open runs until now; from now on the reservation says what there may be.
             interval.end = Some(interval.end.map_or(self.now, |end| end.min(self.now)));
         }
-        let used = self.sum(&intervals, from, self.now)?;
+        let mut all = used.clone();
         // What goes on is one line with what was used, and rounded once with it.
         let meters: Used =
-            intervals.iter().map(|i| ((i.order_uid.clone(), i.level.sku.clone()), i.meter)).collect();
+            used.iter().map(|i| ((i.order_uid.clone(), i.level.sku.clone()), i.meter)).collect();
         for held in &self.reserved {
-            intervals.extend(runs_on(held, &meters, &self.lists, (self.now, to)));
+            all.extend(runs_on(held, &meters, &self.lists, (self.now, to)));
         }
-        Ok(ForecastPeriod { from, to, used, total: self.sum(&intervals, from, to)? })
+        Ok((used, all))
+    }
+
+    /// Every list that is published until the end.
+    pub fn lists(&self) -> &[PriceList] {
+        &self.lists
     }
 
     fn sum(&self, intervals: &[Interval], from: Timestamp, to: Timestamp) -> Result<Money, Error> {

@@ -101,15 +101,15 @@ pub async fn insert(
 ) -> Result<(), Error> {
     let sql = "insert into statement (position, number, series, sequence, kind, tenant_id, month, credits, request_key,
                    issued_ms, issued_by, net_minor, gross_minor, currency, document, sha256, chain, signature, key_id)
-               select n.position, n.number, n.series, n.sequence, n.kind,
-                   (select t.id from tenant t where t.name = n.tenant order by t.deleted_ms nulls first limit 1),
-                   n.month, n.credits, $19, n.issued_ms, $18, n.net_minor, n.gross_minor, n.currency, n.document,
-                   n.sha256, n.chain, n.signature, n.key_id
+               select n.position, n.number, n.series, n.sequence, n.kind, t.id, n.month, n.credits, $19, n.issued_ms, $18,
+                   n.net_minor, n.gross_minor, n.currency, n.document, n.sha256, n.chain, n.signature, n.key_id
                from unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
                    $8::text[], $9::bigint[], $10::bigint[], $11::bigint[], $12::text[], $13::text[], $14::text[],
                    $15::text[], $16::bytea[], $17::text[])
                    as n (position, number, series, sequence, kind, tenant, month, credits, issued_ms, net_minor,
                          gross_minor, currency, document, sha256, chain, signature, key_id)
+               left join (select distinct on (name) name, id from tenant order by name, deleted_ms nulls first) t
+                   on t.name = n.tenant
                order by n.position";
     point("insert-statements");
     let of = |text: fn(&Issued) -> &str| issued.iter().map(text).collect::<Vec<_>>();
@@ -219,6 +219,25 @@ pub async fn since(tx: &mut PgConnection, month: Month) -> Result<Vec<Statement>
     let sql = "select document from statement where month >= $1 order by position";
     let rows: Vec<String> = sqlx::query_scalar(sql).bind(month.to_string()).fetch_all(tx).await?;
     rows.iter().map(|text| read(text)).collect()
+}
+
+/// The statements of a month after the place `after`, at most `limit`, and the place of the last one. Credit notes are
+/// not among them.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn of_month(
+    connection: &mut PgConnection,
+    month: Month,
+    after: i64,
+    limit: i64,
+) -> Result<(Vec<Statement>, Option<i64>), Error> {
+    let sql = "select position, document from statement
+               where month = $1 and kind = 'statement' and position > $2 order by position limit $3";
+    let rows: Vec<(i64, String)> =
+        sqlx::query_as(sql).bind(month.to_string()).bind(after).bind(limit).fetch_all(connection).await?;
+    let last = rows.last().map(|row| row.0);
+    Ok((rows.iter().map(|(_, text)| read(text)).collect::<Result<_, _>>()?, last))
 }
 
 fn read(text: &str) -> Result<Statement, Error> {

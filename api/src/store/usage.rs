@@ -441,12 +441,12 @@ pub async fn recorded(
     as_of: i64,
     only: Option<&[&str]>,
 ) -> Result<Vec<Interval>, Error> {
+    // Of each stream the last change at or before `from`, and those after it: each is read once.
     let sql = "select c.order_uid, c.meter, c.at_ms, c.sku, c.quantity
-               from usage_change c
-               where ($4::text[] is null or c.order_uid = any($4)) and c.seq <= $3 and c.at_ms < $2
-                   and c.at_ms >= coalesce(
-                       (select max(p.at_ms) from usage_change p
-                        where p.order_uid = c.order_uid and p.meter = c.meter and p.at_ms <= $1 and p.seq <= $3), $1)";
+               from (select *, lead(at_ms) over (partition by order_uid, meter order by at_ms) as next_ms
+                     from usage_change
+                     where ($4::text[] is null or order_uid = any($4)) and seq <= $3 and at_ms < $2) c
+               where c.next_ms is null or c.next_ms > $1";
     let rows: Vec<Row> = sqlx::query_as(sql)
         .bind(from.as_millisecond())
         .bind(to.as_millisecond())

@@ -71,7 +71,7 @@ async fn routes_of_the_platform_are_forbidden_to_members() {
     let world = World::with_tenants().await;
     for rule in TABLE {
         let expect = match rule.right {
-            Right::Operate | Right::Bill | Right::Oversee => true,
+            Right::Operate | Right::Bill | Right::Oversee | Right::Review => true,
             Right::Open | Right::SignedIn | Right::InTenant | Right::Approve | Right::As(_) => continue,
         };
         let send = async |client: &crate::support::Client<'_>| {

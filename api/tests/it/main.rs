@@ -20,6 +20,7 @@ mod ledger;
 mod matrix;
 mod metering_health;
 mod meters;
+mod national;
 mod openapi;
 mod prices;
 mod quotes;

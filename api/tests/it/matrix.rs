@@ -45,6 +45,12 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("GET", "/v1/meters", "uyyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/usage", "unyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/intervals", "unyyyyyyyyy"),
+    ("GET", "/v1/tenants/{tenant}/usage/grouped", "unyyyyyyyyy"),
+    ("GET", "/v1/usage/export", "uffffffffyy"),
+    ("GET", "/v1/settlement-annex", "uffffffffyy"),
+    ("GET", "/v1/costs", "uffffffffyy"),
+    ("PUT", "/v1/costs/{fiscalYear}/{category}", "uffffffffyf"),
+    ("GET", "/v1/cost-coverage", "uffffffffyy"),
     ("GET", "/v1/tenants/{tenant}/counters", "unyyyyyyyyy"),
     ("POST", "/v1/quotes", "unyyyyyyyyy"),
     ("GET", "/v1/reservations", "ufffffffyyy"),
@@ -152,7 +158,9 @@ async fn asked(world: &World, caller: &str, method: &str, template: &str) -> cha
         .replace("{name}", "tarif-2026")
         .replace("{line}", "30-10")
         .replace("{month}", "2026-01")
-        .replace("{account}", "a");
+        .replace("{account}", "a")
+        .replace("{fiscalYear}", "2026")
+        .replace("{category}", "energy");
     let path = path.replace("{number}", &number(world).await);
     let body = match template {
         "/v1/quotes" => {

@@ -132,9 +132,40 @@ async fn a_meter_keeps_its_meaning_and_stays() {
     let renamed =
         r#"update meter set display_name = display_name || '{"en": "Computing"}' where name = 'compute'"#;
     sqlx::query(renamed).execute(&world.pool).await.unwrap();
-    let unknown = "insert into usage_change (order_uid, meter, at_ms, reason, collector, epoch, recorded_ms) values ('u-1', 'network', 1, 'Seen', 'a', 1, 1)";
-    let error = sqlx::query(unknown).execute(&world.pool).await.unwrap_err();
-    assert_eq!(error.as_database_error().and_then(|e| e.constraint()), Some("usage_change_meter"));
+}
+
+/// What the api refuses first, the database refuses as well, whoever writes to it.
+#[tokio::test]
+async fn rows_of_an_unknown_meter_are_refused_by_the_database_and_those_beside_them() {
+    let world = world().await;
+    let insert = async |meters: &[&str]| {
+        let sql = "insert into usage_change (order_uid, meter, at_ms, reason, collector, epoch, recorded_ms)
+                   select 'u-1', meter, 1, 'Seen', 'a', 1, 1 from unnest($1::text[]) meter";
+        sqlx::query(sql).bind(meters).execute(&world.pool).await
+    };
+    let refused = |done: Result<_, sqlx::Error>| {
+        let error = done.map(|_: sqlx::postgres::PgQueryResult| ()).unwrap_err();
+        let error = error.into_database_error().unwrap();
+        assert_eq!(error.constraint(), Some("usage_change_meter"), "{error}");
+        assert_eq!(error.kind(), sqlx::error::ErrorKind::ForeignKeyViolation);
+        error.message().to_owned()
+    };
+    assert_eq!(refused(insert(&["network"]).await), "there is no meter network");
+    assert_eq!(refused(insert(&["compute", "network", "storage"]).await), "there is no meter network");
+    let sql = "select count(*) from usage_change where order_uid = 'u-1' and at_ms = 1";
+    let count = async || sqlx::query_scalar::<_, i64>(sql).fetch_one(&world.pool).await.unwrap();
+    assert_eq!(count().await, 0);
+    insert(&[]).await.unwrap();
+    insert(&["compute", "storage"]).await.unwrap();
+    assert_eq!(count().await, 2);
+    // What is in use stays, under its name.
+    for sql in
+        ["delete from meter where name = 'storage'", "update meter set name = 'disk' where name = 'storage'"]
+    {
+        let error = sqlx::query(sql).execute(&world.pool).await.unwrap_err();
+        let constraint = error.as_database_error().and_then(|e| e.constraint()).map(ToOwned::to_owned);
+        assert_eq!(constraint.as_deref(), Some("meter_is_append_only"), "{sql}: {error}");
+    }
 }
 
 /// Standbys, backups, and a meter that nothing here has a word for, in a month that closes.

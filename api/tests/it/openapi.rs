@@ -54,6 +54,12 @@ fn every_example_is_a_value_of_its_type() {
     check::<siyada_api::routes::budget::BudgetLineHistory>(examples::budget_line_history());
     check::<siyada_model::settlement::StageRequest>(examples::stage_request());
     check::<siyada_model::settlement::BookedStages>(examples::booked_stages());
+    check::<siyada_model::statement::breakdown::GroupedUsage>(examples::grouped());
+    check::<siyada_model::national::ExportEnd>(examples::export_end());
+    check::<siyada_model::national::SettlementAnnex>(examples::annex());
+    check::<siyada_model::coverage::CostRecord>(examples::cost_record());
+    check::<siyada_model::coverage::CostVersion>(examples::cost());
+    check::<siyada_model::coverage::CostCoverage>(examples::coverage());
     check::<siyada_model::audit::AuditEvent>(examples::audit_event());
     check::<siyada_model::audit::Retention>(examples::audit_retention());
     check::<siyada_model::schedule::Settings>(examples::settings());

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const STAGES: &str = "/v1/tenants/interior/statements/SIY-2026-000001/stages";
 
 /// A statement of interior on the lines 30-10 and 30-20, of an order that somebody of `interior` made.
-async fn billed() -> World {
+pub async fn billed() -> World {
     let world = world().await;
     let request = but(
         &order("interior", "db", 1, 10),
@@ -26,7 +26,7 @@ async fn billed() -> World {
     world
 }
 
-async fn stage(world: &World, who: &str, body: Value) -> Answer {
+pub async fn stage(world: &World, who: &str, body: Value) -> Answer {
     world.member(who).post(STAGES, &body).await
 }
 

@@ -179,9 +179,7 @@ fn rated(
     if let Ok(lines) = rate(intervals) {
         return lines;
     }
-    let uids: BTreeSet<&OrderUid> = intervals.iter().map(|interval| &interval.order_uid).collect();
-    for uid in uids {
-        let own: Vec<Interval> = intervals.iter().filter(|i| i.order_uid == *uid).cloned().collect();
+    for (uid, own) in by_order(intervals) {
         let Err(cause) = rate(&own) else { continue };
         let (order, payer) = match books.orders.get(uid) {
             Some((order, payer)) => (order.name.as_str(), Some(payer)),
@@ -191,6 +189,15 @@ fn rated(
         blockers.push(blocker("priceUnknown", payer, Some(uid), detail));
     }
     vec![]
+}
+
+/// Intervals by their order, so that looking at each order reads each interval once.
+fn by_order(intervals: &[Interval]) -> BTreeMap<&OrderUid, Vec<Interval>> {
+    let mut found: BTreeMap<&OrderUid, Vec<Interval>> = BTreeMap::new();
+    for interval in intervals {
+        found.entry(&interval.order_uid).or_default().push(interval.clone());
+    }
+    found
 }
 
 /// The gaps by the tenant that pays, each with the part of it that this month is about: all of it up to the month's end
@@ -258,19 +265,25 @@ fn late_by_payer<'a>(
     blockers: &mut Vec<Blocker>,
 ) -> BTreeMap<&'a TenantName, Vec<StatementLine>> {
     let mut found: BTreeMap<&TenantName, Vec<StatementLine>> = BTreeMap::new();
+    if books.late_orders.is_empty() {
+        return found;
+    }
+    let past = Past::of(books);
+    let late: Vec<_> = books.late.iter().map(|(period, intervals)| (period, by_order(intervals))).collect();
     for uid in &books.late_orders {
         let Some((_, payer)) = books.orders.get(uid) else {
             blockers.push(unknown(uid));
             continue;
         };
         let mut now = Vec::new();
-        for (period, intervals) in &books.late {
-            let own: Vec<Interval> = intervals.iter().filter(|i| i.order_uid == *uid).cloned().collect();
-            if let Some(tax) = tax_then(books, period.month, uid, payer) {
-                now.extend(rated(books, orders, period, &own, tax, blockers));
+        for (period, intervals) in &late {
+            let own = intervals.get(uid).map_or(&[][..], Vec::as_slice);
+            if let Some(tax) = past.tax(books, period.month, uid, payer) {
+                now.extend(rated(books, orders, period, own, tax, blockers));
             }
         }
-        match corrections(&now, billed_lines(books, uid)) {
+        let billed = past.lines.get(uid).into_iter().flatten().copied();
+        match corrections(&now, billed) {
             Ok(lines) if lines.is_empty() => {}
             Ok(lines) => found.entry(payer).or_default().extend(lines),
             Err(cause) => blockers.push(blocker("tooLarge", Some(payer), Some(uid), cause.to_string())),
@@ -279,25 +292,47 @@ fn late_by_payer<'a>(
     found
 }
 
-/// The tax of a closed month: that of the document which billed the order then, or its payer; else today's.
-fn tax_then<'a>(
-    books: &'a Books<'_>,
-    month: Month,
-    uid: &OrderUid,
-    payer: &TenantName,
-) -> Option<&'a TaxRegime> {
-    let of_month =
-        || books.billed.iter().filter(|d| d.period.month == month && d.kind == StatementKind::Statement);
-    let with_order = of_month().find(|d| d.lines.iter().any(|line| line.order.uid == *uid));
-    let document = with_order.or_else(|| of_month().find(|d| d.buyer.tenant == *payer));
-    document.map(|d| &d.tax).or_else(|| books.buyers.get(payer).map(|(_, tax)| tax))
+/// What the statements of closed months say of the orders about which facts came late, found in one reading of them.
+/// Credit notes take back money, not usage.
+#[derive(Default)]
+struct Past<'a> {
+    /// What was billed of an order for the months about which facts came late, in the order of the chain.
+    lines: BTreeMap<&'a OrderUid, Vec<&'a StatementLine>>,
+    /// The tax of the first statement of a month that billed the order.
+    by_order: BTreeMap<(Month, &'a OrderUid), &'a TaxRegime>,
+    /// The tax of the first statement of a month for a buyer.
+    by_buyer: BTreeMap<(Month, &'a TenantName), &'a TaxRegime>,
 }
 
-/// What was billed of an order for the months about which facts came late. Credit notes take back money, not usage.
-fn billed_lines<'a>(books: &'a Books<'_>, uid: &'a OrderUid) -> impl Iterator<Item = &'a StatementLine> {
-    let months: BTreeSet<Month> = books.late.iter().map(|(period, _)| period.month).collect();
-    let statements = books.billed.iter().filter(|d| d.kind == StatementKind::Statement);
-    statements
-        .flat_map(|d| d.lines.iter().chain(&d.corrections))
-        .filter(move |line| line.order.uid == *uid && months.contains(&line.month))
+impl<'a> Past<'a> {
+    fn of(books: &'a Books<'_>) -> Self {
+        let months: BTreeSet<Month> = books.late.iter().map(|(period, _)| period.month).collect();
+        let is_late = |line: &&StatementLine| books.late_orders.contains(&line.order.uid);
+        let mut found = Self::default();
+        for document in books.billed.iter().filter(|d| d.kind == StatementKind::Statement) {
+            let month = document.period.month;
+            found.by_buyer.entry((month, &document.buyer.tenant)).or_insert(&document.tax);
+            for line in document.lines.iter().filter(is_late) {
+                found.by_order.entry((month, &line.order.uid)).or_insert(&document.tax);
+            }
+            for line in document.lines.iter().chain(&document.corrections).filter(is_late) {
+                if months.contains(&line.month) {
+                    found.lines.entry(&line.order.uid).or_default().push(line);
+                }
+            }
+        }
+        found
+    }
+
+    /// The tax of a closed month: that of the document which billed the order then, or its payer; else today's.
+    fn tax(
+        &self,
+        books: &'a Books<'_>,
+        month: Month,
+        uid: &OrderUid,
+        payer: &TenantName,
+    ) -> Option<&'a TaxRegime> {
+        let then = self.by_order.get(&(month, uid)).or_else(|| self.by_buyer.get(&(month, payer)));
+        then.copied().or_else(|| books.buyers.get(payer).map(|(_, tax)| tax))
+    }
 }

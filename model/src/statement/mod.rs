@@ -5,6 +5,7 @@
 //! the ledger had on record when it closed ([`Statement::as_of`]), by the functions here, and so it can be computed
 //! again by anybody who has that record.
 
+pub mod breakdown;
 pub mod chain;
 pub mod closing;
 pub mod credit;

@@ -5,11 +5,11 @@ use crate::allocation::{Allocation, Booking, Shares};
 use crate::id::{OrderUid, PriceListName, Sku};
 use crate::money::InvalidMoney;
 use crate::party::TaxRegime;
-use crate::period::{Month, Period};
+use crate::period::{InvalidPeriod, Month, Period};
 use crate::price::{PriceError, PriceList, amount};
 use crate::usage::{Interval, Meter, Slice, slices};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why there are no lines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,9 @@ pub enum RatingError {
     /// A quantity on record that is no number.
     #[error("quantity {0:?} of a line is not a whole number")]
     Quantity(String),
+    /// The period has no days.
+    #[error(transparent)]
+    Period(InvalidPeriod),
 }
 
 impl From<InvalidMoney> for RatingError {
@@ -73,7 +76,7 @@ struct Sum {
 pub fn lines(basis: &Basis<'_>) -> Result<Vec<StatementLine>, RatingError> {
     let mut lists: Vec<&PriceList> = basis.lists.iter().collect();
     lists.sort_by_key(|list| list.valid_from);
-    let bookings = Bookings::of(basis.allocations);
+    let bookings = Bookings::of(basis);
     let mut sums: BTreeMap<Key<'_>, Sum> = BTreeMap::new();
     for slice in slices(basis.intervals, &lists, basis.period.start, basis.period.end)? {
         let interval = slice.interval;
@@ -133,21 +136,25 @@ fn line(
     })
 }
 
-/// The allocations of all orders, equal ones under one number, so that an order that is booked as it was before has one
-/// line and not two.
+/// The allocations of the orders that have intervals, equal ones under one number, so that an order that is booked as it
+/// was before has one line and not two. Of those orders alone: a closing rates payer after payer, each with few of all orders.
 struct Bookings<'a> {
     all: Vec<&'a Shares>,
     of_order: BTreeMap<&'a OrderUid, Vec<(Timestamp, usize)>>,
 }
 
 impl<'a> Bookings<'a> {
-    fn of(allocations: &'a BTreeMap<OrderUid, Vec<Allocation>>) -> Self {
-        let mut all: Vec<&Shares> = allocations.values().flatten().map(|a| &a.shares).collect();
+    fn of(basis: &Basis<'a>) -> Self {
+        let uids: BTreeSet<&OrderUid> = basis.intervals.iter().map(|interval| &interval.order_uid).collect();
+        let allocations: Vec<(&OrderUid, &[Allocation])> =
+            uids.into_iter().filter_map(|uid| Some((uid, basis.allocations.get(uid)?.as_slice()))).collect();
+        let mut all: Vec<&Shares> =
+            allocations.iter().flat_map(|(_, dated)| *dated).map(|a| &a.shares).collect();
         all.sort_by(|a, b| a.as_slice().cmp(b.as_slice()));
         all.dedup();
         let number = |shares: &Shares| all.binary_search_by(|s| s.as_slice().cmp(shares.as_slice())).ok();
         let of_order = allocations
-            .iter()
+            .into_iter()
             .map(|(uid, dated)| {
                 let mut dated: Vec<(Timestamp, usize)> =
                     dated.iter().filter_map(|a| Some((a.at, number(&a.shares)?))).collect();

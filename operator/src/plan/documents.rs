@@ -4,10 +4,12 @@ use super::metadata_of;
 use crate::check::Valid;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
+use crate::rotation::Rotation;
 use serde_json::{Value, json};
 
-/// Gateway and Service. `secrets` are the Secrets planned before: the gateway restarts when one of its own changes.
-pub fn plan(valid: &Valid, names: &Names, secrets: &[Planned]) -> Vec<Planned> {
+/// Gateway and Service. `secrets` are the Secrets planned before: the gateway restarts when its certificate changes or a login
+/// has ended.
+pub fn plan(valid: &Valid, names: &Names, rotation: &Rotation, secrets: &[Planned]) -> Vec<Planned> {
     let name = names.gateway();
     let key = |kind| Key::new(kind, &names.engine, &name);
     let service = json!({
@@ -25,7 +27,7 @@ pub fn plan(valid: &Valid, names: &Names, secrets: &[Planned]) -> Vec<Planned> {
         Planned {
             key: key(ChildKind::Deployment),
             mode: Mode::Apply,
-            body: deployment(valid, names, secrets),
+            body: deployment(valid, names, rotation, secrets),
         },
     ]
 }
@@ -35,16 +37,17 @@ pub fn selector(valid: &Valid) -> Value {
     json!({names::ORDER_UID: valid.order.uid, "siyada.cloud/part": "gateway"})
 }
 
-/// Certificates are read once and password pools live on: what the gateway read is part of its template.
-fn generation(names: &Names, secrets: &[Planned]) -> String {
+/// Certificates are read once and password pools live on: what the gateway read is part of its template. A new login needs
+/// no restart, and nobody is cut off for it; the end of the one before does, and the oldest one that is accepted tells.
+fn generation(names: &Names, rotation: &Rotation, secrets: &[Planned]) -> String {
     let of = |name: String| {
         let found = secrets.iter().find(|s| s.key.kind == ChildKind::Secret && s.key.name == name);
         found.map(|s| s.body["data"].to_string()).unwrap_or_default()
     };
-    names::short_hash(&format!("{}{}", of(names.server_secret()), of(names.login_secret())))
+    names::short_hash(&format!("{}{}", of(names.server_secret()), of(names.login_secret(rotation.lowest()))))
 }
 
-fn deployment(valid: &Valid, names: &Names, secrets: &[Planned]) -> Value {
+fn deployment(valid: &Valid, names: &Names, rotation: &Rotation, secrets: &[Planned]) -> Value {
     let mut labels = super::labels(valid);
     labels.insert("siyada.cloud/part", "gateway".to_owned());
     let url = format!(
@@ -64,7 +67,7 @@ fn deployment(valid: &Valid, names: &Names, secrets: &[Planned]) -> Value {
             "template": {
                 "metadata": {
                     "labels": labels,
-                    "annotations": {"siyada.cloud/secrets": generation(names, secrets)},
+                    "annotations": {"siyada.cloud/secrets": generation(names, rotation, secrets)},
                 },
                 "spec": {
                     "automountServiceAccountToken": false,

@@ -12,6 +12,7 @@ use crate::condition::reason;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Planned, is_nothing};
 use crate::order::Kind;
+use crate::rotation::Rotation;
 use crate::seen::{Seen, metadata};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -45,8 +46,10 @@ pub struct Certificate {
 pub struct Fresh {
     /// Password of the owning role, which cannot log in.
     pub owner_password: String,
-    /// Password of the login.
+    /// Password of a login that has none yet.
     pub login_password: String,
+    /// Where the logins go on to; nothing while they stay as they are.
+    pub rotation: Option<Rotation>,
     /// A new server certificate, when [`needs_certificate`] says so.
     pub certificate: Option<Certificate>,
     /// A new login of the object store, when [`backup::needs_store_key`] says so and the store gave one.
@@ -85,18 +88,12 @@ pub fn needs_certificate(valid: &Valid, seen: &Seen, platform: &Platform, now: T
 /// Plans a valid order from what was seen.
 pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Plan {
     let names = Names::of(&valid.order, &valid.tenant);
-    let login = seen.get(ChildKind::Secret, &names.engine, &names.login_secret());
-    if seen.cluster(&names).is_some() && login.is_none() {
-        let message = format!(
-            "the Secret {} in {} holds the only copy of the password and is gone: restore it from the platform's \
-             backup; a new password would lock every client out",
-            names.login_secret(),
-            names.engine
-        );
-        let problem = Some(Refusal { reason: reason::CREDENTIALS_LOST, message });
-        return Plan { objects: Vec::new(), surplus: Vec::new(), problem };
-    }
-    let mut objects = secrets::plan(valid, &names, seen, fresh, platform);
+    let now = match standing(seen, &names) {
+        Ok(now) => now,
+        Err(problem) => return Plan { objects: Vec::new(), surplus: Vec::new(), problem: Some(problem) },
+    };
+    let next = fresh.rotation.as_ref().unwrap_or(&now);
+    let mut objects = secrets::plan(valid, &names, (&now, next), seen, fresh, platform);
     objects.extend(network::plan(valid, &names, platform));
     let store = backup::store_secret(valid, &names, seen, fresh);
     let has_login = store.is_some();
@@ -108,20 +105,74 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
         return Plan { objects: Vec::new(), surplus: Vec::new(), problem };
     }
     objects.extend(store);
-    objects.push(postgres::cluster(valid, &names, seen, has_login));
+    objects.push(postgres::cluster(valid, &names, next, seen, has_login));
     if has_login {
         objects.extend(backup::plan(valid, &names, seen));
     }
     if valid.order.at.kind == Kind::Documents {
-        objects.extend(documents::plan(valid, &names, &objects));
+        objects.extend(documents::plan(valid, &names, &now, &objects));
     }
     for object in &mut objects {
         strip(&mut object.body);
         stamp(&mut object.body);
     }
     let planned: BTreeSet<&Key> = objects.iter().map(|o| &o.key).collect();
-    let surplus = surplus(seen, &planned);
+    let mut surplus = surplus(seen, &planned);
+    surplus.extend(ended(seen, &names, now.lowest().min(next.lowest())));
     Plan { objects, surplus, problem: None }
+}
+
+/// Where the logins stand, when nothing of them is lost that somebody was promised to be let in with.
+fn standing(seen: &Seen, names: &Names) -> Result<Rotation, Refusal> {
+    let lost = |message| Refusal { reason: reason::CREDENTIALS_LOST, message };
+    let Some(cluster) = seen.cluster(names) else {
+        // A cluster that was removed by hand is made again with the login that clients have.
+        return Ok(Rotation { number: newest(seen, names), ..Rotation::first(Timestamp::UNIX_EPOCH, "") });
+    };
+    let rotation = Rotation::of(cluster).ok_or_else(|| {
+        lost(format!(
+            "the annotation {} of Cluster {} in {} cannot be read, and it says which login clients use: restore it from \
+             the platform's backup",
+            names::ROTATION,
+            names.cluster,
+            names.engine
+        ))
+    })?;
+    let gone =
+        |number: &u32| seen.get(ChildKind::Secret, &names.engine, &names.login_secret(*number)).is_none();
+    match rotation.promised().into_iter().find(gone) {
+        None => Ok(rotation),
+        Some(number) => Err(lost(format!(
+            "the Secret {} in {} holds the only copy of the password and is gone: restore it from the platform's \
+             backup; a new password would lock every client out",
+            names.login_secret(number),
+            names.engine
+        ))),
+    }
+}
+
+/// The highest number of a login that there is a Secret of.
+fn newest(seen: &Seen, names: &Names) -> u32 {
+    let number = |(key, object): (&Key, &std::sync::Arc<Value>)| {
+        let number = metadata(object, "labels", names::LOGIN_NUMBER)?.parse().ok()?;
+        (key.name == names.login_secret(number)).then_some(number)
+    };
+    seen.children.iter().filter_map(number).max().unwrap_or(1)
+}
+
+/// Secrets of logins that ended: nobody is accepted with them.
+fn ended(seen: &Seen, names: &Names, lowest: u32) -> Vec<Key> {
+    let is_ended = |key: &&Key| {
+        let number = |(key, object): (&Key, &std::sync::Arc<Value>)| {
+            let first = key.name == names.login_secret(1);
+            metadata(object, "labels", names::LOGIN_NUMBER)
+                .and_then(|n| n.parse().ok())
+                .or(first.then_some(1))
+        };
+        let found: Option<u32> = seen.children.get_key_value(*key).and_then(number);
+        key.kind == ChildKind::Secret && key.namespace == names.engine && found.is_some_and(|n| n < lowest)
+    };
+    seen.children.keys().filter(is_ended).cloned().collect()
 }
 
 /// What carries our label and is not planned, leaving alone whatever holds data or the only copy of a secret.

@@ -4,18 +4,21 @@ use super::{backup, labels, metadata_of};
 use crate::check::Valid;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
+use crate::rotation::{Phase, Rotation, role};
 use crate::seen::Seen;
 use serde_json::{Value, json};
 use siyada_model::quantity::{show_bytes, show_cpu};
 
-/// The `Cluster` of a valid order; with backups once the object store gave a login.
-pub fn cluster(valid: &Valid, names: &Names, seen: &Seen, has_login: bool) -> Planned {
+/// The `Cluster` of a valid order, with its logins as they stand from this write on, and with backups once the object store
+/// gave a login.
+pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, has_login: bool) -> Planned {
     let order = &valid.order;
     let mut metadata = metadata_of(valid, &names.engine, &names.cluster);
     metadata["annotations"] = json!({
         // Hibernation removes the pods and keeps the volumes.
         "cnpg.io/hibernation": if order.spec.suspend { "on" } else { "off" },
         names::ORDER_RECORD: record(valid),
+        names::ROTATION: rotation_record(rotation),
     });
     if let Some(source) = &seen.source {
         metadata["annotations"][names::RESTORED_FROM] = json!(json!(source).to_string());
@@ -53,7 +56,7 @@ pub fn cluster(valid: &Valid, names: &Names, seen: &Seen, has_login: bool) -> Pl
             },
             "managed": {
                 "services": {"disabledDefaultServices": disabled},
-                "roles": roles(names),
+                "roles": roles(names, rotation, seen.source.is_some()),
             },
             "bootstrap": bootstrap,
             "externalClusters": external,
@@ -78,18 +81,53 @@ fn empty(names: &Names) -> Value {
     }})
 }
 
-fn roles(names: &Names) -> serde_json::Value {
-    json!([
-        {"name": names::OWNER_ROLE, "ensure": "present", "login": false},
-        {
-            "name": names::LOGIN_ROLE,
-            "ensure": "present",
-            "login": true,
-            "inherit": true,
-            "inRoles": [names::OWNER_ROLE],
-            "passwordSecret": {"name": names.login_secret()},
-        },
-    ])
+/// Absent for a first login that nothing was asked of: a database of an older operator needs no write.
+fn rotation_record(rotation: &Rotation) -> Option<String> {
+    let told = rotation.number > 1 || !rotation.trigger.is_empty();
+    told.then(|| json!(rotation).to_string())
+}
+
+/// The roles, which the engine brings about. A login that ended stays as a role that cannot log in; and what was restored may
+/// hold a second login of its origin, with a password that its origin's clients know.
+fn roles(names: &Names, rotation: &Rotation, restored: bool) -> Value {
+    let (newest, before) = (rotation.number, rotation.before());
+    let mut roles = vec![
+        json!({"name": names::OWNER_ROLE, "ensure": "present", "login": false}),
+        login(newest, &names.login_secret(newest)),
+    ];
+    if before > 0 {
+        roles.push(match rotation.phase {
+            Phase::Making | Phase::Switching | Phase::Grace => login(before, &names.login_secret(before)),
+            Phase::Closing => login(before, &names.closing_secret(before)),
+            Phase::Steady => ended(before),
+        });
+    } else if restored {
+        roles.push(ended(newest.saturating_add(1)));
+    }
+    json!(roles)
+}
+
+/// A role that cannot log in.
+fn ended(number: u32) -> Value {
+    json!({
+        "name": role(number),
+        "ensure": "present",
+        "login": false,
+        "inherit": true,
+        "inRoles": [names::OWNER_ROLE],
+        "disablePassword": true,
+    })
+}
+
+fn login(number: u32, secret: &str) -> Value {
+    json!({
+        "name": role(number),
+        "ensure": "present",
+        "login": true,
+        "inherit": true,
+        "inRoles": [names::OWNER_ROLE],
+        "passwordSecret": {"name": secret},
+    })
 }
 
 /// What the platform must know of the order when only the engine object is left.

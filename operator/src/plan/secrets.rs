@@ -5,26 +5,50 @@ use crate::check::Valid;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::order::Kind;
+use crate::rotation::{Phase, Rotation, role};
 use crate::seen::{Seen, metadata, secret_value};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The Secrets, sources first.
-pub fn plan(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Vec<Planned> {
+/// The Secrets, sources first: those that the state `next` needs, and the binding as the state `now` has it, so that clients
+/// are given a login only when the engine is known to have been told of it.
+pub fn plan(
+    valid: &Valid,
+    names: &Names,
+    (now, next): (&Rotation, &Rotation),
+    seen: &Seen,
+    fresh: &Fresh,
+    platform: &Platform,
+) -> Vec<Planned> {
     let engine = names.engine.as_str();
-    let login = seen.get(ChildKind::Secret, engine, &names.login_secret());
-    let password =
-        login.and_then(|s| secret_value(s, "password")).unwrap_or_else(|| fresh.login_password.clone());
-    let owner = basic(valid, engine, &names.owner_secret(), names::OWNER_ROLE, &fresh.owner_password);
-    let source = basic(valid, engine, &names.login_secret(), names::LOGIN_ROLE, &password);
-    vec![
-        owner,
-        source,
+    let there =
+        |name: &str| seen.get(ChildKind::Secret, engine, name).and_then(|s| secret_value(s, "password"));
+    let password = |name: &str| there(name).unwrap_or_else(|| fresh.login_password.clone());
+    let source = |number: u32, name: String| {
+        let mut planned = basic(valid, engine, &name, role(number), &password(&name));
+        if name != names.login_secret(1) {
+            planned.body["metadata"]["labels"][names::LOGIN_NUMBER] = json!(number.to_string());
+        }
+        planned
+    };
+    let lowest = now.lowest().min(next.lowest());
+    let mut all = vec![basic(valid, engine, &names.owner_secret(), names::OWNER_ROLE, &fresh.owner_password)];
+    // The password of a login that is ending was replaced: a lost Secret of it is of no use to anybody.
+    let of_use = |number: &u32| *number >= next.lowest() || there(&names.login_secret(*number)).is_some();
+    all.extend(
+        (lowest..=next.number).filter(of_use).map(|number| source(number, names.login_secret(number))),
+    );
+    if next.phase == Phase::Closing {
+        all.push(source(next.before(), names.closing_secret(next.before())));
+    }
+    let active = now.active();
+    all.extend([
         authority(valid, names, platform),
         server(valid, names, seen, fresh, platform),
-        binding(valid, names, &password, platform),
-    ]
+        binding(valid, names, role(active), &password(&names.login_secret(active)), platform),
+    ]);
+    all
 }
 
 fn secret(valid: &Valid, namespace: &str, name: &str, type_: &str, data: &[(&str, &str)]) -> Value {
@@ -79,10 +103,10 @@ fn server(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &P
 }
 
 /// What a client connects with (servicebinding.io 1.0), beside the order: a copy, restored when it is changed.
-fn binding(valid: &Valid, names: &Names, password: &str, platform: &Platform) -> Planned {
+fn binding(valid: &Valid, names: &Names, user: &str, password: &str, platform: &Platform) -> Planned {
     let at = &valid.order.at;
     let name = names::binding(at);
-    let (user, database) = (names::LOGIN_ROLE, names::DATABASE);
+    let database = names::DATABASE;
     let (host, uri) = match at.kind {
         Kind::Postgres => {
             let host = names.host(&names.rw_service());

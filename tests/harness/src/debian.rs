@@ -11,7 +11,7 @@ use crate::command::output;
 use crate::say::{Step, say};
 
 /// All of them, in one place.
-const PACKAGES: [&str; 23] = [
+const PACKAGES: [&str; 24] = [
     "ca-certificates",
     "conntrack",
     "containernetworking-plugins",
@@ -20,6 +20,8 @@ const PACKAGES: [&str; 23] = [
     "hledger",
     "iproute2",
     "iptables",
+    // The finance guide says it, and is run as it stands there.
+    "jq",
     "libc6-dev",
     "mmdebstrap",
     "nftables",

@@ -13,6 +13,7 @@ pub mod outage;
 pub mod refusal;
 pub mod rest;
 pub mod roles;
+pub mod rotation;
 pub mod tenancy;
 pub mod two;
 pub mod upgrade;
@@ -52,6 +53,7 @@ pub fn beginning() -> Story {
 /// Every other story, in the order in which they begin.
 pub fn all() -> Vec<Story> {
     let mut all = services();
+    all.extend(later());
     all.extend(tenants());
     all
 }
@@ -118,6 +120,38 @@ fn tenants() -> Vec<Story> {
     ]
 }
 
+/// What an order goes through in its years: logins that are replaced, data that comes back.
+fn later() -> Vec<Story> {
+    vec![
+        story!(
+            true,
+            "a login replaced under a client that writes loses no row and cuts nobody off before the grace period ends",
+            rotation::postgres
+        ),
+        story!(
+            true,
+            "a login replaced under documents is refused by the gateway afterwards and loses none",
+            rotation::documents
+        ),
+        story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
+        story!(
+            true,
+            "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
+            rotation::suspended
+        ),
+        story!(
+            true,
+            "a backup and a moment are restored row by row, with new passwords, and no login leaves its bucket",
+            backup::restored
+        ),
+        story!(
+            true,
+            "without the object store an order says so and serves on, and says when it is back",
+            backup::store_away
+        ),
+    ]
+}
+
 /// Orders, from the first to what is left of the last.
 fn services() -> Vec<Story> {
     vec![
@@ -164,16 +198,6 @@ fn services() -> Vec<Story> {
             outage::namespace_removed
         ),
         story!(true, "custom resources removed by mistake lose no data", outage::definitions_removed),
-        story!(
-            true,
-            "a backup and a moment are restored row by row, with new passwords, and no login leaves its bucket",
-            backup::restored
-        ),
-        story!(
-            true,
-            "without the object store an order says so and serves on, and says when it is back",
-            backup::store_away
-        ),
         story!(true, "at rest nothing is read and nothing is written", rest::at_rest),
     ]
 }

@@ -2,6 +2,7 @@
 
 use crate::kubectl::Kubectl;
 use crate::platform::{Api, read_example};
+use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
 use reqwest::Method;
@@ -44,5 +45,36 @@ pub async fn months() -> Result<()> {
     }
     let documents = ministry.read("/v1/tenants/interior/statements").await?;
     ensure!(documents["items"] == json!([]), "{documents}");
+    let month = last["month"].as_str().unwrap_or_default();
+    of_the_nation(&finance, &ministry, month).await?;
+    eventually(seconds(90), "metering to be in order", || in_order(&finance)).await
+}
+
+/// What all tenants used so far comes as one file that proves itself whole; a ministry does not get it.
+async fn of_the_nation(finance: &Api, ministry: &Api, month: &str) -> Result<()> {
+    let path = format!("/v1/usage/export?period={month}&format=ndjson");
+    let file = finance.text(&path).await?;
+    let (rows, end) = file.trim_end().rsplit_once('\n').context("the stories before used nothing")?;
+    let end: Value = serde_json::from_str(end)?;
+    let count = rows.lines().count();
+    ensure!(end["rows"].as_u64() == u64::try_from(count).ok() && count > 0, "{count} rows, and {end}");
+    let row: Value = serde_json::from_str(rows.lines().next().unwrap_or_default())?;
+    ensure!(row["payer"].is_string(), "{row}");
+    let (status, problem) = ministry.get(&path).await?;
+    ensure!(status == 403, "{status} {problem}");
+    Ok(())
+}
+
+/// After all that the stories before did to the platform, collectors report, what is used has a price, and chains hold.
+async fn in_order(finance: &Api) -> Result<()> {
+    let health = finance.read("/v1/health/metering").await?;
+    let checks = health["checks"].as_array().context("no checks")?;
+    let names =
+        ["watermarkStandsStill", "totalsStopped", "intervalWithoutPrice", "chainBroken", "closingBlocked"];
+    for name in names {
+        let check =
+            checks.iter().find(|check| check["check"] == name).with_context(|| format!("no {name}"))?;
+        ensure!(check["ok"] == json!(true), "{check}");
+    }
     Ok(())
 }

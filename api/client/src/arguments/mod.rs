@@ -1,6 +1,7 @@
 //! The command line.
 
 pub mod billing;
+pub mod national;
 pub mod records;
 pub mod spending;
 
@@ -10,12 +11,15 @@ use crate::table::Output;
 use billing::Billing;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
+use national::National;
 use records::Records;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::money::Money;
+use siyada_model::period::Month;
 use siyada_model::price::Item;
 use siyada_model::quantity;
 use siyada_model::resources::Resources;
+use siyada_model::statement::breakdown::Dimension;
 use siyada_model::wire::QuoteRequest;
 use spending::Spending;
 use std::net::IpAddr;
@@ -90,7 +94,7 @@ pub enum Command {
     },
     /// What was used and what it costs so far.
     #[command(
-        after_help = "Example:\n  siyada usage interior --from 2026-10-01\n  siyada usage interior --from 2026-10-01 --evidence"
+        after_help = "Example:\n  siyada usage interior --from 2026-10-01\n  siyada usage interior --from 2026-10-01 --evidence\n  siyada usage interior --by day,service\n  siyada usage interior --by budgetLine --period 2026-10 --only service=PostgresInstance --file usage.csv"
     )]
     Usage {
         /// Name of the tenant.
@@ -101,6 +105,9 @@ pub enum Command {
         /// The intervals behind each figure.
         #[arg(long)]
         evidence: bool,
+        /// Or a month, grouped.
+        #[command(flatten)]
+        grouped: Grouped,
     },
     /// The evidence of the usage: which order had how much from when to when.
     #[command(after_help = "Example:\n  siyada intervals interior --from 2026-10-01 --to 2026-11-01")]
@@ -187,6 +194,9 @@ pub enum Command {
     /// What is on record.
     #[command(flatten)]
     Records(Records),
+    /// What is about all tenants.
+    #[command(flatten)]
+    National(National),
 }
 
 /// How to sign in.
@@ -278,6 +288,34 @@ impl Period {
     }
 }
 
+/// A month's cost and its forecast, grouped so that every grouping sums to the bill.
+#[derive(Args)]
+pub struct Grouped {
+    /// By some of day, tenant, service, instance, plan, meter, costCentre, budgetLine and priceList, with commas.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', conflicts_with_all = ["from", "to", "evidence"])]
+    pub by: Vec<Dimension>,
+    /// The month, like 2026-10; the issuer's current one when absent.
+    #[arg(long = "period", value_name = "MONTH", requires = "by")]
+    pub month: Option<Month>,
+    /// Only what has this value, WHAT=VALUE, again for each; an empty value is none.
+    #[arg(long, value_name = "WHAT=VALUE", value_parser = amounts::only, requires = "by")]
+    pub only: Vec<(Dimension, String)>,
+    /// Write it to a file, as CSV.
+    #[command(flatten)]
+    pub save: Save,
+}
+
+impl Grouped {
+    /// As it is asked.
+    pub fn query(&self) -> Vec<(&'static str, Option<String>)> {
+        let by: Vec<&str> = self.by.iter().map(|dimension| dimension.as_str()).collect();
+        let mut query =
+            vec![("groupBy", Some(by.join(","))), ("period", self.month.map(|month| month.to_string()))];
+        query.extend(self.only.iter().map(|(dimension, value)| (dimension.as_str(), Some(value.clone()))));
+        query
+    }
+}
+
 /// From where on a stream is read.
 #[derive(Args)]
 pub struct After {
@@ -343,6 +381,17 @@ mod tests {
         check("usage interior --from 2026-10-01 -o csv", true);
         check("usage Interior", false);
         check("usage interior --from october", false);
+        check("usage interior --by day --from 2026-10-01", false);
+        check("usage interior --by day --evidence", false);
+        check("usage interior --by colour", false);
+        check("usage interior --period 2026-10", false);
+        check("usage interior --by day --only colour=red", false);
+        check("usage interior --by day,service --only budgetLine=", true);
+        check("settlement", false);
+        check("settlement --period 2026-10 --fiscal-year 2026", false);
+        check("settlement --period 2026-10 --language ar", false);
+        check("export october", false);
+        check("costs put 2026 energy", false);
         check("reject interior u-1", false);
         check("reject interior u-1 --comment no", true);
         check("login --issuer https://id.example --device --browser", false);

@@ -1,6 +1,7 @@
 //! What each command does: ask, then print. A further one is an arm here and its row in `views`.
 
 mod billing;
+mod national;
 mod records;
 mod spending;
 
@@ -42,7 +43,13 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
             listed::<TenantSummary>(&server, output, &["tenants"], &[("search", search)]).await
         }
         Command::Quota { tenant } => quota(&server, output, &tenant).await,
-        Command::Usage { tenant, period, evidence } => {
+        Command::Usage { tenant, grouped, .. } if !grouped.by.is_empty() => {
+            national::usage(&server, output, &tenant, &grouped).await
+        }
+        Command::Usage { grouped, .. } if grouped.save.file.is_some() => {
+            Err(Error::Wrong("a file needs --by, for example --by service".to_owned()))
+        }
+        Command::Usage { tenant, period, evidence, .. } => {
             usage(&server, output, &tenant, (&period, evidence)).await
         }
         Command::Intervals { tenant, period } => {
@@ -80,6 +87,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Error> {
         Command::Billing(command) => billing::run(&server, output, command).await,
         Command::Spending(command) => spending::run(&server, output, command).await,
         Command::Records(command) => records::run(&server, output, command).await,
+        Command::National(command) => national::run(&server, output, command).await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What each thing of the ledger looks like in a list: a new kind of row is one block here, a column is one line.
 
 pub mod billing;
+pub mod national;
 pub mod records;
 pub mod spending;
 

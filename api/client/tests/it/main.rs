@@ -5,5 +5,7 @@ mod commands;
 mod downloads;
 mod finance;
 mod gaps;
+mod guide;
 mod login;
+mod national;
 mod world;

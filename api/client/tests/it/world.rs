@@ -23,7 +23,7 @@ const NAME: &str = "siyada-api.siyada-system.svc";
 /// More tenants than a page has.
 pub const AGENCIES: usize = 505;
 /// How long anything may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all tests share.
 pub struct World {
@@ -51,7 +51,7 @@ pub async fn world() -> &'static World {
             std::thread::spawn(|| {
                 let runtime = tokio::runtime::Runtime::new().unwrap();
                 runtime.block_on(async {
-                    let _ = send.send(make().await);
+                    let _ = send.send(make("world", AGENCIES, "2026-02").await);
                     std::future::pending::<()>().await;
                 });
             });
@@ -69,9 +69,11 @@ fn accounts() -> Value {
     })
 }
 
-async fn make() -> World {
+/// A world of its own with so many agencies, in which something was used in the first days of `month`. It lasts as long as
+/// the runtime that it is made on.
+pub async fn make(name: &str, agencies: usize, month: &str) -> World {
     siyada_api::install_tls_provider();
-    let directory = std::env::temp_dir().join(format!("siyada-client-test-{}", std::process::id()));
+    let directory = std::env::temp_dir().join(format!("siyada-client-test-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&directory).unwrap();
     let embedded =
         Embedded::start(&directory.join("postgres"), Options { unsafe_no_fsync: true }).await.unwrap();
@@ -119,7 +121,7 @@ async fn make() -> World {
     let served = axum_server::from_tcp(listener).unwrap().acceptor(acceptor);
     tokio::spawn(served.serve(app(state).into_make_service()));
     let world = World { server, ca, calm, hasty, plain, directory, _undertaker: undertaker };
-    world.fill().await;
+    world.fill(agencies, month).await;
     world
 }
 
@@ -134,7 +136,8 @@ fn tenant(name: &str, parent: Option<&str>, access: &Value) -> Value {
     record
 }
 
-fn order(name: &str, instances: i64) -> Value {
+/// An order of interior.
+pub fn order(name: &str, instances: i64) -> Value {
     json!({
         "generation": 1, "tenant": "interior", "namespace": "interior", "name": name,
         "kind": "PostgresInstance", "plan": "small", "requester": "a:amina", "billing": {"costCentre": "DSI"},
@@ -150,14 +153,9 @@ fn order(name: &str, instances: i64) -> Value {
 
 impl World {
     /// kingdom > interior with two held orders and two that wait, and more agencies than a page has.
-    async fn fill(&self) {
+    async fn fill(&self, agencies: usize, month: &str) {
         let token = self.calm.token("root", None).await;
-        let put = async |path: &str, body: &Value| {
-            let answer = self.http().put(format!("{}{path}", self.server)).bearer_auth(&token).json(body);
-            let answer = answer.send().await.unwrap();
-            let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
-            assert!(status == 200 || text.contains("approval-pending"), "{path}: {text}");
-        };
+        let put = async |path: &str, body: &Value| self.put_as(&token, path, body).await;
         put("/v1/price-lists/tarif-2026", &examples::price_list()).await;
         let access = json!([
             {"role": "finance", "groups": ["a:treasury", "b:treasury"]},
@@ -169,7 +167,7 @@ impl World {
         interior["billing"] = json!({"account": "1.2.10"});
         interior["approvalAbove"] = json!({"minor": 150_000, "currency": "MAD"});
         put("/v1/tenants/interior", &interior).await;
-        for number in 0..AGENCIES {
+        for number in 0..agencies {
             let name = format!("agency-{number}");
             put(&format!("/v1/tenants/{name}"), &tenant(&name, Some("kingdom"), &json!([]))).await;
         }
@@ -178,6 +176,7 @@ impl World {
         {
             put(&format!("/v1/reservations/{uid}"), &order(name, instances)).await;
         }
+        let day = |rest: &str| format!("{month}-{rest}");
         let fact = |level: Value, at: &str| {
             json!({
                 "orderUid": "u-1", "tenant": "interior", "meter": "compute", "level": level, "at": at,
@@ -185,7 +184,7 @@ impl World {
             })
         };
         let level = json!({"sku": "postgres-small", "quantity": 1});
-        let facts = [fact(level, "2026-02-01T00:00:00Z"), fact(Value::Null, "2026-02-03T02:00:00Z")];
+        let facts = [fact(level, &day("01T00:00:00Z")), fact(Value::Null, &day("03T02:00:00Z"))];
         let batch = json!({"collector": "c", "epoch": 1, "facts": facts});
         let reading = |reset_id: &str, at: &str, value: i64| {
             json!({
@@ -194,9 +193,9 @@ impl World {
             })
         };
         let readings = [
-            reading("a", "2026-02-01T01:00:00Z", 1_000),
-            reading("a", "2026-02-01T02:00:00Z", 1_830),
-            reading("b", "2026-02-01T03:00:00Z", 12),
+            reading("a", &day("01T01:00:00Z"), 1_000),
+            reading("a", &day("01T02:00:00Z"), 1_830),
+            reading("b", &day("01T03:00:00Z"), 12),
         ];
         let counters = json!({"collector": "c", "epoch": 1, "readings": readings});
         let seen = json!({"collector": "c", "epoch": 1, "seen": [], "complete": true});
@@ -207,6 +206,18 @@ impl World {
             let answer = answer.send().await.unwrap();
             assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
         }
+    }
+
+    /// Puts something on record, as the operator does.
+    pub async fn put(&self, path: &str, body: &Value) {
+        self.put_as(&self.calm.token("root", None).await, path, body).await;
+    }
+
+    async fn put_as(&self, token: &str, path: &str, body: &Value) {
+        let answer = self.http().put(format!("{}{path}", self.server)).bearer_auth(token).json(body);
+        let answer = answer.send().await.unwrap();
+        let (status, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert!(status == 200 || text.contains("approval-pending"), "{path}: {text}");
     }
 
     fn http(&self) -> reqwest::Client {

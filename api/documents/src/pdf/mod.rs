@@ -1,5 +1,6 @@
 //! The statement as a document for people: PDF/UA-1.
 
+mod annex;
 mod fonts;
 mod lines;
 mod pages;
@@ -10,6 +11,7 @@ use crate::numbers::{amount, date, decimal_of_thousandths, hours, instant, local
 use crate::shown::{NAME, SENTENCE, Shown};
 use crate::words::Words;
 use crate::{DocumentError, Language};
+pub use annex::annex_pdf;
 use fonts::{Fonts, Weight};
 use krilla::Document;
 use krilla::SerializeSettings;
@@ -21,6 +23,7 @@ use setting::Style;
 use siyada_model::allocation::Booking;
 use siyada_model::canonical::sha256;
 use siyada_model::party::Party;
+use siyada_model::period::Month;
 use siyada_model::statement::chain::extend;
 use siyada_model::statement::{Statement, StatementKind};
 use std::num::NonZeroU16;
@@ -48,10 +51,36 @@ pub fn pdf(statement: &Statement, language: Language) -> Result<Vec<u8>, Documen
     content.corrections(&mut pages)?;
     content.gaps(&mut pages);
     content.proof(&mut pages);
+    finish(pages, content.metadata(), &content.running())
+}
+
+/// The pages as a file, with `running` at the foot of each.
+fn finish(pages: Pages<'_>, metadata: Metadata, running: &Shown) -> Result<Vec<u8>, DocumentError> {
     let mut document = Document::new_with(settings()?);
-    document.set_metadata(content.metadata());
-    pages.draw(&mut document, &content.running())?;
+    document.set_metadata(metadata);
+    pages.draw(&mut document, running)?;
     document.finish().map_err(|error| DocumentError::Pdf(format!("{error:?}").chars().take(500).collect()))
+}
+
+/// What every document says about itself.
+fn about(language: Language) -> Metadata {
+    let direction =
+        if language.right_to_left() { TextDirection::RightToLeft } else { TextDirection::LeftToRight };
+    Metadata::new().creator("Siyada".to_owned()).language(language.tag().to_owned()).text_direction(direction)
+}
+
+/// The month, with its name.
+fn month_of(month: Month, words: &Words) -> Shown {
+    let month = month.to_string();
+    let (year, number) = month.split_once('-').unwrap_or((&month, ""));
+    let name = words.month(number.parse().unwrap_or_default());
+    Shown::word(name).and(&Shown::word(" ")).and(&Shown::figure(year))
+}
+
+/// The name of a body.
+fn name_of(party: &Party, language: Language) -> Shown {
+    let name = language.name(&party.display_name);
+    name.map_or(Shown::word(language.words().no_name), |name| Shown::data(name, NAME))
 }
 
 fn settings() -> Result<SerializeSettings, DocumentError> {
@@ -95,19 +124,11 @@ impl Content<'_> {
             .minute(small(at.minute()))
             .second(small(at.second()))
             .utc_offset_hour(0);
-        let direction = if self.language.right_to_left() {
-            TextDirection::RightToLeft
-        } else {
-            TextDirection::LeftToRight
-        };
-        let issuer = self.name(&self.statement.issuer).plain();
-        Metadata::new()
+        let issuer = name_of(&self.statement.issuer, self.language).plain();
+        about(self.language)
             .title(format!("{} {}", self.title(), self.number().plain()))
             .authors(vec![issuer])
-            .creator("Siyada".to_owned())
-            .language(self.language.tag().to_owned())
             .creation_date(date)
-            .text_direction(direction)
             .document_id(self.sha256.clone())
     }
 
@@ -116,10 +137,7 @@ impl Content<'_> {
     }
 
     fn month(&self) -> Shown {
-        let month = self.statement.period.month.to_string();
-        let (year, number) = month.split_once('-').unwrap_or((&month, ""));
-        let name = self.words.month(number.parse().unwrap_or_default());
-        Shown::word(name).and(&Shown::word(" ")).and(&Shown::figure(year))
+        month_of(self.statement.period.month, self.words)
     }
 
     /// What stands at the foot of each page.
@@ -140,11 +158,6 @@ impl Content<'_> {
         let line = line.and(&label(self.words.issued)).and(&issued);
         pages.paragraph(&line, TEXT, Colour::Grey);
         pages.y += 12.0;
-    }
-
-    fn name(&self, party: &Party) -> Shown {
-        let name = self.language.name(&party.display_name);
-        name.map_or(Shown::word(self.words.no_name), |name| Shown::data(name, NAME))
     }
 
     /// Who bills and who is billed, side by side.
@@ -186,7 +199,7 @@ impl Content<'_> {
             y += pages.place(lines, (box_start, y, box_width), (Align::Start, colour), Role::Leaf(node));
         };
         put(pages, &Shown::word(heading), Style { size: 8.0, ..LABEL }, Colour::Accent, true);
-        put(pages, &self.name(party), Style { size: 10.0, ..LABEL }, Colour::Ink, false);
+        put(pages, &name_of(party, self.language), Style { size: 10.0, ..LABEL }, Colour::Ink, false);
         if let Some(name) = &party.display_name.zgh {
             put(pages, &Shown::data(name, NAME), TEXT, Colour::Ink, false);
         }
@@ -230,22 +243,7 @@ impl Content<'_> {
         if let Some(reason) = &statement.reason {
             rows.insert(1, (words.why, Shown::data(reason, SENTENCE)));
         }
-        self.facts_table(pages, words.document, rows);
-    }
-
-    /// A table of two columns whose rows have headers.
-    fn facts_table(&self, pages: &mut Pages, summary: &str, facts: Vec<(&'static str, Shown)>) {
-        let column = |share| Column { head: Shown::default(), share, align: Align::Start };
-        let row = |(label, value)| Row { kind: Kind::Body, cells: vec![Shown::word(label), value] };
-        let rows = facts.into_iter().map(row).collect();
-        let table = Table {
-            summary: summary.to_owned(),
-            columns: vec![column(36.0), column(64.0)],
-            rows,
-            row_headers: true,
-        };
-        table.place(pages);
-        pages.y += 12.0;
+        facts_table(pages, words.document, rows);
     }
 
     fn currency_column(&self, share: f32, word: &'static str) -> Column {
@@ -326,7 +324,7 @@ impl Content<'_> {
             (words.position, Shown::figure(&statement.position.to_string())),
             (words.as_of, Shown::figure(&statement.as_of.to_string())),
         ];
-        self.facts_table(pages, words.proof, facts);
+        facts_table(pages, words.proof, facts);
         pages.y -= 6.0;
         pages.paragraph(&Shown::word(words.how_to_verify), TEXT, Colour::Ink);
     }
@@ -339,4 +337,19 @@ fn room(rows: usize) -> f32 {
 
 fn column(head: &'static str, share: f32, align: Align) -> Column {
     Column { head: Shown::word(head), share, align }
+}
+
+/// A table of two columns whose rows have headers.
+fn facts_table(pages: &mut Pages, summary: &str, facts: Vec<(&'static str, Shown)>) {
+    let column = |share| Column { head: Shown::default(), share, align: Align::Start };
+    let row = |(label, value)| Row { kind: Kind::Body, cells: vec![Shown::word(label), value] };
+    let rows = facts.into_iter().map(row).collect();
+    let table = Table {
+        summary: summary.to_owned(),
+        columns: vec![column(36.0), column(64.0)],
+        rows,
+        row_headers: true,
+    };
+    table.place(pages);
+    pages.y += 12.0;
 }

@@ -76,6 +76,7 @@ elements = [tree(element) for element in kids(root["/StructTreeRoot"])]
 on_pages = [marks(page) for page in reader.pages]
 numbers = [number for page, _ in on_pages for number in page]
 names = set()
+created = reader.metadata.creation_date
 for number in range(1, len(reader.xref_objStm) + sum(len(entries) for entries in reader.xref.values()) + 1):
     try:
         keys(reader.get_object(number), names)
@@ -90,7 +91,7 @@ print(
             "shows_title": bool(root["/ViewerPreferences"]["/DisplayDocTitle"]),
             "direction": str(root["/ViewerPreferences"].get("/Direction", "/L2R"))[1:],
             "conforms": "<pdfuaid:part>1</pdfuaid:part>" in root["/Metadata"].get_data().decode(),
-            "created": reader.metadata.creation_date.isoformat(),
+            "created": created.isoformat() if created else None,
             "outline": [entry.title for entry in reader.outline],
             "tree": elements,
             "unmarked": sum(unmarked for _, unmarked in on_pages),
