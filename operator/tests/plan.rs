@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use siyada_crds::order::NetworkSpec;
 use siyada_model::wire::{Reservation, code};
 use siyada_operator::backup::Source;
@@ -343,7 +343,7 @@ fn backups_begin_with_the_login_and_never_replace_it() {
 fn a_restore_never_begins_empty_and_never_writes_what_it_reads() {
     let input = with_store();
     let mut order = input.orders.iter().find(|o| o.at.name == "registry").unwrap().clone();
-    let from = serde_json::json!({"instance": "other", "time": "2026-11-24T09:00:00+01:00"});
+    let from = json!({"instance": "other", "time": "2026-11-24T09:00:00+01:00"});
     order.spec.restore_from = Some(serde_json::from_value(from).unwrap());
     let valid = check(&order, &input.catalogue, now()).unwrap();
     let source = Source {
@@ -369,6 +369,10 @@ fn a_restore_never_begins_empty_and_never_writes_what_it_reads() {
                 |part: &Value| part["barmanObjectStore"]["destinationPath"].as_str().unwrap().to_owned();
             assert_eq!(path(reads), "s3://siyada-origin/");
             assert_ne!(path(reads), path(writes));
+            // The origin may have replaced its login: what it called the second is let in by nobody here.
+            let second = spec["managed"]["roles"].as_array().unwrap().iter().find(|r| r["name"] == "app_b");
+            let second = second.unwrap();
+            assert_eq!((&second["login"], &second["disablePassword"]), (&json!(false), &json!(true)));
         }
     }
     // The engine's object remembers it when the origin is gone.
