@@ -342,7 +342,11 @@ mod tests {
 
     /// What the chart says, with what Helm fills in left open.
     fn chart() -> Vec<Value> {
-        let mut text = crate::platform::file("charts/siyada/templates/rbac.yaml").unwrap();
+        let text = crate::platform::file("charts/siyada/templates/rbac.yaml").unwrap();
+        // What stands under a condition counts as said; so does a list that Helm fills in.
+        let kept =
+            text.lines().filter(|line| !line.trim().starts_with("{{- with") && line.trim() != "{{- end }}");
+        let mut text = kept.collect::<Vec<_>>().join("\n").replace("{{ toJson . }}", "[open]");
         while let (Some(from), Some(to)) = (text.find("{{"), text.find("}}")) {
             text.replace_range(from..to + 2, "open");
         }
