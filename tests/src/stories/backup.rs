@@ -38,8 +38,8 @@ async fn set_up() -> Result<()> {
     let mut spec = usual["spec"].clone();
     spec["default"] = json!(false);
     for plan in spec["plans"].as_array_mut().context("no plans")? {
-        // With a fifth of a processor the engine's tools would take minutes.
-        plan["cpu"] = json!("1");
+        // With a fifth of a processor the engine's tools would take minutes; three instances must fit on a node with two.
+        plan["cpu"] = json!("450m");
         plan["backup"] = json!({
             "schedule": "30 1 * * *", "retentionDays": 7, "pointInTimeRecovery": true, "recoveryPointMinutes": 1,
         });
