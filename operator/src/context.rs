@@ -124,6 +124,15 @@ pub struct Remembered {
     pub namespaces: BTreeMap<String, Vec<ExistingNamespace>>,
 }
 
+impl Remembered {
+    /// Remembers nothing more of an order that is gone.
+    pub fn forget(&mut self, uid: &str) {
+        self.held.remove(uid);
+        self.metered.retain(|(of, _), _| of != uid);
+        self.restored.remove(uid);
+    }
+}
+
 impl Memory {
     /// The content. Never held over an await.
     pub fn lock(&self) -> MutexGuard<'_, Remembered> {

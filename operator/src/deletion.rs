@@ -125,10 +125,8 @@ fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
 }
 
 fn forget(order: &Order, context: &Context) {
-    let uid = order.uid.as_str();
     let mut memory = context.memory.lock();
-    memory.held.remove(uid);
-    memory.metered.retain(|(of, _), _| of != uid);
+    memory.forget(order.uid.as_str());
     // The mark of the namespace is reckoned anew at the next order's pass, or by the sweep.
     memory.protected.remove(&order.at.namespace);
     drop(memory);

@@ -227,9 +227,7 @@ async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pa
     for (key, object) in &seen.children {
         apply::remove(&context.client, key, object.pointer("/metadata/uid").and_then(Value::as_str)).await?;
     }
-    let mut memory = context.memory.lock();
-    memory.held.remove(uid);
-    memory.metered.retain(|(of, _), _| of != uid);
+    context.memory.lock().forget(uid);
     Ok(())
 }
 
