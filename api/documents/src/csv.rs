@@ -2,7 +2,7 @@
 
 use crate::DocumentError;
 use crate::numbers::{decimal_of_thousandths, thousandths};
-use siyada_model::money::Money;
+use siyada_model::money::{Currency, Money};
 use siyada_model::statement::{Part, Statement, StatementLine};
 
 const HEADER: &str = "number,kind,issuedAt,statementMonth,account,section,month,tenant,namespace,name,orderUid,service,\
@@ -26,7 +26,7 @@ pub fn csv(statement: &Statement) -> Result<String, DocumentError> {
 }
 
 /// The parts of a line; all of it in no place if it has none, so that no amount is lost.
-pub(crate) fn parts(line: &StatementLine) -> Vec<Part> {
+pub fn parts(line: &StatementLine) -> Vec<Part> {
     if line.parts.is_empty() {
         return vec![Part {
             booking: siyada_model::allocation::Booking::default(),
@@ -43,16 +43,27 @@ fn row(
     section: &str,
     (line, part): (&StatementLine, &Part),
 ) -> Result<(), DocumentError> {
-    let amount = |minor| Money { minor, currency: statement.currency }.decimal();
-    let word = |text: &Option<String>| cell(text.as_deref().unwrap_or_default());
-    let (order, booking) = (&line.order, &part.booking);
-    let cells = [
+    let head = [
         cell(&statement.number),
         statement.kind.as_str().to_owned(),
         statement.issued_at.to_string(),
         statement.period.month.to_string(),
         cell(&statement.buyer.account),
         section.to_owned(),
+    ];
+    let quantity = decimal_of_thousandths(thousandths(&line.quantity_ms, line.unit)?);
+    let rest = part_cells(line, part, statement.currency);
+    let cells: Vec<String> = head.into_iter().chain(line_cells(line)).chain([quantity]).chain(rest).collect();
+    text.push_str(&cells.join(","));
+    text.push_str("\r\n");
+    Ok(())
+}
+
+/// The cells of a line up to its quantity: month, tenant, namespace, name, orderUid, service, meter, sku, priceList, unit,
+/// unitPrice, start, end and quantityMs.
+pub fn line_cells(line: &StatementLine) -> [String; 14] {
+    let order = &line.order;
+    [
         line.month.to_string(),
         order.tenant.to_string(),
         cell(&order.namespace),
@@ -67,19 +78,24 @@ fn row(
         line.start.to_string(),
         line.end.to_string(),
         number(&line.quantity_ms),
-        decimal_of_thousandths(thousandths(&line.quantity_ms, line.unit)?),
+    ]
+}
+
+/// The cells of a part of a line: lineAmount, taxBasisPoints, costCentre, budgetLine, reference, millionths, amount and
+/// currency.
+pub fn part_cells(line: &StatementLine, part: &Part, currency: Currency) -> [String; 8] {
+    let amount = |minor| Money { minor, currency }.decimal();
+    let word = |text: &Option<String>| cell(text.as_deref().unwrap_or_default());
+    [
         amount(line.minor),
         line.tax_basis_points.map(|rate| rate.to_string()).unwrap_or_default(),
-        word(&booking.cost_centre),
-        word(&booking.budget_line),
-        word(&booking.reference),
+        word(&part.booking.cost_centre),
+        word(&part.booking.budget_line),
+        word(&part.booking.reference),
         part.millionths.to_string(),
         amount(part.minor),
-        statement.currency.to_string(),
-    ];
-    text.push_str(&cells.join(","));
-    text.push_str("\r\n");
-    Ok(())
+        currency.to_string(),
+    ]
 }
 
 /// A whole number as it is; anything else is a text.

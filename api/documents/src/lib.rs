@@ -35,7 +35,7 @@ mod shown;
 mod words;
 mod xlsx;
 
-pub use csv::{cell, csv};
+pub use csv::{cell, csv, line_cells, part_cells, parts};
 pub use focus::{FocusVersion, focus};
 pub use pdf::{annex_pdf, pdf};
 pub use xlsx::xlsx;

@@ -14,8 +14,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use siyada_documents::{annex_pdf, cell};
-use siyada_model::money::{Currency, Money};
+use siyada_documents::{annex_pdf, cell, line_cells, part_cells, parts};
+use siyada_model::money::Currency;
 use siyada_model::national::{ExportEnd, ExportRecord, ExportRow, Movement, Proof, SettlementAnnex};
 use siyada_model::period::Month;
 use siyada_model::statement::StatementLine;
@@ -148,7 +148,7 @@ impl Writer {
         record: ExportRecord,
         line: &StatementLine,
     ) -> Result<(), Error> {
-        for part in &line.parts {
+        for part in &parts(line) {
             let (statement, payer, currency) = (share.statement.as_deref(), &share.payer, share.currency);
             let row = ExportRow { record, statement, payer, line, part, currency };
             match self.format {
@@ -175,39 +175,16 @@ fn json_line(value: &impl serde::Serialize) -> Result<String, Error> {
 }
 
 fn csv_row(period: Month, row: &ExportRow<'_>) -> String {
-    let (line, part, order) = (row.line, row.part, &row.line.order);
-    let amount = |minor| Money { minor, currency: row.currency }.decimal();
-    let word = |text: &Option<String>| cell(text.as_deref().unwrap_or_default());
-    let cells = [
+    let head = [
         row.record.as_str().to_owned(),
         period.to_string(),
         row.statement.map(cell).unwrap_or_default(),
         row.payer.to_string(),
-        line.month.to_string(),
-        order.tenant.to_string(),
-        cell(&order.namespace),
-        cell(&order.name),
-        order.uid.to_string(),
-        cell(&order.kind),
-        line.meter.to_string(),
-        line.sku.to_string(),
-        line.price_list.to_string(),
-        line.unit.as_str().to_owned(),
-        line.unit_price.clone(),
-        line.start.to_string(),
-        line.end.to_string(),
-        line.quantity_ms.clone(),
-        amount(line.minor),
-        line.tax_basis_points.map(|rate| rate.to_string()).unwrap_or_default(),
-        word(&part.booking.cost_centre),
-        word(&part.booking.budget_line),
-        word(&part.booking.reference),
-        part.millionths.to_string(),
-        amount(part.minor),
-        row.currency.to_string(),
-        String::new(),
-        String::new(),
     ];
+    let rest = part_cells(row.line, row.part, row.currency);
+    // The last two columns are of the last row.
+    let last = [String::new(), String::new()];
+    let cells: Vec<String> = head.into_iter().chain(line_cells(row.line)).chain(rest).chain(last).collect();
     cells.join(",") + "\r\n"
 }
 
