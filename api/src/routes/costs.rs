@@ -10,7 +10,7 @@ use crate::store::{costs, prices};
 use axum::Json;
 use axum::extract::State;
 use siyada_model::coverage::{Category, CostCoverage, CostRecord, CostVersion, coverage};
-use siyada_model::money::{Currency, Money};
+use siyada_model::money::Money;
 use siyada_model::period::YEARS;
 use siyada_model::wire::{Page, Problem};
 
@@ -65,7 +65,7 @@ pub async fn cost_coverage(
     Query(year): Query<Year>,
 ) -> Result<Json<CostCoverage>, Error> {
     let (mut tx, year) = snapshot(&app, year.fiscal_year).await?;
-    let currency = prices::currency(&mut tx).await?.unwrap_or(Currency::MAD);
+    let currency = prices::billing_currency(&mut tx).await?;
     let months = costs::months(&mut tx, year, currency).await?;
     let services = costs::services(&mut tx, year, currency).await?;
     let spent = costs::current(&mut tx, year.year).await?;

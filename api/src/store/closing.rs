@@ -36,7 +36,7 @@ pub async fn preview(pool: &PgPool, month: Month) -> Result<Closing, Error> {
     let issuer = finance::issuer(&mut tx).await?.ok_or_else(no_issuer)?;
     // All that the snapshot has; what is being written meanwhile is seen by the closing, which waits for it.
     let found = decide(&mut tx, &issuer, &state, &all, i64::MAX).await?;
-    let currency = prices::currency(&mut tx).await?.unwrap_or(Currency::MAD);
+    let currency = prices::billing_currency(&mut tx).await?;
     outcome(month, currency, found.as_deref().map_err(|blockers| blockers.clone()))
 }
 
@@ -54,7 +54,7 @@ pub async fn close(pool: &PgPool, month: Month, by: &str, signer: Option<&Signer
         return done(&mut tx, &state).await;
     }
     let issuer = finance::issuer(&mut tx).await?.ok_or_else(no_issuer)?;
-    let currency = prices::currency(&mut tx).await?.unwrap_or(Currency::MAD);
+    let currency = prices::billing_currency(&mut tx).await?;
     let drafts = match decide(&mut tx, &issuer, &state, &all, as_of).await? {
         Ok(drafts) => drafts,
         Err(blockers) => return outcome(month, currency, Err(blockers)),
@@ -115,7 +115,7 @@ async fn done(tx: &mut PgConnection, state: &PeriodState) -> Result<Closing, Err
         Some(currency) => {
             currency.parse().map_err(|_| Error::Fault("failed to read a currency".to_owned()))?
         }
-        None => prices::currency(tx).await?.unwrap_or(Currency::MAD),
+        None => prices::billing_currency(tx).await?,
     };
     let money = |minor| Some(Money { minor, currency });
     Ok(Closing { month, closed: true, blockers: vec![], statements, net: money(net), gross: money(gross) })

@@ -71,7 +71,7 @@ impl Source {
         let mut tx = super::snapshot(&pool).await?;
         let now = super::now(&mut tx).await?;
         let state = breakdown::period(&mut tx, Some(month), now).await?;
-        let currency = prices::currency(&mut tx).await?.unwrap_or(Currency::MAD);
+        let currency = prices::billing_currency(&mut tx).await?;
         if state.closed_at.is_some() {
             return Ok((Self::Closed(pool, month, 0), currency));
         }
@@ -267,7 +267,7 @@ pub async fn annex(pool: &PgPool, (from, to): (Month, Month)) -> Result<Settleme
     let currency = movements.first().map(|movement| movement.gross.currency);
     let currency = match currency {
         Some(currency) => currency,
-        None => prices::currency(&mut tx).await?.unwrap_or(Currency::MAD),
+        None => prices::billing_currency(&mut tx).await?,
     };
     let ledger = Money { minor: receivable(&mut tx, (from, to)).await?, currency };
     let annex = SettlementAnnex::new((from, to), movements, ledger)?;

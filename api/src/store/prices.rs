@@ -275,6 +275,14 @@ pub async fn currency(connection: &mut PgConnection) -> Result<Option<Currency>,
     Ok(found.map(|text| text.parse()).transpose()?)
 }
 
+/// The currency of all lists; dirhams before there is any list.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn billing_currency(connection: &mut PgConnection) -> Result<Currency, Error> {
+    Ok(currency(connection).await?.unwrap_or(Currency::MAD))
+}
+
 /// Waits until nobody prices anything any more, and holds off those who want to, until the transaction ends.
 ///
 /// # Errors
