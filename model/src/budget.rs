@@ -3,7 +3,7 @@
 use crate::id::TenantName;
 use crate::ledger::{Account, AccountKind, Entry, InvalidTransaction, Transaction, TransactionKind, word};
 use crate::money::{Currency, InvalidMoney, Money};
-use crate::party::{InvalidParty, plain, plain_names};
+use crate::party::{InvalidParty, plain, plain_name, plain_names};
 use crate::period::{Month, YEARS};
 use crate::wire::DisplayName;
 use jiff::Timestamp;
@@ -38,44 +38,9 @@ pub enum InvalidLine {
     Text(#[from] InvalidParty),
 }
 
-/// Name of a budget line: what orders and tenants have in `billing.budgetLine`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
-#[serde(try_from = "String", into = "String")]
-pub struct LineName(String);
-
-impl LineName {
-    /// The text of the name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for LineName {
-    type Error = InvalidParty;
-    fn try_from(text: String) -> Result<Self, InvalidParty> {
-        plain("budgetLine", &text)?;
-        Ok(Self(text))
-    }
-}
-
-impl FromStr for LineName {
-    type Err = InvalidParty;
-    fn from_str(text: &str) -> Result<Self, InvalidParty> {
-        text.to_owned().try_into()
-    }
-}
-
-impl From<LineName> for String {
-    fn from(name: LineName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for LineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+plain_name! {
+    /// Name of a budget line: what orders and tenants have in `billing.budgetLine`.
+    LineName, "budgetLine"
 }
 
 /// A place in the nomenclature of the budget, for example chapter 30.

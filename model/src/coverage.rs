@@ -1,7 +1,7 @@
 //! Cost coverage: what the hosting body spends against what it billed and what was paid.
 
 use crate::money::{InvalidMoney, Money};
-use crate::party::{InvalidParty, WHOLE_BASIS_POINTS, plain, plain_names};
+use crate::party::{InvalidParty, WHOLE_BASIS_POINTS, plain, plain_name, plain_names};
 use crate::period::Month;
 use crate::wire::DisplayName;
 use jiff::Timestamp;
@@ -22,44 +22,9 @@ pub enum InvalidCost {
     Text(#[from] InvalidParty),
 }
 
-/// A category of costs: `energy`, `staff`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
-#[serde(try_from = "String", into = "String")]
-pub struct Category(String);
-
-impl Category {
-    /// The text of the name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Category {
-    type Error = InvalidParty;
-    fn try_from(text: String) -> Result<Self, InvalidParty> {
-        plain("category", &text)?;
-        Ok(Self(text))
-    }
-}
-
-impl FromStr for Category {
-    type Err = InvalidParty;
-    fn from_str(text: &str) -> Result<Self, InvalidParty> {
-        text.to_owned().try_into()
-    }
-}
-
-impl From<Category> for String {
-    fn from(name: Category) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for Category {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+plain_name! {
+    /// A category of costs: `energy`, `staff`.
+    Category, "category"
 }
 
 /// `PUT /v1/costs/{fiscalYear}/{category}`: what was spent.
