@@ -26,5 +26,6 @@ pub mod resources;
 pub mod schedule;
 pub mod settlement;
 pub mod statement;
+pub mod uri;
 pub mod usage;
 pub mod wire;

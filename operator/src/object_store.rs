@@ -5,6 +5,7 @@
 
 use crate::backup::{GENERATION, bucket};
 use crate::plan::backup::StoreKey;
+use crate::run::chain;
 use crate::seen::secret_value;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use siyada_crds::catalogue::ObjectStorage;
 use siyada_model::id::OrderUid;
+use siyada_model::uri::escaped;
 use std::time::Duration;
 
 /// A call may take so long.
@@ -170,9 +172,9 @@ impl<'a> Store<'a> {
         more: &[(&str, String)],
         fine: &str,
     ) -> Result<String, StoreError> {
-        let mut form = format!("Action={action}&Version=2010-05-08&UserName={}", encoded(user));
+        let mut form = format!("Action={action}&Version=2010-05-08&UserName={}", escaped(user));
         for (key, value) in more {
-            form.push_str(&format!("&{key}={}", encoded(value)));
+            form.push_str(&format!("&{key}={}", escaped(value)));
         }
         let base = self.site.iam_endpoint.as_deref().unwrap_or(&self.site.endpoint);
         let (path, query) = ("/".to_owned(), Vec::new());
@@ -184,7 +186,7 @@ impl<'a> Store<'a> {
     async fn call(&self, what: &'static str, call: Call<'_>, fine: &str) -> Result<String, StoreError> {
         let host = call.base.trim_start_matches("https://");
         let mut query: Vec<String> =
-            call.query.iter().map(|(k, v)| format!("{}={}", encoded(k), encoded(v))).collect();
+            call.query.iter().map(|(k, v)| format!("{}={}", escaped(k), escaped(v))).collect();
         query.sort_unstable();
         let query = query.join("&");
         let hash = hex::encode(Sha256::digest(call.body.as_bytes()));
@@ -200,7 +202,7 @@ impl<'a> Store<'a> {
         }
         request = request.header("x-amz-date", now).header("x-amz-content-sha256", hash);
         let request = request.header("authorization", authorization).body(call.body);
-        let unreachable = |e: reqwest::Error| StoreError::Unreachable(causes(&e.without_url()));
+        let unreachable = |e: reqwest::Error| StoreError::Unreachable(chain(&e.without_url()));
         let answer = request.send().await.map_err(unreachable)?;
         let status = answer.status();
         let text = answer.text().await.map_err(unreachable)?;
@@ -256,12 +258,6 @@ fn mac(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// Percent-encoding as the signature wants it: everything but letters, digits and `-._~`.
-fn encoded(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
 /// The contents of every element of that name; these answers have no attributes on them and no elements in them.
 fn texts(xml: &str, tag: &str) -> Vec<String> {
     let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
@@ -271,16 +267,6 @@ fn texts(xml: &str, tag: &str) -> Vec<String> {
         text.replace("&#34;", "\"").replace("&#39;", "'").replace("&apos;", "'").replace("&amp;", "&")
     };
     parts.map(|(text, _)| plain(text)).collect()
-}
-
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        text.push_str(&format!(": {inner}"));
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -294,7 +280,7 @@ mod tests {
         assert_eq!(texts(page, "Size"), ["12", "30"]);
         assert_eq!(texts(page, "K"), ["a&b"]);
         assert!(texts(page, "NextContinuationToken").is_empty());
-        assert_eq!(encoded("a/b c~é"), "a%2Fb%20c~%C3%A9");
+        assert_eq!(escaped("a/b c~é"), "a%2Fb%20c~%C3%A9");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use siyada_crds::backup::BackedUpKind;
 use siyada_crds::{DocumentStoreInstance, OrderSpec, OrderStatus, PostgresInstance, catalogue::Engine};
 use siyada_model::id::OrderUid;
 use std::fmt;
@@ -15,6 +16,15 @@ pub enum Kind {
     Postgres,
     /// `DocumentStoreInstance`.
     Documents,
+}
+
+impl From<BackedUpKind> for Kind {
+    fn from(kind: BackedUpKind) -> Self {
+        match kind {
+            BackedUpKind::PostgresInstance => Self::Postgres,
+            BackedUpKind::DocumentStoreInstance => Self::Documents,
+        }
+    }
 }
 
 impl Kind {
@@ -32,6 +42,14 @@ impl Kind {
     /// The kind of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// As a backup of it names it.
+    pub fn backed_up(self) -> BackedUpKind {
+        match self {
+            Self::Postgres => BackedUpKind::PostgresInstance,
+            Self::Documents => BackedUpKind::DocumentStoreInstance,
+        }
     }
 
     /// The engine family that serves it.

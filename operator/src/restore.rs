@@ -7,11 +7,12 @@ use crate::context::Context;
 use crate::deletion::{cluster_key, record};
 use crate::names::{Names, RETAINED};
 use crate::object::ChildKind;
-use crate::order::Order;
+use crate::order::{Kind, Order};
 use crate::plan::backup::recorded;
 use crate::seen::{Seen, metadata};
 use jiff::Timestamp;
-use kube::ResourceExt;
+use kube::runtime::reflector::ObjectRef;
+use siyada_crds::ServiceBackup;
 use siyada_crds::order::RestoreFrom;
 use siyada_model::classification::Classification;
 use siyada_model::quantity::{bytes, show_bytes};
@@ -61,21 +62,16 @@ fn named(
 
 fn of_backup(valid: &Valid, name: &str, context: &Context) -> Result<Named, Refusal> {
     let order = &valid.order;
-    let own = |b: &siyada_crds::ServiceBackup| {
-        b.name_any() == name && b.namespace().as_deref() == Some(&order.at.namespace)
-    };
-    let Some(found) = context.orders.backups.find(own) else {
+    let key = ObjectRef::<ServiceBackup>::new(name).within(&order.at.namespace);
+    let Some(found) = context.orders.backups.get(&key) else {
         return impossible(format!(
             "there is no ServiceBackup {name} in {}: kubectl get sbk lists them",
             order.at.namespace
         ));
     };
-    let kind = serde_json::to_value(found.spec.instance.kind).unwrap_or_default();
-    if kind != order.at.kind.as_str() {
-        return impossible(format!(
-            "ServiceBackup {name} is of a {}: order that kind",
-            kind.as_str().unwrap_or_default()
-        ));
+    let kind = Kind::from(found.spec.instance.kind);
+    if kind != order.at.kind {
+        return impossible(format!("ServiceBackup {name} is of a {kind}: order that kind"));
     }
     let status = found.status.clone().unwrap_or_default();
     let phase = status.phase.as_deref().unwrap_or("Pending");

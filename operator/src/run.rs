@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::names::{MANAGED, ORDER_UID};
 use crate::namespaces::{self, NamespaceBook, News};
 use crate::object::ChildKind;
-use crate::order::{Kind, OrderRef, OrderResource};
+use crate::order::{OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
@@ -32,7 +32,6 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
-use siyada_crds::backup::BackedUpKind;
 use siyada_crds::{
     DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceOffering, Site, Tenant,
 };
@@ -177,12 +176,9 @@ fn reflect_backups(client: &Client, triggers: Triggers) -> Store<ServiceBackup> 
         while let Some(event) = events.next().await {
             match event {
                 Ok(backup) => {
-                    let kind = match backup.spec.instance.kind {
-                        BackedUpKind::PostgresInstance => Kind::Postgres,
-                        BackedUpKind::DocumentStoreInstance => Kind::Documents,
-                    };
                     let namespace = backup.namespace().unwrap_or_default();
-                    triggers.look_at(OrderRef { kind, namespace, name: backup.spec.instance.name });
+                    let instance = backup.spec.instance;
+                    triggers.look_at(OrderRef { kind: instance.kind.into(), namespace, name: instance.name });
                 }
                 Err(error) => {
                     tracing::warn!(error = %error, "the watch of ServiceBackup stumbled and is started again");
@@ -447,7 +443,7 @@ fn failed(uid: &str, name: &str, error: &Pass, context: &Context) -> Action {
 }
 
 /// An error with its sources, one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

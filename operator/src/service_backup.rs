@@ -11,7 +11,7 @@ use crate::reconcile::Pass;
 use crate::seen::{Asked, Seen};
 use jiff::Timestamp;
 use kube::ResourceExt;
-use siyada_crds::backup::{BackedUp, BackedUpKind, ServiceBackupSpec};
+use siyada_crds::backup::{BackedUp, ServiceBackupSpec};
 use siyada_crds::{ServiceBackup, ServiceBackupStatus};
 use siyada_model::quantity::{MIB, show_bytes};
 use std::collections::BTreeMap;
@@ -20,19 +20,12 @@ use std::sync::Arc;
 /// Label of a listed backup that the schedule made.
 pub const LISTED: &str = "siyada.cloud/scheduled";
 
-fn kind_of(order: &Order) -> BackedUpKind {
-    match order.at.kind {
-        crate::order::Kind::Postgres => BackedUpKind::PostgresInstance,
-        crate::order::Kind::Documents => BackedUpKind::DocumentStoreInstance,
-    }
-}
-
 /// The listed backups of an order's name.
 fn listed(order: &Order, context: &Context) -> Vec<Arc<ServiceBackup>> {
     let own = |b: &Arc<ServiceBackup>| {
         b.namespace().as_deref() == Some(&order.at.namespace)
             && b.spec.instance.name == order.at.name
-            && b.spec.instance.kind == kind_of(order)
+            && b.spec.instance.kind == order.at.kind.backed_up()
     };
     context.orders.backups.state().into_iter().filter(own).collect()
 }
@@ -101,7 +94,7 @@ async fn one(
         if !made.scheduled {
             return Ok(());
         }
-        let instance = BackedUp { kind: kind_of(order), name: order.at.name.clone() };
+        let instance = BackedUp { kind: order.at.kind.backed_up(), name: order.at.name.clone() };
         let mut fresh = ServiceBackup::new(&made.listed_as, ServiceBackupSpec { instance });
         fresh.metadata.namespace = Some(order.at.namespace.clone());
         fresh.labels_mut().insert(LISTED.to_owned(), "true".to_owned());

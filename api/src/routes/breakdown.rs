@@ -20,6 +20,7 @@ use siyada_model::period::Month;
 use siyada_model::statement::breakdown::{
     Asked, Dimension, Figure, Figures, Group, GroupedUsage, UsageGroup, group,
 };
+use siyada_model::uri::escaped;
 use siyada_model::wire::{Problem, code};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -212,15 +213,6 @@ fn opens(tenant: &TenantName, month: Month, asked: &Asked, (group, figure): (&Gr
         }
     }
     path
-}
-
-/// A text as a value of a query (RFC 3986).
-fn escaped(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut escaped, byte| {
-        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
-        let _ = if plain { write!(escaped, "{}", char::from(byte)) } else { write!(escaped, "%{byte:02X}") };
-        escaped
-    })
 }
 
 fn csv(answer: &GroupedUsage) -> String {
