@@ -151,28 +151,29 @@ fn standing(seen: &Seen, names: &Names) -> Result<Rotation, Refusal> {
     }
 }
 
+/// The number of the login that a child holds a password of.
+fn login_number(names: &Names, key: &Key, object: &Value) -> Option<u32> {
+    let first = (key.name == names.login_secret(1)).then_some(1);
+    metadata(object, "labels", names::LOGIN_NUMBER).and_then(|number| number.parse().ok()).or(first)
+}
+
 /// The highest number of a login that there is a Secret of.
 fn newest(seen: &Seen, names: &Names) -> u32 {
-    let number = |(key, object): (&Key, &std::sync::Arc<Value>)| {
-        let number = metadata(object, "labels", names::LOGIN_NUMBER)?.parse().ok()?;
-        (key.name == names.login_secret(number)).then_some(number)
-    };
-    seen.children.iter().filter_map(number).max().unwrap_or(1)
+    let numbers = seen.children.iter().filter_map(|(key, object)| {
+        login_number(names, key, object).filter(|number| key.name == names.login_secret(*number))
+    });
+    numbers.max().unwrap_or(1)
 }
 
 /// Secrets of logins that ended: nobody is accepted with them.
 fn ended(seen: &Seen, names: &Names, lowest: u32) -> Vec<Key> {
-    let is_ended = |key: &&Key| {
-        let number = |(key, object): (&Key, &std::sync::Arc<Value>)| {
-            let first = key.name == names.login_secret(1);
-            metadata(object, "labels", names::LOGIN_NUMBER)
-                .and_then(|n| n.parse().ok())
-                .or(first.then_some(1))
-        };
-        let found: Option<u32> = seen.children.get_key_value(*key).and_then(number);
-        key.kind == ChildKind::Secret && key.namespace == names.engine && found.is_some_and(|n| n < lowest)
-    };
-    seen.children.keys().filter(is_ended).cloned().collect()
+    let secrets = seen
+        .children
+        .iter()
+        .filter(|(key, _)| key.kind == ChildKind::Secret && key.namespace == names.engine);
+    let ended = secrets
+        .filter(|(key, object)| login_number(names, key, object).is_some_and(|number| number < lowest));
+    ended.map(|(key, _)| key.clone()).collect()
 }
 
 /// What carries our label and is not planned, leaving alone whatever holds data or the only copy of a secret.
