@@ -13,6 +13,7 @@ use crate::command::wait_until;
 use crate::component::{ALL, Component, outside_relays};
 use crate::mounts;
 use crate::network;
+use crate::object_store;
 use crate::place::Place;
 use crate::process;
 use crate::say::say;
@@ -54,6 +55,7 @@ pub fn down(place: &Place, purge: bool) -> Result<()> {
         bail!("failed to remove the cgroup {}; see its cgroup.procs", left.display());
     }
     note(&mut did, remove_files(&sockets), "shim sockets");
+    note(&mut did, remove_files(&object_store::sockets(place)), "sockets of the object store");
     note(&mut did, remove_files(&container_logs(place)), "log links");
     note(&mut did, remove_files(&address_records(place)), "address records");
     remove_tree(&place.run)?;

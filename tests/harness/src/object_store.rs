@@ -15,6 +15,8 @@ use crate::say::{Step, say};
 const REQUIREMENTS: &str = include_str!("../modules/object-store/requirements.txt");
 /// Where S3 is served.
 const PORT: u16 = 9443;
+/// Its parts, which speak gRPC to each other.
+const PARTS: [(&str, u16); 4] = [("master", 0), ("volume", 1), ("filer", 2), ("s3", 3)];
 
 fn name() -> String {
     format!("object-store-{}", &key([REQUIREMENTS.as_bytes()])[..16])
@@ -70,6 +72,22 @@ pub fn configure(place: &Place) -> Result<()> {
     write(&file, &site.to_string())
 }
 
+/// The port of a part. Beside each the program listens at a socket in `/tmp` that is named by the port alone and that network
+/// namespaces do not keep apart: two clusters of one machine would reach each other's, and so each has ports of its own,
+/// below those that the kernel gives away.
+fn grpc_port(id: &str, part: u16) -> u16 {
+    let hash = key([id.as_bytes()]);
+    let slot = hash.get(..4).and_then(|digits| u16::from_str_radix(digits, 16).ok()).unwrap_or(0) % 2_500;
+    20_000 + slot * 4 + part
+}
+
+/// The sockets that it leaves outside of the cluster's own folders.
+pub fn sockets(place: &Place) -> Vec<PathBuf> {
+    let socket =
+        |(name, part)| format!("/tmp/seaweedfs-{name}-grpc-{}.sock", grpc_port(&place.id, part)).into();
+    PARTS.into_iter().map(socket).collect()
+}
+
 /// How it is started.
 pub fn words(place: &Place) -> Vec<String> {
     let file = |name: &str| pki::file(place, name).display().to_string();
@@ -92,6 +110,26 @@ pub fn words(place: &Place) -> Vec<String> {
         format!("-s3.key.file={}", file("object-store.key")),
         format!("-s3.config={}", place.state("object-store.identities.json").display()),
         "-s3.iam.readOnly=false".to_owned(),
+        format!("-filer.localSocket={}", place.run("store-filer.sock").display()),
+        format!("-s3.localSocket={}", place.run("store-s3.sock").display()),
+        // Nothing of a test is told to anybody.
+        "-master.telemetry=false".to_owned(),
     ]);
+    words.extend(PARTS.map(|(name, part)| format!("-{name}.port.grpc={}", grpc_port(&place.id, part))));
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn clusters_have_ports_of_their_own_below_those_of_the_kernel() {
+        let ids = ["siyada-demo-7c61080c", "siyada-mend-3221b633", "siyada-ci-00000000"];
+        let ports: BTreeSet<u16> =
+            ids.iter().flat_map(|id| PARTS.map(|(_, part)| grpc_port(id, part))).collect();
+        assert_eq!(ports.len(), ids.len() * PARTS.len(), "{ports:?}");
+        assert!(ports.iter().all(|port| (20_000..30_000).contains(port)), "{ports:?}");
+    }
 }
