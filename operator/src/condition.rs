@@ -76,7 +76,7 @@ pub mod reason {
         (RUNNING, "The engine reports a running database."),
         (SITE_UNKNOWN, "There is no such site."),
         (STORAGE_OUT_OF_RANGE, "The storage is less or more than the plan allows, or less than before."),
-        (SUSPENDED, "The order asks for no compute; the data is kept."),
+        (SUSPENDED, "The order asks for no compute, or may not have it again now; the data is kept."),
         (TENANT_SUSPENDED, "The tenant or one above it takes no new orders."),
         (TENANT_NOT_READY, "The tenant is not set up yet."),
         (VERIFYING, "The first login has not been tried yet."),

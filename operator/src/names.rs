@@ -45,6 +45,8 @@ pub const RESTORED_FROM: &str = "siyada.cloud/restored-from";
 /// Annotation on an engine object with what the platform must know when the order is gone.
 pub const ORDER_RECORD: &str = "siyada.cloud/order-record";
 
+/// CloudNativePG's annotation on a cluster: `on` removes the pods and keeps the volumes.
+pub const HIBERNATION: &str = "cnpg.io/hibernation";
 /// Annotation on an engine cluster: where its logins stand. Absent: it has its first.
 pub const ROTATION: &str = "siyada.cloud/rotation";
 /// Label on a Secret of a login: its number.

@@ -6,7 +6,7 @@ use crate::apply;
 use crate::context::Context;
 use crate::deletion::{cluster_key, record};
 use crate::metering::{self, stopped};
-use crate::names::{ORDER_RECORD, RETAINED};
+use crate::names::{HIBERNATION, ORDER_RECORD, RETAINED};
 use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
 use crate::reconcile::{Pass, fingerprint, report};
@@ -62,7 +62,7 @@ pub struct Record {
 pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(), Pass> {
     let Some(object) = seen.children.get(cluster) else { return Ok(()) };
     if metadata(object, "labels", RETAINED).is_none()
-        || metadata(object, "annotations", "cnpg.io/hibernation") != Some("on")
+        || metadata(object, "annotations", HIBERNATION) != Some("on")
     {
         apply::retain(&context.client, cluster).await?;
     }

@@ -1,7 +1,7 @@
 //! What was seen of an order's children, from the caches.
 
 use crate::backup::Source;
-use crate::names::Names;
+use crate::names::{HIBERNATION, Names};
 use crate::object::{ChildKind, Key, Planned};
 use crate::probe::Outcome;
 use jiff::Timestamp;
@@ -61,6 +61,11 @@ impl Seen {
     /// The engine's cluster.
     pub fn cluster(&self, names: &Names) -> Option<&Value> {
         self.get(ChildKind::Cluster, &names.engine, &names.cluster)
+    }
+
+    /// Whether the engine's cluster was told to run nothing and to keep its volumes.
+    pub fn sleeps(&self, names: &Names) -> bool {
+        self.cluster(names).is_some_and(|cluster| metadata(cluster, "annotations", HIBERNATION) == Some("on"))
     }
 
     /// Whether the engine reports a running database (and the gateway runs, where there is one).

@@ -15,8 +15,7 @@ pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, h
     let order = &valid.order;
     let mut metadata = metadata_of(valid, &names.engine, &names.cluster);
     metadata["annotations"] = json!({
-        // Hibernation removes the pods and keeps the volumes.
-        "cnpg.io/hibernation": if order.spec.suspend { "on" } else { "off" },
+        names::HIBERNATION: if order.spec.suspend { "on" } else { "off" },
         names::ORDER_RECORD: record(valid),
         names::ROTATION: rotation_record(rotation),
     });

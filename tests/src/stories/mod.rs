@@ -14,6 +14,7 @@ pub mod refusal;
 pub mod rest;
 pub mod roles;
 pub mod rotation;
+pub mod suspension;
 pub mod tenancy;
 pub mod two;
 pub mod upgrade;
@@ -138,6 +139,16 @@ fn later() -> Vec<Story> {
             true,
             "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
             rotation::suspended
+        ),
+        story!(
+            true,
+            "a suspended order gives its place to a sibling and runs again by itself, with its rows, when there is room",
+            suspension::room
+        ),
+        story!(
+            false,
+            "a suspended order resumes above a threshold only when somebody approved it",
+            suspension::approved
         ),
         story!(
             true,
