@@ -1,6 +1,7 @@
-//! The only file that writes to the cluster, with its parts for tenants and backups in `apply/`.
+//! The only file that writes to the cluster, with its parts for tenants, backups and credentials in `apply/`.
 
 pub mod backups;
+pub mod credentials;
 pub mod tenants;
 
 use crate::names::{

@@ -14,7 +14,7 @@ use crate::plan::{Fresh, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
-use crate::{deletion, metering, restore, rotate, service_backup};
+use crate::{credentials, deletion, metering, restore, rotate, service_backup};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -391,6 +391,7 @@ async fn build(
     now: Timestamp,
 ) -> Result<Built, Pass> {
     seen.asked = service_backup::asked(&valid.order, context);
+    seen.further = credentials::further(&valid.order, context);
     seen.source = match restore::source(valid, seen, context) {
         Ok(source) => source,
         Err(refusal) => return Ok(Built::Stopped(refusal)),
@@ -408,8 +409,14 @@ async fn build(
         Login::Refused(refusal) => return Ok(Built::Stopped(refusal)),
     };
     let rotation = rotate::next(valid, &names, seen, context, now);
-    let fresh =
-        Fresh { owner_password: password(), login_password: password(), rotation, certificate, store_key };
+    let fresh = Fresh {
+        owner_password: password(),
+        login_password: password(),
+        further_seed: password(),
+        rotation,
+        certificate,
+        store_key,
+    };
     let plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
         return Ok(Built::Stopped(problem));
@@ -490,7 +497,7 @@ async fn store_login(valid: &Valid, seen: &Seen, context: &Context) -> Result<Lo
     }
 }
 
-/// Lists backups and ends a right that is not needed any more. Says when to look again, if sooner than otherwise.
+/// Lists backups, tells further logins what became of them, and ends a right that is not needed any more. Says when to look again, if sooner than otherwise.
 async fn after_build(
     valid: &Valid,
     seen: &Seen,
@@ -498,6 +505,7 @@ async fn after_build(
     now: Timestamp,
 ) -> Result<Option<Duration>, Pass> {
     service_backup::list(&valid.order, valid, seen, context, now).await?;
+    credentials::list(valid, seen, context, now).await?;
     let Some(policy) = valid.backups.policy() else { return Ok(None) };
     let uid = &valid.order.uid;
     let known = context.memory.lock().restored.contains(uid.as_str());

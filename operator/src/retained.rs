@@ -162,7 +162,9 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
             .set(i64::try_from(ready).unwrap_or(0));
     }
     context.prober.keep_only(|uid| living.contains(uid));
-    context.turner.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));
+    for prober in [&context.turner, &context.further] {
+        prober.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));
+    }
     let catalogue = context.catalogue_uids();
     context.backoff.keep_only(|uid| living.contains(uid) || catalogue.contains(uid));
     unprotect(context).await

@@ -1,6 +1,7 @@
 //! What was seen of an order's children, from the caches.
 
 use crate::backup::Source;
+use crate::credential::Wanted;
 use crate::names::{HIBERNATION, Names};
 use crate::object::{ChildKind, Key, Planned};
 use crate::probe::Outcome;
@@ -32,6 +33,8 @@ pub struct Seen {
     pub turning: Option<Outcome>,
     /// Backups that people asked for and that are not finished.
     pub asked: Vec<Asked>,
+    /// Further logins that people asked for, oldest first.
+    pub further: Vec<Wanted>,
     /// Where the first data comes from, if the order says so.
     pub source: Option<Source>,
 }

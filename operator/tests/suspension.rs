@@ -147,6 +147,7 @@ fn fresh(valid: &Valid, seen: &Seen) -> Fresh {
     Fresh {
         owner_password: "owner".into(),
         login_password: "login".into(),
+        further_seed: "seed".into(),
         rotation: None,
         certificate,
         store_key: None,

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod approval;
 pub mod backup;
+pub mod credential;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
@@ -135,6 +136,11 @@ fn later() -> Vec<Story> {
             rotation::documents
         ),
         story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
+        story!(
+            true,
+            "a further login reads and is refused to write, and its deletion ends it",
+            credential::read_only
+        ),
         story!(
             true,
             "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
