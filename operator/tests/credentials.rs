@@ -181,11 +181,12 @@ impl World {
         let distinct: BTreeSet<u32> = slots.values().copied().collect();
         assert_eq!(distinct.len(), slots.len(), "two logins share a role");
         for wanted in self.further.iter().filter(|w| !w.ends) {
-            let Some((user, _)) = self.bound(wanted) else { continue };
+            let Some((user, password)) = self.bound(wanted) else { continue };
             assert_eq!(Some(&user), slots.get(&wanted.uid).map(|slot| role(*slot)).as_ref());
-            let Some((_, member)) = self.accepted.get(&user) else { continue };
+            // A slot may have had another owner until the engine brings the new one about; nobody gets in as him.
+            let accepted = self.accepted.get(&user).filter(|(now, _)| *now == password);
+            let Some((_, member)) = accepted else { continue };
             let wanted_of = if wanted.reads_only { "pg_read_all_data" } else { OWNER_ROLE };
-            // A slot may have had another owner until the engine brings the new one about; nobody has his Secret before.
             assert_eq!(member, wanted_of, "{user} has rights that nobody asked for");
         }
     }
