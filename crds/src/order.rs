@@ -44,7 +44,8 @@ pub struct OrderSpec {
     /// Who may connect, beside this namespace.
     #[serde(default)]
     pub network: NetworkSpec,
-    /// True: stops the compute and keeps the data; storage is billed on.
+    /// True: stops the compute and keeps the data. Storage is held and billed on; instance, CPU and memory are given back to the
+    /// quota, and resuming asks for them again and may be refused.
     #[serde(default)]
     pub suspend: bool,
     /// True: the API server refuses to delete the order.

@@ -1,10 +1,11 @@
-//! The only file that writes to the cluster, with its parts for tenants and backups in `apply/`.
+//! The only file that writes to the cluster, with its parts for tenants, backups and credentials in `apply/`.
 
 pub mod backups;
+pub mod credentials;
 pub mod tenants;
 
 use crate::names::{
-    APPLIED, CREATING_MANAGER, FIELD_MANAGER, FINALIZER, ORDER_UID, PROTECTED_ORDERS, RETAINED,
+    APPLIED, CREATING_MANAGER, FIELD_MANAGER, FINALIZER, HIBERNATION, ORDER_UID, PROTECTED_ORDERS, RETAINED,
 };
 use crate::object::{ChildKind, Key, Mode, Planned, is_so};
 use crate::order::{Order, OrderResource};
@@ -195,7 +196,7 @@ pub async fn remove(client: &Client, key: &Key, uid: Option<&str>) -> Result<(),
 pub async fn retain(client: &Client, key: &Key) -> Result<(), Apply> {
     let body = json!({"metadata": {
         "labels": {RETAINED: "true"},
-        "annotations": {"cnpg.io/hibernation": "on"},
+        "annotations": {HIBERNATION: "on"},
     }});
     merge(client, key, &body).await
 }

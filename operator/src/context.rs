@@ -20,7 +20,8 @@ use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use siyada_crds::tenant::ExistingNamespace;
 use siyada_crds::{
-    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceOffering, Site, Tenant,
+    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
+    Site, Tenant,
 };
 use siyada_model::usage::{Level, Meter};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +67,8 @@ pub struct OrderStores {
     pub documents: Store<DocumentStoreInstance>,
     /// `ServiceBackup`s of both.
     pub backups: Store<ServiceBackup>,
+    /// `ServiceCredential`s of both.
+    pub credentials: Store<ServiceCredential>,
 }
 
 impl OrderStores {
@@ -177,6 +180,8 @@ pub struct Context {
     pub prober: Arc<Prober>,
     /// Logs in with what is being made or ended, in the middle of a rotation.
     pub turner: Arc<Prober>,
+    /// Logs in with further logins.
+    pub further: Arc<Prober>,
     /// Children of orders.
     pub cache: ChildCache,
     /// Watches that run, by what they watch.

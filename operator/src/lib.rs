@@ -15,6 +15,8 @@ pub mod condition;
 pub mod config;
 pub mod context;
 pub mod counters;
+pub mod credential;
+pub mod credentials;
 pub mod deletion;
 pub mod health;
 pub mod lease;

@@ -79,10 +79,10 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         _ => picture.problem.as_ref().filter(|problem| problem.reason != reason::WRITE_FAILED),
     };
     if let Some(refusal) = stalled {
-        says.push(say(kind::STALLED, yes(refusal.reason, refusal.message.clone())));
+        says.push(say(kind::STALLED, yes(refusal.reason, with_way_back(picture, refusal))));
     } else if let Some(fault) = &picture.problem {
         says.push(say(kind::RECONCILING, yes(fault.reason, fault.message.clone())));
-    } else if ready.0 != Some(true) && ready.1 != reason::SUSPENDED {
+    } else if ready.0 != Some(true) && (ready.1 != reason::SUSPENDED || stays_suspended(picture).is_some()) {
         says.push(say(kind::RECONCILING, yes(ready.1, ready.2.clone())));
     }
     let held = picture.valid.filter(|_| picture.admission == Admission::Held);
@@ -142,15 +142,38 @@ pub fn deleting(order: &Order, blocked: Option<Refusal>, now: Timestamp) -> Orde
 
 fn admitted(picture: &Picture<'_>) -> Verdict {
     match (&picture.admission, picture.valid) {
-        (Admission::Held, Some(valid)) => yes(
-            reason::ADMITTED,
-            format!("at most {}/month (price list {})", valid.monthly_maximum, valid.price_list),
-        ),
+        (Admission::Held, Some(valid)) => yes(reason::ADMITTED, valid.price_sentence()),
         (Admission::Held, None) => yes(reason::ADMITTED, ""),
         (Admission::Refused(refusal) | Admission::Pending(refusal), _) => {
-            no(refusal.reason, refusal.message.clone())
+            no(refusal.reason, with_way_back(picture, refusal))
         }
         (Admission::Waiting(why), _) => (None, why.reason, why.message.clone()),
+    }
+}
+
+/// Why an order that should run again does not: nothing is started before its part of the quota is held, and what stood
+/// still goes on standing still.
+fn stays_suspended<'a>(picture: &'a Picture<'_>) -> Option<&'a Refusal> {
+    let sleeps = picture.names.as_ref().is_some_and(|names| picture.seen.sleeps(names));
+    match &picture.admission {
+        _ if picture.order.spec.suspend || !sleeps => None,
+        Admission::Held => None,
+        Admission::Refused(why) | Admission::Pending(why) | Admission::Waiting(why) => Some(why),
+    }
+}
+
+/// A refusal, and for an order that was to be resumed the ways out of it.
+fn with_way_back(picture: &Picture<'_>, refusal: &Refusal) -> String {
+    let message = &refusal.message;
+    match (stays_suspended(picture), &picture.admission) {
+        (None, _) => message.clone(),
+        (Some(_), Admission::Pending(_)) => format!(
+            "{message}; it stays suspended until then: set spec.suspend to true again to take the wish back"
+        ),
+        (Some(_), _) => format!(
+            "{message}; it stays suspended, keeps its data and is tried again by itself: make room, ask for more, or set \
+             spec.suspend to true again to take the wish back"
+        ),
     }
 }
 
@@ -179,6 +202,12 @@ fn provisioned(picture: &Picture<'_>) -> Verdict {
         return yes(
             reason::SUSPENDED,
             "compute is stopped, the data is kept; set spec.suspend to false to go on",
+        );
+    }
+    if stays_suspended(picture).is_some() {
+        return yes(
+            reason::SUSPENDED,
+            "compute stays stopped, the data is kept; Admitted says what is missing",
         );
     }
     if runs(picture) {
@@ -232,7 +261,8 @@ fn last_operation(picture: &Picture<'_>) -> Option<LastOperation> {
     let started = rotation.started?.to_string();
     let done = rotation.phase == Phase::Steady;
     let tried = picture.seen.turning.and_then(Result::err);
-    let hindered = match picture.order.spec.suspend {
+    let suspended = picture.order.spec.suspend || stays_suspended(picture).is_some();
+    let hindered = match suspended {
         true => Some("the order is suspended: it goes on when it is resumed".to_owned()),
         false => tried.map(|why| format!("not yet: {why}; it is tried again by itself")),
     };
@@ -288,6 +318,10 @@ fn ready(picture: &Picture<'_>) -> Verdict {
     }
     if picture.order.spec.suspend {
         return no(reason::SUSPENDED, "compute is stopped as spec.suspend asks; the data is kept");
+    }
+    if let Some(why) = stays_suspended(picture) {
+        let message = format!("compute stays stopped, the data is kept: {}", why.message);
+        return no(reason::SUSPENDED, message);
     }
     match &picture.seen.login {
         Some(Ok(())) => {

@@ -58,6 +58,7 @@ fn fresh(seed: u32, valid: &Valid, seen: &Seen) -> Fresh {
     Fresh {
         owner_password: format!("owner {seed}"),
         login_password: format!("login {seed}"),
+        further_seed: format!("seed {seed}"),
         rotation: None,
         certificate,
         store_key: None,
