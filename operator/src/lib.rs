@@ -16,6 +16,8 @@ pub mod config;
 pub mod context;
 pub mod counters;
 pub mod deletion;
+pub mod drill;
+pub mod drills;
 pub mod health;
 pub mod lease;
 pub mod ledger;

@@ -89,7 +89,7 @@ fn rotation_record(rotation: &Rotation) -> Option<String> {
 
 /// The roles, which the engine brings about. A login that ended stays as a role that cannot log in; and what was restored may
 /// hold a second login of its origin, with a password that its origin's clients know.
-fn roles(names: &Names, rotation: &Rotation, restored: bool) -> Value {
+pub(super) fn roles(names: &Names, rotation: &Rotation, restored: bool) -> Value {
     let (newest, before) = (rotation.number, rotation.before());
     let mut roles = vec![
         json!({"name": names::OWNER_ROLE, "ensure": "present", "login": false}),

@@ -63,7 +63,7 @@ fn secret(valid: &Valid, namespace: &str, name: &str, type_: &str, data: &[(&str
     })
 }
 
-fn basic(valid: &Valid, namespace: &str, name: &str, user: &str, password: &str) -> Planned {
+pub(super) fn basic(valid: &Valid, namespace: &str, name: &str, user: &str, password: &str) -> Planned {
     let data = [("username", user), ("password", password)];
     let mut body = secret(valid, namespace, name, "kubernetes.io/basic-auth", &data);
     // Makes the engine read a changed password without a restart.
@@ -71,7 +71,7 @@ fn basic(valid: &Valid, namespace: &str, name: &str, user: &str, password: &str)
     Planned { key: Key::new(ChildKind::Secret, namespace, name), mode: Mode::CreateOnly, body }
 }
 
-fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
+pub(super) fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
     let name = names.authority_secret();
     let mut body = secret(valid, &names.engine, &name, "Opaque", &[("ca.crt", &platform.authority_pem)]);
     body["metadata"]["labels"]["cnpg.io/reload"] = json!("true");
@@ -79,7 +79,13 @@ fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
 }
 
 /// The server's certificate: the one that is there, unless a new one was made.
-fn server(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Planned {
+pub(super) fn server(
+    valid: &Valid,
+    names: &Names,
+    seen: &Seen,
+    fresh: &Fresh,
+    platform: &Platform,
+) -> Planned {
     let name = names.server_secret();
     let there = seen.get(ChildKind::Secret, &names.engine, &name).and_then(|secret| {
         let renew = metadata(secret, "annotations", names::RENEW_AFTER)?.parse().ok()?;
