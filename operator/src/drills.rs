@@ -7,7 +7,7 @@ use crate::catalogue::Catalogue;
 use crate::check::{Valid, check};
 use crate::context::Context;
 use crate::drill::{self, Facts, Found, Step, chosen};
-use crate::names::{DRILL, DRILL_BACKUP, DRILL_BEGAN, DRILL_SITE, Names};
+use crate::names::{DRILL, DRILL_BACKUP, DRILL_BEGAN, DRILL_SITE, Names, tenant_of};
 use crate::object::{ChildKind, Key};
 use crate::object_store::{Store, StoreError};
 use crate::order::{Kind, Order};
@@ -73,6 +73,10 @@ impl Case {
 
 /// Runs until the process ends.
 pub async fn run(context: Arc<Context>) {
+    // Served from the start: else the first failure would be no increase.
+    for label in ["proven", "failed"] {
+        drop(context.metrics.drills.get_or_create(&[("result", label)]));
+    }
     loop {
         tokio::time::sleep(PERIOD).await;
         if let Err(error) = round(&context).await {
@@ -126,9 +130,12 @@ async fn look(context: &Context) -> Result<BTreeMap<String, Throwaway>, Pass> {
     let all = all.map_err(|e| Pass::Look("the clusters of drills", Box::new(e)))?;
     let read = |object: DynamicObject| {
         let uid = object.labels().get(DRILL)?.clone();
-        let names = Names { engine: object.namespace()?, cluster: object.name_any() };
+        let order: OrderUid = uid.parse().ok()?;
+        // In other namespaces somebody else may write what he likes.
+        let names = Names::of_drill(&order, &tenant_of(&object.namespace()?)?);
+        let own = names.cluster == object.name_any();
         let object = serde_json::to_value(&object).ok()?;
-        Some((uid.clone(), Throwaway { uid: uid.parse().ok()?, names, object }))
+        own.then_some((uid, Throwaway { uid: order, names, object }))
     };
     Ok(all.items.into_iter().filter_map(read).collect())
 }
