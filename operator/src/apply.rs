@@ -124,6 +124,14 @@ fn written(key: &Key, outcome: kube::Result<DynamicObject>) -> Result<Applied, A
     }
 }
 
+/// Creates an object that no cache follows; one of ours that is there stays as it is.
+///
+/// # Errors
+/// [`Apply`] for what may go better at the next try.
+pub async fn make(client: &Client, object: &Planned) -> Result<Applied, Apply> {
+    create(&api(client, object.key.kind, &object.key.namespace), object).await
+}
+
 /// Creates what no cache shows. Unlike an apply it can never take over somebody else's object, and it needs no look
 /// beforehand: half the requests of an order, and each of them cheaper.
 async fn create(api: &Api<DynamicObject>, object: &Planned) -> Result<Applied, Apply> {

@@ -33,6 +33,8 @@ pub struct Valid {
     pub image: String,
     /// Image of the document gateway, for documents.
     pub gateway_image: Option<String>,
+    /// Name of the offering.
+    pub offering: String,
     /// Name of the plan.
     pub plan: String,
     /// CPU of each instance in millicores.
@@ -190,6 +192,7 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         tenant: name,
         image: version.image.clone(),
         gateway_image: version.gateway_image.clone(),
+        offering: offering.metadata.name.clone().unwrap_or_default(),
         plan: plan.name.clone(),
         cpu_milli: each.cpu_milli,
         memory_bytes: each.memory_bytes,

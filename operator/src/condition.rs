@@ -17,6 +17,8 @@ pub mod kind {
     pub const STORAGE_HEALTHY: &str = "StorageHealthy";
     /// Changes are archived and a whole backup is recent.
     pub const BACKUP_HEALTHY: &str = "BackupHealthy";
+    /// A backup was restored and read.
+    pub const BACKUP_PROVEN: &str = "BackupProven";
     /// The ledger has acknowledged what is billed.
     pub const METERING_ACTIVE: &str = "MeteringActive";
     /// Why a deletion does not finish; absent otherwise.
@@ -55,6 +57,9 @@ pub mod reason {
         (CREDENTIAL_NOT_OFFERED, "This instance can have no such further login."),
         (CREDENTIALS_LOST, "The source of the credentials is gone although the database exists."),
         (BINDING_READY, "The binding Secret is beside the order."),
+        (DRILL_FAILED, "The last backup that was tried could not be restored and read."),
+        (NEVER_PROVEN, "No backup was restored yet to prove that it can be."),
+        (PROVEN, "A backup was restored and read."),
         (ENGINE_NOT_READY, "The engine does not report a running database yet."),
         (HIGH_AVAILABILITY_NOT_OFFERED, "The plan has no standbys."),
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
@@ -133,6 +138,12 @@ pub mod reason {
     pub const INSTANCE_UNKNOWN: &str = "InstanceUnknown";
     /// Source of credentials gone.
     pub const CREDENTIALS_LOST: &str = "CredentialsLost";
+    /// Drill without a database that answers.
+    pub const DRILL_FAILED: &str = "DrillFailed";
+    /// No drill yet.
+    pub const NEVER_PROVEN: &str = "NeverProven";
+    /// Drill went well.
+    pub const PROVEN: &str = "Proven";
     /// Engine not running yet.
     pub const ENGINE_NOT_READY: &str = "EngineNotReady";
     /// Plan without standbys.

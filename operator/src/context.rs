@@ -18,6 +18,7 @@ use crate::tenant::delegation::Delegation;
 use crate::tenant::figures::Figures;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
+use siyada_crds::order::DrillStatus;
 use siyada_crds::tenant::ExistingNamespace;
 use siyada_crds::{
     DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
@@ -119,6 +120,8 @@ pub struct Remembered {
     pub metered: BTreeMap<(String, Meter), Option<Level>>,
     /// Orders whose right to read the archive they were restored from is known to be gone, by uid.
     pub restored: BTreeSet<String>,
+    /// What drills found since this process began, by order uid.
+    pub drills: BTreeMap<String, DrillStatus>,
     /// Whether a namespace is marked as holding protected orders.
     pub protected: BTreeMap<String, bool>,
     /// Hash of what was set up for a tenant, by its uid.
@@ -231,6 +234,7 @@ impl Context {
     /// What the caches hold of an order, without asking whether they are complete.
     pub fn seen(&self, uid: &str) -> Seen {
         let (children, login) = (self.cache.children(uid), self.prober.outcome(uid));
-        Seen { children, login, ..Seen::default() }
+        let drill = self.memory.lock().drills.get(uid).cloned();
+        Seen { children, login, drill, ..Seen::default() }
     }
 }

@@ -105,12 +105,20 @@ pub fn roles(seen: &Seen, names: &Names) -> Vec<Value> {
             "inRoles": [if wanted.reads_only { READER } else { names::OWNER_ROLE }],
             "passwordSecret": {"name": source(names, slot, wanted)},
         })),
-        None if begins_as_copy || told(seen, names, slot).is_some() => {
-            Some(json!({"name": role(slot), "ensure": "absent"}))
-        }
+        None if begins_as_copy || told(seen, names, slot).is_some() => Some(absent(slot)),
         None => None,
     };
     (1..=MOST).filter_map(entry).collect()
+}
+
+/// A role that the engine removes.
+fn absent(slot: u32) -> Value {
+    json!({"name": role(slot), "ensure": "absent"})
+}
+
+/// What a copy that has no further logins is told: it has none of its origin's.
+pub fn none() -> Vec<Value> {
+    (1..=MOST).map(absent).collect()
 }
 
 /// The Secrets: sources first, and the bindings of those that the engine is known to have been told of.

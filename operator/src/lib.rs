@@ -18,6 +18,8 @@ pub mod counters;
 pub mod credential;
 pub mod credentials;
 pub mod deletion;
+pub mod drill;
+pub mod drills;
 pub mod health;
 pub mod lease;
 pub mod ledger;

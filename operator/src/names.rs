@@ -42,6 +42,15 @@ pub const RENEW_AFTER: &str = "siyada.cloud/renew-after";
 pub const CERTIFICATE_FOR: &str = "siyada.cloud/certificate-for";
 /// Annotation on an engine object with the archive that its first data came from.
 pub const RESTORED_FROM: &str = "siyada.cloud/restored-from";
+/// Label on what a restore drill made: the uid of the order whose backup is restored. A throw-away cluster has no label of
+/// the order itself, so that nobody takes it for the order's, bills it or counts it in a quota.
+pub const DRILL: &str = "siyada.cloud/drill";
+/// Annotation on the cluster of a drill: when it began.
+pub const DRILL_BEGAN: &str = "siyada.cloud/drill-began";
+/// Annotation on the cluster of a drill: the backup that it restores, as it is listed.
+pub const DRILL_BACKUP: &str = "siyada.cloud/drill-backup";
+/// Annotation on the cluster of a drill: the site whose store it reads.
+pub const DRILL_SITE: &str = "siyada.cloud/drill-site";
 /// Annotation on an engine object with what the platform must know when the order is gone.
 pub const ORDER_RECORD: &str = "siyada.cloud/order-record";
 
@@ -104,6 +113,10 @@ impl Names {
     /// The names for an order of a tenant.
     pub fn of(order: &Order, tenant: &TenantName) -> Self {
         Self { engine: engine_namespace(tenant), cluster: stem(&order.at, &order.uid) }
+    }
+    /// The names of the throw-away instance that a backup of the order is restored into: one at a time.
+    pub fn of_drill(uid: &OrderUid, tenant: &TenantName) -> Self {
+        Self { engine: engine_namespace(tenant), cluster: format!("drill-{}", short_hash(uid.as_str())) }
     }
     /// Secret of the owning role; the engine wants one, though nobody can log in with it.
     pub fn owner_secret(&self) -> String {

@@ -16,7 +16,7 @@ use crate::order::{Kind, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{credentials, lease, price_list, retained, sweeper, tenant};
+use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -583,7 +583,9 @@ fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(credentials::run(Arc::clone(context)));
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
-    tokio::spawn(first_sweep(Arc::clone(context), listed));
+    tokio::spawn(first_sweep(Arc::clone(context), listed.clone()));
+    // Before, every order would look as if it were gone.
+    tokio::spawn(once_listed(listed, drills::run(Arc::clone(context))));
     tokio::spawn(tenant::figures::run(Arc::clone(context)));
     tokio::spawn(tenant::delegation::run(Arc::clone(context)));
     tokio::spawn(sweeper::run(Arc::clone(context)));
@@ -597,6 +599,16 @@ async fn start_watches(context: &Arc<Context>) {
     while !sources.iter().all(|s| context.cache.is_synced(s)) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+async fn once_listed(listed: [Listed; 2], then: impl Future<Output = ()> + Send) {
+    for mut listed in listed {
+        // Without its sender the process is ending.
+        if listed.wait_for(|listed| *listed).await.is_err() {
+            return;
+        }
+    }
+    then.await;
 }
 
 /// Once everything was listed, looks for engine objects without an order.

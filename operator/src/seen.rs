@@ -7,6 +7,7 @@ use crate::object::{ChildKind, Key, Planned};
 use crate::probe::Outcome;
 use jiff::Timestamp;
 use serde_json::Value;
+use siyada_crds::order::DrillStatus;
 use siyada_model::quantity::bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Seen {
     pub asked: Vec<Asked>,
     /// Further logins that people asked for, oldest first.
     pub further: Vec<Wanted>,
+    /// What the last restore drill found, if this process knows of one.
+    pub drill: Option<DrillStatus>,
     /// Where the first data comes from, if the order says so.
     pub source: Option<Source>,
 }

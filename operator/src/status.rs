@@ -1,6 +1,5 @@
 //! What an order is told. Pure: from what was decided and seen to conditions with reasons and ways out.
 
-use crate::backup;
 use crate::check::{Refusal, Valid};
 use crate::condition::{Say, kind, merge, reason};
 use crate::names::{self, Names};
@@ -8,10 +7,14 @@ use crate::object::ChildKind;
 use crate::order::{Kind, Order};
 use crate::rotation::{Phase, Rotation, role};
 use crate::seen::Seen;
+use crate::{backup, drill};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::OrderStatus;
-use siyada_crds::order::{Binding, Cost, Endpoint, EngineRef, LastOperation, OperationState, OperationType};
+use siyada_crds::order::{
+    BackupStatus, Binding, Cost, DrillStatus, Endpoint, EngineRef, LastOperation, OperationState,
+    OperationType,
+};
 use siyada_model::quantity::show_bytes;
 
 /// May the order be?
@@ -73,6 +76,8 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     let backup = backup_facts(picture);
     if let (Some(valid), Some(facts)) = (picture.valid, &backup) {
         says.push(say(kind::BACKUP_HEALTHY, backup::health(&valid.backups, facts, now)));
+        let told = drilled(picture);
+        says.extend(drill::verdict(&valid.backups, told).map(|verdict| say(kind::BACKUP_PROVEN, verdict)));
     }
     let stalled = match &picture.admission {
         Admission::Refused(refusal) => Some(refusal),
@@ -103,7 +108,8 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
             .valid
             .zip(backup)
             .and_then(|(valid, facts)| backup::recoverable(&valid.backups, &facts, old.backup.as_ref(), now))
-            .or_else(|| old.backup.clone()),
+            .or_else(|| old.backup.clone())
+            .map(|told| BackupStatus { drill: drilled(picture).cloned(), ..told }),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
     }
 }
@@ -138,6 +144,12 @@ pub fn deleting(order: &Order, blocked: Option<Refusal>, now: Timestamp) -> Orde
         conditions: merge(&order.status.conditions, says, order.generation, now),
         ..order.status.clone()
     }
+}
+
+/// The last drill: of this process, else as the order was told before.
+fn drilled<'a>(picture: &'a Picture<'_>) -> Option<&'a DrillStatus> {
+    let old = picture.order.status.backup.as_ref().and_then(|backup| backup.drill.as_ref());
+    picture.seen.drill.as_ref().or(old)
 }
 
 fn admitted(picture: &Picture<'_>) -> Verdict {

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod documents;
+pub mod drill;
 pub mod network;
 pub mod postgres;
 pub mod secrets;

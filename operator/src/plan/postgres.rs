@@ -56,7 +56,7 @@ pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, h
             },
             "managed": {
                 "services": {"disabledDefaultServices": disabled},
-                "roles": roles(names, rotation, seen),
+                "roles": roles(names, rotation, seen.source.is_some(), credential::roles(seen, names)),
             },
             "bootstrap": bootstrap,
             "externalClusters": external,
@@ -89,7 +89,7 @@ fn rotation_record(rotation: &Rotation) -> Option<String> {
 
 /// The roles, which the engine brings about. A login that ended stays as a role that cannot log in; and what was restored may
 /// hold a second login of its origin, with a password that its origin's clients know.
-fn roles(names: &Names, rotation: &Rotation, seen: &Seen) -> Value {
+pub(super) fn roles(names: &Names, rotation: &Rotation, restored: bool, further: Vec<Value>) -> Value {
     let (newest, before) = (rotation.number, rotation.before());
     let mut roles = vec![
         json!({"name": names::OWNER_ROLE, "ensure": "present", "login": false}),
@@ -101,10 +101,10 @@ fn roles(names: &Names, rotation: &Rotation, seen: &Seen) -> Value {
             Phase::Closing => login(before, &names.closing_secret(before)),
             Phase::Steady => ended(before),
         });
-    } else if seen.source.is_some() {
+    } else if restored {
         roles.push(ended(newest.saturating_add(1)));
     }
-    roles.extend(credential::roles(seen, names));
+    roles.extend(further);
     json!(roles)
 }
 

@@ -78,7 +78,7 @@ pub fn basic(valid: &Valid, namespace: &str, name: &str, user: &str, password: &
     Planned { key: Key::new(ChildKind::Secret, namespace, name), mode: Mode::CreateOnly, body }
 }
 
-fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
+pub(super) fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
     let name = names.authority_secret();
     let mut body = secret(valid, &names.engine, &name, "Opaque", &[("ca.crt", &platform.authority_pem)]);
     body["metadata"]["labels"]["cnpg.io/reload"] = json!("true");
@@ -86,7 +86,13 @@ fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
 }
 
 /// The server's certificate: the one that is there, unless a new one was made.
-fn server(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Planned {
+pub(super) fn server(
+    valid: &Valid,
+    names: &Names,
+    seen: &Seen,
+    fresh: &Fresh,
+    platform: &Platform,
+) -> Planned {
     let name = names.server_secret();
     let there = seen.get(ChildKind::Secret, &names.engine, &name).and_then(|secret| {
         let renew = metadata(secret, "annotations", names::RENEW_AFTER)?.parse().ok()?;

@@ -166,6 +166,12 @@ fn later() -> Vec<Story> {
             "without the object store an order says so and serves on, and says when it is back",
             backup::store_away
         ),
+        story!(
+            true,
+            "a backup is proven by a restore that is read and removed, and a check that fails is told",
+            backup::proven
+        ),
+        story!(true, "a backup of a document store is restored document by document", backup::documents),
     ]
 }
 
