@@ -25,7 +25,7 @@ build: harness
 	@echo "compiling siyada-operator and siyada-api for their images, $(SIYADA_PROFILE): some $(MINUTES) minutes on 2 cores at first"
 	cargo build --profile $(SIYADA_PROFILE) --package siyada-operator --package siyada-api
 	@echo "compiling what orders, tests and measures: about a minute at first"
-	cargo build --workspace --bin demo --bin stories --bin bench --bin soak
+	cargo build --workspace --bin demo --bin stories --bin bench --bin soak --bin outages
 
 # lints and every test that needs no cluster, in minutes
 check: harness
@@ -85,6 +85,7 @@ storm:
 mutants:
 	cargo run --quiet --package siyada-mutants
 
-# the storm, every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
+# the storm, every walk, every cell of the kill matrix, the long rest, and each part away for ten minutes; hours; goes on where it was interrupted; writes docs/soak.md and docs/outages.md
 soak: build storm
 	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full
+	$(HARNESS) trial --name outages -- $(TARGET)/debug/outages

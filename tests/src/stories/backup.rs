@@ -3,20 +3,25 @@
 use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition, secret_value};
+use crate::outages;
 use crate::platform::{SYSTEM, engine, gone, ready, state, uid, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use std::time::Instant;
-use tokio::process::Command;
 
+/// Where the harness's object store listens.
+pub const STORE_PORT: u16 = 9443;
 /// The site of these stories, and the offering whose plans are backed up there.
 const SITE: &str = "story-store";
 const OFFERING: &str = "story-backups";
 
 /// The harness's store as a site, and an offering that may lose a minute at most.
-async fn set_up() -> Result<()> {
+///
+/// # Errors
+/// When it cannot be applied.
+pub async fn set_up() -> Result<()> {
     offer("postgresql", OFFERING, Value::Null).await
 }
 
@@ -62,7 +67,8 @@ async fn offer(engine: &str, offering: &str, drill: Value) -> Result<()> {
     Ok(())
 }
 
-fn order(name: &str, more: &str) -> String {
+/// An order that is backed up there.
+pub fn order(name: &str, more: &str) -> String {
     super::postgres(HOME, name, &format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERING}{more}"))
 }
 
@@ -262,7 +268,7 @@ pub async fn store_away() -> Result<()> {
     let (db, _) = client(&ministry, "archive").await?;
     db.batch_execute("create table citizens (id int primary key, name text)").await?;
     archived(&db).await?;
-    away(true).await?;
+    outages::refuse(STORE_PORT).await?;
     let told = async {
         let started = Instant::now();
         add(&db, 1, 100).await?;
@@ -275,7 +281,7 @@ pub async fn store_away() -> Result<()> {
         Ok(())
     }
     .await;
-    away(false).await?;
+    outages::accept().await?;
     told?;
     let started = Instant::now();
     wait_for(&ministry, "pgi", HOME, "archive", "BackupHealthy", "True", None, 240).await?;
@@ -395,15 +401,5 @@ pub async fn documents() -> Result<()> {
         ministry.run(&["-n", HOME, "delete", "dsi", name, "--wait=false"]).await?;
         gone("dsi", HOME, name, 180).await?;
     }
-    Ok(())
-}
-
-/// Refuses every connection to the store, in the cluster's own network namespace, or ends that.
-async fn away(yes: bool) -> Result<()> {
-    let rules = "add table ip siyada_story; add chain ip siyada_story input { type filter hook input priority 0; }; \
-                 add rule ip siyada_story input tcp dport 9443 reject with tcp reset";
-    let rules = if yes { rules } else { "delete table ip siyada_story" };
-    let done = Command::new("nft").arg(rules).output().await.context("failed to run nft")?;
-    ensure!(done.status.success(), "nft: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }
