@@ -23,6 +23,7 @@ use std::process::Command;
 
 const APRIL: &str = "/v1/periods/2024-04/closing";
 const MAY: &str = "/v1/periods/2024-05/closing";
+const JUNE: &str = "/v1/periods/2024-06/closing";
 const CREDITS: &str = "/v1/tenants/interior/budget-lines/2024-30-10";
 /// How each document is read, to the byte.
 const FORMS: [&str; 4] = ["json", "csv", "focus-1.2", "focus-1.4"];
@@ -344,8 +345,8 @@ async fn what_was_recorded_and_closed_is_kept_through_an_upgrade_and_back() {
     this.verifies("before", &renewed).await;
     this.run(&["export", "--dir", "after"]);
     this.verifies("after", &renewed).await;
-    let documents = |export: &str| std::fs::read(place.0.join(export).join("documents.ndjson")).unwrap();
-    assert_eq!(documents("after"), documents("before"));
+    let exported = |export: &str| std::fs::read(place.0.join(export).join("documents.ndjson")).unwrap();
+    assert_eq!(exported("after"), exported("before"));
     next(&renewed, MARCH).await;
     late(&renewed, "2024-03-31T13:00:00Z").await;
     let march = Picture::take(&renewed).await;
@@ -364,6 +365,14 @@ async fn what_was_recorded_and_closed_is_kept_through_an_upgrade_and_back() {
     let (new, world) = this.serve().await;
     april.is_still(&world, "upgraded again").await;
     next(&world, MAY).await;
+    // Asked of both at once, a month closes once.
+    let (old, other) = previous.serve().await;
+    let before = documents(&world).await.len();
+    let (one, another) = tokio::join!(close(&world, JUNE), close(&other, JUNE));
+    assert!(one.closed && one == another, "{one:?} {another:?}");
+    let written = i64::try_from(documents(&other).await.len() - before).unwrap();
+    assert_eq!((written, documents(&world).await), (one.statements, documents(&other).await));
+    old.stop().await;
     verified(&world).await;
     this.run(&["export", "--dir", "whole"]);
     this.verifies("whole", &world).await;
