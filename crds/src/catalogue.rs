@@ -239,6 +239,23 @@ pub struct PlanBackup {
     #[serde(default = "default_recovery_point")]
     #[schemars(range(min = 1, max = 60))]
     pub recovery_point_minutes: i32,
+    /// When the newest backup is restored to prove that it can be; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<PlanDrill>,
+}
+
+/// How the backups of a plan are proven: the newest is restored into a throw-away database, read and removed.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanDrill {
+    /// When, in UTC: minute, hour, day of the month, month, day of the week, like `30 3 * * 0`.
+    #[schemars(length(min = 9, max = 80))]
+    pub schedule: String,
+    /// A query that must answer with at least one row, whose first column is neither null nor false; absent: the rows of every
+    /// table of the database are counted. It can write nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2000))]
+    pub check_query: Option<String>,
 }
 
 fn default_recovery_point() -> i32 {

@@ -4,12 +4,14 @@
 
 pub mod backup;
 pub mod catalogue;
+pub mod credential;
 pub mod order;
 pub mod shared;
 pub mod tenant;
 
 pub use backup::{ServiceBackup, ServiceBackupSpec, ServiceBackupStatus};
 pub use catalogue::{PriceList, PriceListSpec, ServiceOffering, ServiceOfferingSpec, Site, SiteSpec};
+pub use credential::{ServiceCredential, ServiceCredentialSpec, ServiceCredentialStatus};
 pub use order::{
     DocumentStoreInstance, DocumentStoreInstanceSpec, OrderSpec, OrderStatus, PostgresInstance,
     PostgresInstanceSpec,
@@ -34,6 +36,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         bindable(PostgresInstance::crd()),
         bindable(DocumentStoreInstance::crd()),
         ServiceBackup::crd(),
+        ServiceCredential::crd(),
     ]
 }
 

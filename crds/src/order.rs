@@ -44,7 +44,8 @@ pub struct OrderSpec {
     /// Who may connect, beside this namespace.
     #[serde(default)]
     pub network: NetworkSpec,
-    /// True: stops the compute and keeps the data; storage is billed on.
+    /// True: stops the compute and keeps the data. Storage is held and billed on; instance, CPU and memory are given back to the
+    /// quota, and resuming asks for them again and may be refused.
     #[serde(default)]
     pub suspend: bool,
     /// True: the API server refuses to delete the order.
@@ -299,6 +300,34 @@ pub struct BackupStatus {
     /// The last moment that could be restored, as it was when this was written: at most once an hour.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_recoverable: Option<String>,
+    /// The last restore drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<DrillStatus>,
+}
+
+/// A backup that was restored, or not, to prove that it can be.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DrillStatus {
+    /// When it began.
+    pub last: String,
+    /// The `ServiceBackup` that it was about.
+    pub backup: String,
+    /// From its begin until its result was known.
+    pub duration_seconds: i64,
+    /// What came of it.
+    pub result: DrillResult,
+    /// What was found, in a sentence.
+    pub message: String,
+}
+
+/// What came of a drill.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrillResult {
+    /// The database came back and answered.
+    Proven,
+    /// It did not.
+    Failed,
 }
 
 /// The engine object that serves an order.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
-    /// Running or suspended instances; a retained one counts no longer.
+    /// Instances; one that is suspended or retained counts no longer.
     pub instances: i64,
     /// CPU in millicores.
     pub cpu_milli: i64,

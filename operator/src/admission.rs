@@ -40,6 +40,36 @@ pub struct Adviser {
     pub metrics: Metrics,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A new order.
+    Order,
+    /// A change of one that is there.
+    Change,
+    /// Compute again for one that is suspended.
+    Resume,
+}
+
+impl Wish {
+    fn of(before: Option<&OrderSpec>, after: &OrderSpec) -> Self {
+        match before {
+            None => Self::Order,
+            Some(before) if before.suspend && !after.suspend => Self::Resume,
+            Some(_) => Self::Change,
+        }
+    }
+
+    /// The subject of a refusal.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Order => "the order",
+            Self::Change => "the change",
+            Self::Resume => "it stays suspended, as resuming it",
+        }
+    }
+}
+
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advice {
@@ -50,7 +80,7 @@ pub enum Advice {
 }
 
 /// The advice for an order, from what was found out beforehand. Pure. `quote` is absent when the ledger was silent.
-pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, running: bool) -> Advice {
+pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, wish: Wish) -> Advice {
     let valid = match valid {
         Ok(valid) => valid,
         Err(refusal) => return Advice::Deny(refusal.clone()),
@@ -74,7 +104,7 @@ pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, running: b
         } else {
             reason::QUOTA_EXCEEDED
         };
-        let what = if running { "the change" } else { "the order" };
+        let what = wish.words();
         let freeable = short.freeable_words().map(|words| format!("; {words}")).unwrap_or_default();
         let message = format!(
             "{what} does not fit the {short}: choose a smaller plan, remove something, or ask for a larger quota (it \
@@ -87,7 +117,7 @@ pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, running: b
 }
 
 fn price_warning(valid: &Valid, quote: Option<&Quote>) -> String {
-    let price = format!("at most {}/month (price list {})", valid.monthly_maximum, valid.price_list);
+    let price = valid.price_sentence();
     match quote {
         Some(Quote { committed_after, limit: Some(limit), .. }) => {
             format!("{price}; committed {committed_after} of {limit}")
@@ -161,7 +191,7 @@ async fn review_order<K: OrderResource>(
     if before.as_ref().is_some_and(|b| *b.order_spec() == order.spec) {
         return Advice::Allow(Vec::new());
     }
-    let running = before.is_some();
+    let wish = Wish::of(before.as_ref().map(OrderResource::order_spec), &order.spec);
     let (catalogue, now) = (adviser.catalogue.catalogue(), Timestamp::now());
     // An edit is held to the price of today, whatever the order was admitted with.
     order.status.conditions.clear();
@@ -174,10 +204,10 @@ async fn review_order<K: OrderResource>(
         }
     }
     let quote = match &valid {
-        Ok(valid) => quote(valid, running, adviser).await,
+        Ok(valid) => quote(valid, wish != Wish::Order, adviser).await,
         Err(_) => None,
     };
-    advise(valid.as_ref(), quote.as_ref(), running)
+    advise(valid.as_ref(), quote.as_ref(), wish)
 }
 
 /// The advice for an edit that takes nothing more and breaks nothing anew, such as giving up the protection of an order

@@ -1,10 +1,11 @@
-//! The only file that writes to the cluster, with its parts for tenants and backups in `apply/`.
+//! The only file that writes to the cluster, with its parts for tenants, backups and credentials in `apply/`.
 
 pub mod backups;
+pub mod credentials;
 pub mod tenants;
 
 use crate::names::{
-    APPLIED, CREATING_MANAGER, FIELD_MANAGER, FINALIZER, ORDER_UID, PROTECTED_ORDERS, RETAINED,
+    APPLIED, CREATING_MANAGER, FIELD_MANAGER, FINALIZER, HIBERNATION, ORDER_UID, PROTECTED_ORDERS, RETAINED,
 };
 use crate::object::{ChildKind, Key, Mode, Planned, is_so};
 use crate::order::{Order, OrderResource};
@@ -123,6 +124,14 @@ fn written(key: &Key, outcome: kube::Result<DynamicObject>) -> Result<Applied, A
     }
 }
 
+/// Creates an object that no cache follows; one of ours that is there stays as it is.
+///
+/// # Errors
+/// [`Apply`] for what may go better at the next try.
+pub async fn make(client: &Client, object: &Planned) -> Result<Applied, Apply> {
+    create(&api(client, object.key.kind, &object.key.namespace), object).await
+}
+
 /// Creates what no cache shows. Unlike an apply it can never take over somebody else's object, and it needs no look
 /// beforehand: half the requests of an order, and each of them cheaper.
 async fn create(api: &Api<DynamicObject>, object: &Planned) -> Result<Applied, Apply> {
@@ -195,7 +204,7 @@ pub async fn remove(client: &Client, key: &Key, uid: Option<&str>) -> Result<(),
 pub async fn retain(client: &Client, key: &Key) -> Result<(), Apply> {
     let body = json!({"metadata": {
         "labels": {RETAINED: "true"},
-        "annotations": {"cnpg.io/hibernation": "on"},
+        "annotations": {HIBERNATION: "on"},
     }});
     merge(client, key, &body).await
 }

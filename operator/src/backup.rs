@@ -4,6 +4,7 @@ use crate::check::Refusal;
 use crate::condition::reason;
 use crate::object::ChildKind;
 use crate::seen::{Seen, metadata};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,6 +53,17 @@ pub struct Policy {
     pub point_in_time: bool,
     /// What may be lost at most, in minutes, with point-in-time recovery.
     pub recovery_point_minutes: i32,
+    /// How its backups are proven.
+    pub drill: Option<Drill>,
+}
+
+/// How backups are proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drill {
+    /// When, in UTC.
+    pub schedule: Schedule,
+    /// What must answer; nothing: the rows of every table are counted.
+    pub check_query: Option<String>,
 }
 
 /// The bucket of an order.
@@ -80,11 +92,18 @@ pub fn backups(
     };
     let none = BackupSpec::default();
     let asked = asked.unwrap_or(&none);
-    let text = asked.schedule.as_deref().unwrap_or(&usual.schedule);
-    let schedule = Schedule::parse(text).map_err(|why| Refusal {
-        reason: reason::INVALID,
-        message: format!("backup schedule {text:?}: {why}"),
-    })?;
+    let read = |what: &str, text: &str| {
+        let invalid =
+            |why| Refusal { reason: reason::INVALID, message: format!("{what} schedule {text:?}: {why}") };
+        Schedule::parse(text).map_err(invalid)
+    };
+    let schedule = read("backup", asked.schedule.as_deref().unwrap_or(&usual.schedule))?;
+    let drill = match &usual.drill {
+        Some(drill) => {
+            Some(Drill { schedule: read("drill", &drill.schedule)?, check_query: drill.check_query.clone() })
+        }
+        None => None,
+    };
     let point_in_time = asked.point_in_time_recovery.unwrap_or(usual.point_in_time_recovery);
     if point_in_time && !usual.point_in_time_recovery {
         return refuse(format!("plan {} has no point-in-time recovery: choose another plan", plan.name));
@@ -96,6 +115,7 @@ pub fn backups(
         retention_days: asked.retention_days.unwrap_or(usual.retention_days),
         point_in_time,
         recovery_point_minutes: usual.recovery_point_minutes,
+        drill,
     })))
 }
 
@@ -103,6 +123,8 @@ pub fn backups(
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule(String);
 
+/// A 29 February may be eight years away.
+const FARTHEST_DAYS: u32 = 8 * 366;
 /// Names and bounds of the fields.
 const FIELDS: [(&str, u32, u32); 5] = [
     ("minute", 0, 59),
@@ -140,6 +162,35 @@ impl Schedule {
         format!("0 {}", self.0)
     }
 
+    /// The last moment that it names, up to now; nothing for one that never comes, like 31 February.
+    pub fn last(&self, now: Timestamp) -> Option<Timestamp> {
+        let fields: Vec<&str> = self.0.split(' ').collect();
+        let masks: Vec<u64> =
+            fields.iter().zip(FIELDS).map(|(field, (_, least, most))| mask(field, least, most)).collect();
+        let [minutes, hours, days, months, weekdays] = <[u64; 5]>::try_from(masks).ok()?;
+        let is_in = |mask: u64, number: i16| u32::try_from(number).is_ok_and(|n| mask >> n & 1 == 1);
+        // Cron takes a day that both say as either.
+        let either = fields.get(2) != Some(&"*") && fields.get(4) != Some(&"*");
+        let now = now.to_zoned(TimeZone::UTC).datetime();
+        let mut date = now.date();
+        for _ in 0..=FARTHEST_DAYS {
+            let day = is_in(days, date.day().into());
+            let weekday = is_in(weekdays, date.weekday().to_sunday_zero_offset().into());
+            let fits = if either { day || weekday } else { day && weekday };
+            if fits && is_in(months, date.month().into()) {
+                let today = i16::from(now.hour()) * 60 + i16::from(now.minute());
+                let latest = if date == now.date() { today } else { 1439 };
+                let minute = (0..=latest).rev().find(|m| is_in(minutes, m % 60) && is_in(hours, m / 60));
+                if let Some(minute) = minute {
+                    let (hour, minute) = (i8::try_from(minute / 60).ok()?, i8::try_from(minute % 60).ok()?);
+                    return Some(date.at(hour, minute, 0, 0).to_zoned(TimeZone::UTC).ok()?.timestamp());
+                }
+            }
+            date = date.yesterday().ok()?;
+        }
+        None
+    }
+
     /// No two backups of it lie further apart than this many hours.
     pub fn longest_gap_hours(&self) -> i64 {
         let fields: Vec<&str> = self.0.split(' ').collect();
@@ -152,6 +203,21 @@ impl Schedule {
             (true, true, true) => 24,
         }
     }
+}
+
+/// The numbers of a field, one bit each.
+fn mask(field: &str, least: u32, most: u32) -> u64 {
+    let number = |text: &str| text.parse::<u32>().unwrap_or(least);
+    let numbers = |part: &str| match (part.split_once('/'), part.split_once('-')) {
+        (Some((_, step)), _) => (least, most, number(step).max(1)),
+        (_, Some((from, to))) => (number(from), number(to), 1),
+        _ if part == "*" => (least, most, 1),
+        _ => (number(part), number(part), 1),
+    };
+    let bits = |(from, to, step): (u32, u32, u32)| {
+        (from..=to.min(63)).filter(move |n| (n - from).is_multiple_of(step)).fold(0, |mask, n| mask | 1 << n)
+    };
+    field.split(',').fold(0, |mask, part| mask | bits(numbers(part)))
 }
 
 fn is_part(part: &str, least: u32, most: u32) -> bool {
@@ -369,6 +435,7 @@ pub fn recoverable(
         last: Some(second(*last).to_string()),
         first_recoverable: Some(second(*first).to_string()),
         last_recoverable: Some(second(end).to_string()),
+        drill: old.and_then(|old| old.drill.clone()),
     })
 }
 
@@ -387,6 +454,7 @@ mod tests {
             retention_days: days,
             point_in_time: true,
             recovery_point_minutes: 5,
+            drill: None,
         }
     }
 
@@ -414,7 +482,37 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_last_moment_of_a_schedule_is_cron_s() {
+        let check = |schedule: &str, expect: Option<&str>| {
+            // A Wednesday.
+            let now = "2026-11-25T13:30:20Z".parse().unwrap();
+            let last = Schedule::parse(schedule).unwrap().last(now);
+            assert_eq!(last.map(|t| t.to_string()).as_deref(), expect, "{schedule}");
+        };
+        check("* * * * *", Some("2026-11-25T13:30:00Z"));
+        check("*/7 * * * *", Some("2026-11-25T13:28:00Z"));
+        check("31 13 * * *", Some("2026-11-24T13:31:00Z"));
+        check("0 3 * * 0", Some("2026-11-22T03:00:00Z"));
+        check("0 3 1 * *", Some("2026-11-01T03:00:00Z"));
+        check("0 3 1 * 2", Some("2026-11-24T03:00:00Z"));
+        check("0 9-17 * * *", Some("2026-11-25T13:00:00Z"));
+        check("0 0 29 2 *", Some("2024-02-29T00:00:00Z"));
+        check("0 0 31 2 *", None);
+    }
+
     proptest! {
+        #[test]
+        fn the_last_moment_is_past_and_stays_until_the_next(
+            minute in 0_u32..60, step in 1_u32..24, second in 0_i64..4_000_000_000,
+        ) {
+            let schedule = Schedule::parse(&format!("{minute} */{} * * *", step.min(23))).unwrap();
+            let last = schedule.last(at(second)).unwrap();
+            prop_assert!(last <= at(second));
+            prop_assert_eq!(schedule.last(last), Some(last));
+            prop_assert!(second - last.as_second() < 24 * 3600);
+        }
+
         #[test]
         fn reading_a_schedule_never_panics_and_its_own_text_is_read_again(text in "[-0-9*/, ]{0,20}") {
             if let Ok(schedule) = Schedule::parse(&text) {

@@ -33,6 +33,8 @@ pub struct Valid {
     pub image: String,
     /// Image of the document gateway, for documents.
     pub gateway_image: Option<String>,
+    /// Name of the offering.
+    pub offering: String,
     /// Name of the plan.
     pub plan: String,
     /// CPU of each instance in millicores.
@@ -57,12 +59,14 @@ pub struct Valid {
     pub storage_sku: Sku,
     /// Price key of backups, where they are billed.
     pub backup_sku: Option<Sku>,
-    /// What it takes from the quota.
+    /// What it takes from the quota: while it is suspended, its volumes alone.
     pub resources: Resources,
-    /// What it is priced by.
+    /// What it is priced by: while it is suspended, its volumes alone.
     pub items: Vec<Item>,
     /// Price of the longest month.
     pub monthly_maximum: Money,
+    /// Price of the longest month once it is resumed, for one that is suspended and whose plan has a price.
+    pub resumed_maximum: Option<Money>,
     /// The list it was priced with.
     pub price_list: PriceListName,
     /// Whether it is backed up, and how.
@@ -76,6 +80,54 @@ pub struct Valid {
     /// True when its version is deprecated.
     pub deprecated: bool,
     _made_by_check: (),
+}
+
+impl Valid {
+    /// What it costs at most, in a sentence.
+    pub fn price_sentence(&self) -> String {
+        let (most, list) = (self.monthly_maximum, &self.price_list);
+        if !self.order.spec.suspend {
+            return format!("at most {most}/month (price list {list})");
+        }
+        let resumed = self.resumed_maximum.map_or_else(
+            || "resumed it has no price".to_owned(),
+            |most| format!("resumed at most {most}/month"),
+        );
+        format!(
+            "at most {most}/month for its storage while it is suspended (price list {list}); {resumed}, which is asked of \
+             the quota again then and may be refused"
+        )
+    }
+}
+
+/// What an order takes from the quota, and what that is priced by.
+#[derive(Clone, Debug, PartialEq)]
+struct Needs {
+    resources: Resources,
+    items: Vec<Item>,
+}
+
+impl Needs {
+    fn running(running: &[(Meter, Level)], storage_sku: &Sku, all: Resources) -> Self {
+        let runs = running.iter().map(|(_, level)| Item { sku: level.sku.clone(), quantity: level.quantity });
+        let items = runs.chain([storage_item(storage_sku, all)]).collect();
+        Self { resources: Resources { instances: 1, ..all }, items }
+    }
+
+    /// Nothing that stands still is held against somebody else: only the volumes are there.
+    fn suspended(storage_sku: &Sku, all: Resources) -> Self {
+        let resources = Resources { storage_bytes: all.storage_bytes, ..Resources::default() };
+        Self { resources, items: vec![storage_item(storage_sku, all)] }
+    }
+
+    /// The price of the longest month, where everything has one.
+    fn price(&self, catalogue: &Catalogue, now: Timestamp) -> Option<Money> {
+        in_force(&catalogue.price_lists, now)?.monthly_maximum(&self.items).ok()
+    }
+}
+
+fn storage_item(sku: &Sku, all: Resources) -> Item {
+    Item { sku: sku.clone(), quantity: mib(all.storage_bytes) }
 }
 
 /// MiB that begin in `bytes`.
@@ -131,14 +183,16 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
     let running = running(plan, instances)?;
     let storage_sku = sku(&plan.storage_sku)?;
     let backup_sku = plan.backup_sku.as_deref().map(sku).transpose()?;
-    let runs = running.iter().map(|(_, level)| Item { sku: level.sku.clone(), quantity: level.quantity });
-    let storage = Item { sku: storage_sku.clone(), quantity: mib(all.storage_bytes) };
-    let items: Vec<Item> = runs.chain([storage]).collect();
+    let resumed = Needs::running(&running, &storage_sku, all);
+    let Needs { resources, items } =
+        if spec.suspend { Needs::suspended(&storage_sku, all) } else { resumed.clone() };
     let (monthly_maximum, price_list) = price(order, catalogue, (&items, backup_sku.as_ref()), now)?;
+    let resumed_maximum = resumed.price(catalogue, now).filter(|_| spec.suspend);
     Ok(Valid {
         tenant: name,
         image: version.image.clone(),
         gateway_image: version.gateway_image.clone(),
+        offering: offering.metadata.name.clone().unwrap_or_default(),
         plan: plan.name.clone(),
         cpu_milli: each.cpu_milli,
         memory_bytes: each.memory_bytes,
@@ -151,9 +205,10 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         running,
         storage_sku,
         backup_sku,
-        resources: Resources { instances: 1, ..all },
+        resources,
         items,
         monthly_maximum,
+        resumed_maximum,
         price_list,
         backups,
         billing: billing(order, tenant),

@@ -17,6 +17,8 @@ pub mod kind {
     pub const STORAGE_HEALTHY: &str = "StorageHealthy";
     /// Changes are archived and a whole backup is recent.
     pub const BACKUP_HEALTHY: &str = "BackupHealthy";
+    /// A backup was restored and read.
+    pub const BACKUP_PROVEN: &str = "BackupProven";
     /// The ledger has acknowledged what is billed.
     pub const METERING_ACTIVE: &str = "MeteringActive";
     /// Why a deletion does not finish; absent otherwise.
@@ -52,8 +54,12 @@ pub mod reason {
         (BOUND, "The volumes are there in the size that was ordered."),
         (CLASSIFICATION_NOT_ALLOWED, "The data is more sensitive than the tenant or the site may hold."),
         (COST_ABOVE_MAXIMUM, "The price is above the order's own maxMonthlyCost."),
+        (CREDENTIAL_NOT_OFFERED, "This instance can have no such further login."),
         (CREDENTIALS_LOST, "The source of the credentials is gone although the database exists."),
         (BINDING_READY, "The binding Secret is beside the order."),
+        (DRILL_FAILED, "The last backup that was tried could not be restored and read."),
+        (NEVER_PROVEN, "No backup was restored yet to prove that it can be."),
+        (PROVEN, "A backup was restored and read."),
         (ENGINE_NOT_READY, "The engine does not report a running database yet."),
         (HIGH_AVAILABILITY_NOT_OFFERED, "The plan has no standbys."),
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
@@ -76,7 +82,7 @@ pub mod reason {
         (RUNNING, "The engine reports a running database."),
         (SITE_UNKNOWN, "There is no such site."),
         (STORAGE_OUT_OF_RANGE, "The storage is less or more than the plan allows, or less than before."),
-        (SUSPENDED, "The order asks for no compute; the data is kept."),
+        (SUSPENDED, "The order asks for no compute, or may not have it again now; the data is kept."),
         (TENANT_SUSPENDED, "The tenant or one above it takes no new orders."),
         (TENANT_NOT_READY, "The tenant is not set up yet."),
         (VERIFYING, "The first login has not been tried yet."),
@@ -85,6 +91,7 @@ pub mod reason {
         (WAITING_FOR_ENGINE, "The engine has not removed its objects yet."),
         (WRITE_FAILED, "A part could not be written; it is tried again by itself."),
         (WRITE_REFUSED, "The API server refused a part."),
+        (INSTANCE_UNKNOWN, "There is no such order in the namespace."),
         (INVALID, "A value cannot be read."),
     ];
     /// The order is valid and held.
@@ -125,8 +132,18 @@ pub mod reason {
     pub const CLASSIFICATION_NOT_ALLOWED: &str = "ClassificationNotAllowed";
     /// Price above the order's own limit.
     pub const COST_ABOVE_MAXIMUM: &str = "CostAboveMaximum";
+    /// No such further login.
+    pub const CREDENTIAL_NOT_OFFERED: &str = "CredentialNotOffered";
+    /// No such order.
+    pub const INSTANCE_UNKNOWN: &str = "InstanceUnknown";
     /// Source of credentials gone.
     pub const CREDENTIALS_LOST: &str = "CredentialsLost";
+    /// Drill without a database that answers.
+    pub const DRILL_FAILED: &str = "DrillFailed";
+    /// No drill yet.
+    pub const NEVER_PROVEN: &str = "NeverProven";
+    /// Drill went well.
+    pub const PROVEN: &str = "Proven";
     /// Engine not running yet.
     pub const ENGINE_NOT_READY: &str = "EngineNotReady";
     /// Plan without standbys.

@@ -88,6 +88,9 @@ pub struct Config {
     /// Orders worked on at once.
     #[arg(long, env = "SIYADA_CONCURRENCY", default_value_t = 16)]
     pub concurrency: u16,
+    /// Restore drills at once; 0: none begins.
+    #[arg(long, env = "SIYADA_DRILLS_AT_ONCE", default_value_t = 2)]
+    pub drills_at_once: u16,
     /// Admission policies without which nothing runs: they hold who may write what.
     #[arg(long, env = "SIYADA_REQUIRED_POLICIES", value_delimiter = ',')]
     pub required_policies: Vec<String>,

@@ -18,9 +18,11 @@ use crate::tenant::delegation::Delegation;
 use crate::tenant::figures::Figures;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
+use siyada_crds::order::DrillStatus;
 use siyada_crds::tenant::ExistingNamespace;
 use siyada_crds::{
-    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceOffering, Site, Tenant,
+    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
+    Site, Tenant,
 };
 use siyada_model::usage::{Level, Meter};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +68,8 @@ pub struct OrderStores {
     pub documents: Store<DocumentStoreInstance>,
     /// `ServiceBackup`s of both.
     pub backups: Store<ServiceBackup>,
+    /// `ServiceCredential`s of both.
+    pub credentials: Store<ServiceCredential>,
 }
 
 impl OrderStores {
@@ -116,6 +120,8 @@ pub struct Remembered {
     pub metered: BTreeMap<(String, Meter), Option<Level>>,
     /// Orders whose right to read the archive they were restored from is known to be gone, by uid.
     pub restored: BTreeSet<String>,
+    /// What drills found since this process began, by order uid.
+    pub drills: BTreeMap<String, DrillStatus>,
     /// Whether a namespace is marked as holding protected orders.
     pub protected: BTreeMap<String, bool>,
     /// Hash of what was set up for a tenant, by its uid.
@@ -177,6 +183,8 @@ pub struct Context {
     pub prober: Arc<Prober>,
     /// Logs in with what is being made or ended, in the middle of a rotation.
     pub turner: Arc<Prober>,
+    /// Logs in with further logins.
+    pub further: Arc<Prober>,
     /// Children of orders.
     pub cache: ChildCache,
     /// Watches that run, by what they watch.
@@ -226,6 +234,7 @@ impl Context {
     /// What the caches hold of an order, without asking whether they are complete.
     pub fn seen(&self, uid: &str) -> Seen {
         let (children, login) = (self.cache.children(uid), self.prober.outcome(uid));
-        Seen { children, login, ..Seen::default() }
+        let drill = self.memory.lock().drills.get(uid).cloned();
+        Seen { children, login, drill, ..Seen::default() }
     }
 }

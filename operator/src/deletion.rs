@@ -31,6 +31,8 @@ const AGAIN: Duration = Duration::from_secs(15);
 pub async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Action, Pass> {
     context.prober.forget(order.uid.as_str());
     crate::rotate::forget(context, order.uid.as_str());
+    let uid = order.uid.as_str();
+    context.further.keep_only(|login| crate::rotate::order_of(login) != Some(uid));
     if !order.finalized {
         context.sweep.notify_one();
         return Ok(Action::await_change());

@@ -10,6 +10,9 @@ use std::sync::Arc;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
+/// The name of an offering, of which the platform has few.
+pub type OfOffering = [(&'static str, String); 1];
+
 /// Every metric of the operator. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -34,6 +37,14 @@ pub struct Metrics {
     pub alerts: Family<Labels<2>, Counter>,
     /// What the comparison of reservations and orders repaired.
     pub repairs: Family<Labels<1>, Counter>,
+    /// Results of restore drills.
+    pub drills: Family<Labels<1>, Counter>,
+    /// Seconds since the drill of an offering's instance that lies back furthest began.
+    pub drill_age_seconds: Family<OfOffering, Gauge>,
+    /// Seconds that the longest last drill of an offering's instances took.
+    pub drill_seconds: Family<OfOffering, Gauge>,
+    /// Instances of an offering with drills whose backups are not proven, by offering.
+    pub unproven: Family<OfOffering, Gauge>,
     /// 1 on the leader.
     pub leader: Gauge,
 }
@@ -53,6 +64,10 @@ impl Default for Metrics {
             reviews: Family::default(),
             alerts: Family::default(),
             repairs: Family::default(),
+            drills: Family::default(),
+            drill_age_seconds: Family::default(),
+            drill_seconds: Family::default(),
+            unproven: Family::default(),
             leader: Gauge::default(),
         };
         registry.register("passes", "Passes over an order, by kind and outcome", metrics.passes.clone());
@@ -71,6 +86,13 @@ impl Default for Metrics {
         registry.register("quota_thresholds_reached", what, metrics.alerts.clone());
         let what = "Reservations held again or released because they did not fit the orders";
         registry.register("reservation_repairs", what, metrics.repairs.clone());
+        registry.register("drills", "Restore drills that ended, by result", metrics.drills.clone());
+        let what = "Seconds since the drill that lies back furthest began, by offering";
+        registry.register("drill_age_seconds", what, metrics.drill_age_seconds.clone());
+        let what = "Seconds that the longest of the last drills took, by offering";
+        registry.register("drill_duration_seconds", what, metrics.drill_seconds.clone());
+        let what = "Instances with drills whose backups are not proven, by offering";
+        registry.register("backups_unproven", what, metrics.unproven.clone());
         registry.register("leader", "1 on the replica that works", metrics.leader.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }

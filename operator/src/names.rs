@@ -42,13 +42,31 @@ pub const RENEW_AFTER: &str = "siyada.cloud/renew-after";
 pub const CERTIFICATE_FOR: &str = "siyada.cloud/certificate-for";
 /// Annotation on an engine object with the archive that its first data came from.
 pub const RESTORED_FROM: &str = "siyada.cloud/restored-from";
+/// Label on what a restore drill made: the uid of the order whose backup is restored. A throw-away cluster has no label of
+/// the order itself, so that nobody takes it for the order's, bills it or counts it in a quota.
+pub const DRILL: &str = "siyada.cloud/drill";
+/// Annotation on the cluster of a drill: when it began.
+pub const DRILL_BEGAN: &str = "siyada.cloud/drill-began";
+/// Annotation on the cluster of a drill: the backup that it restores, as it is listed.
+pub const DRILL_BACKUP: &str = "siyada.cloud/drill-backup";
+/// Annotation on the cluster of a drill: the site whose store it reads.
+pub const DRILL_SITE: &str = "siyada.cloud/drill-site";
 /// Annotation on an engine object with what the platform must know when the order is gone.
 pub const ORDER_RECORD: &str = "siyada.cloud/order-record";
 
+/// CloudNativePG's annotation on a cluster: `on` removes the pods and keeps the volumes.
+pub const HIBERNATION: &str = "cnpg.io/hibernation";
 /// Annotation on an engine cluster: where its logins stand. Absent: it has its first.
 pub const ROTATION: &str = "siyada.cloud/rotation";
 /// Label on a Secret of a login: its number.
 pub const LOGIN_NUMBER: &str = "siyada.cloud/login-number";
+
+/// Label on a Secret of a further login: uid of the object that asks for it.
+pub const CREDENTIAL: &str = "siyada.cloud/credential";
+/// Finalizer on further logins: nobody is let in with one before it goes.
+pub const CREDENTIAL_FINALIZER: &str = "siyada.cloud/credential";
+/// What the role of a further login begins with; its slot follows.
+pub const FURTHER_LOGIN_ROLE: &str = "app_c_";
 
 /// Role that owns all data and cannot log in, so that rotating a login moves nothing.
 pub const OWNER_ROLE: &str = "app_owner";
@@ -96,6 +114,10 @@ impl Names {
     pub fn of(order: &Order, tenant: &TenantName) -> Self {
         Self { engine: engine_namespace(tenant), cluster: stem(&order.at, &order.uid) }
     }
+    /// The names of the throw-away instance that a backup of the order is restored into: one at a time.
+    pub fn of_drill(uid: &OrderUid, tenant: &TenantName) -> Self {
+        Self { engine: engine_namespace(tenant), cluster: format!("drill-{}", short_hash(uid.as_str())) }
+    }
     /// Secret of the owning role; the engine wants one, though nobody can log in with it.
     pub fn owner_secret(&self) -> String {
         format!("{}-owner", self.cluster)
@@ -111,6 +133,23 @@ impl Names {
     /// The password that nobody is given, of a login that ends.
     pub fn closing_secret(&self, number: u32) -> String {
         format!("{}-closing-{number}", self.cluster)
+    }
+    /// The Secret that says whose a slot of further logins is, with its first password.
+    pub fn credential_secret(&self, slot: u32) -> String {
+        format!("{}-cred-{slot}", self.cluster)
+    }
+    /// The source of a further login's password: another one for each text that asks for a new one.
+    pub fn credential_source(&self, slot: u32, uid: &str, trigger: &str) -> String {
+        let first = self.credential_secret(slot);
+        if trigger.is_empty() {
+            first
+        } else {
+            format!("{first}-{}", short_hash(&format!("{uid}\n{trigger}")))
+        }
+    }
+    /// The password that nobody is given, of a further login that ends.
+    pub fn credential_closing(&self, slot: u32) -> String {
+        format!("{}-closing", self.credential_secret(slot))
     }
     /// Secret with the authority's certificate, without its key.
     pub fn authority_secret(&self) -> String {

@@ -90,12 +90,43 @@ impl<'a> Store<'a> {
         self.iam("make a user", "CreateUser", &user, &[], "EntityAlreadyExists").await?;
         let objects = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"];
         self.policy(&user, "own", &policy(&bucket, &objects)).await?;
-        let there = self.iam("list logins", "ListAccessKeys", &user, &[], "").await?;
+        self.new_login(&user).await
+    }
+
+    /// A login of a drill: it may read the bucket of one order, and write nowhere. Others of that drill are ended.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn let_drill(&self, uid: &OrderUid) -> Result<StoreKey, StoreError> {
+        let user = drill_user(uid);
+        self.iam("make a user", "CreateUser", &user, &[], "EntityAlreadyExists").await?;
+        self.policy(&user, "drill", &policy(&bucket(self.site, uid), &["s3:GetObject"])).await?;
+        self.new_login(&user).await
+    }
+
+    /// Ends the logins of an order's drill, with its user. Any number of times.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_drill(&self, uid: &OrderUid) -> Result<(), StoreError> {
+        let user = drill_user(uid);
+        self.end_logins(&user).await?;
+        let more = [("PolicyName", "drill".to_owned())];
+        self.iam("end a right", "DeleteUserPolicy", &user, &more, "NoSuchEntity").await?;
+        self.iam("remove a user", "DeleteUser", &user, &[], "NoSuchEntity").await.map(drop)
+    }
+
+    async fn end_logins(&self, user: &str) -> Result<(), StoreError> {
+        let there = self.iam("list logins", "ListAccessKeys", user, &[], "NoSuchEntity").await?;
         for old in texts(&there, "AccessKeyId") {
-            self.iam("end a login", "DeleteAccessKey", &user, &[("AccessKeyId", old)], "NoSuchEntity")
-                .await?;
+            self.iam("end a login", "DeleteAccessKey", user, &[("AccessKeyId", old)], "NoSuchEntity").await?;
         }
-        let made = self.iam("make a login", "CreateAccessKey", &user, &[], "").await?;
+        Ok(())
+    }
+
+    async fn new_login(&self, user: &str) -> Result<StoreKey, StoreError> {
+        self.end_logins(user).await?;
+        let made = self.iam("make a login", "CreateAccessKey", user, &[], "").await?;
         let one = |tag: &str| {
             let missing = || StoreError::Refused("make a login", format!("its answer has no {tag}"));
             texts(&made, tag).pop().ok_or_else(missing)
@@ -239,6 +270,10 @@ impl<'a> Store<'a> {
 
 fn user(uid: &OrderUid) -> String {
     format!("siyada-{uid}")
+}
+
+fn drill_user(uid: &OrderUid) -> String {
+    format!("siyada-drill-{uid}")
 }
 
 /// What a user may do with a bucket and the objects in it.

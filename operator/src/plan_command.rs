@@ -82,6 +82,7 @@ pub fn show(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Stri
     let fresh = Fresh {
         owner_password: generated(),
         login_password: generated(),
+        further_seed: generated(),
         rotation: None,
         certificate: Some(certificate),
         store_key: None,

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
+use tokio_postgres::SimpleQueryMessage;
 
 /// Between two logins that work, plus up to a fifth of chance.
 const PERIOD: Duration = Duration::from_secs(20);
@@ -337,7 +338,10 @@ async fn log_in(
     postgres(target, counts).await
 }
 
-async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>, &'static str> {
+/// A session with the database, over TLS that is verified, and the task that serves it.
+async fn connect(
+    target: &Target,
+) -> Result<(tokio_postgres::Client, tokio::task::JoinHandle<()>), &'static str> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(target.authority_pem.as_bytes()) {
         let certificate = certificate.map_err(|_| "ca.crt of the bound Secret cannot be read")?;
@@ -355,7 +359,12 @@ async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>,
         .connect_timeout(TIMEOUT);
     let connector = tokio_postgres_rustls::MakeRustlsConnect::new(tls);
     let (client, connection) = config.connect(connector).await.map_err(|e| why(&e))?;
-    let served = tokio::spawn(connection);
+    // How a session ends is told by its queries.
+    Ok((client, tokio::spawn(async move { drop(connection.await) })))
+}
+
+async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>, &'static str> {
+    let (client, served) = connect(target).await?;
     if target.closing {
         let ended = end_sessions(&client).await;
         drop(client);
@@ -371,6 +380,71 @@ async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>,
     drop(client);
     served.abort();
     answer.map(|_| counted).map_err(|e| why(&e))
+}
+
+/// What reading a restored database found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Nobody is let in yet: a sentence says why.
+    NotYet(&'static str),
+    /// It answered: what, in a sentence that holds none of its data.
+    Well(String),
+    /// It let us in and did not answer as it must.
+    Badly(String),
+}
+
+/// Logs in to a restored database and reads it: by a query, or every row of every table. Nothing can be written.
+pub async fn read(target: &Target, query: Option<&str>, limit: Duration) -> Read {
+    let (client, served) = match tokio::time::timeout(TIMEOUT, connect(target)).await {
+        Ok(Ok(session)) => session,
+        Ok(Err(why)) => return Read::NotYet(why),
+        Err(_) => return Read::NotYet("it does not answer in time"),
+    };
+    let answer = tokio::time::timeout(limit, answer(&client, query)).await;
+    drop(client);
+    served.abort();
+    match answer {
+        Ok(Ok(Ok(sentence))) => Read::Well(sentence),
+        Ok(Ok(Err(sentence))) => Read::Badly(sentence),
+        // The text of an error may hold what is in a row; its code does not.
+        Ok(Err(error)) => match error.code() {
+            Some(code) => Read::Badly(format!("the check query failed with SQLSTATE {}", code.code())),
+            None => Read::NotYet("the session ended"),
+        },
+        Err(_) => Read::Badly(format!("the check query took longer than {} s", limit.as_secs())),
+    }
+}
+
+/// Tables of people, not of the engine.
+const TABLES: &str = "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+                      where c.relkind = 'r' and c.relpersistence = 'p' and n.nspname <> 'information_schema' \
+                      and n.nspname not like 'pg\\_%' order by 1";
+
+async fn answer(
+    client: &tokio_postgres::Client,
+    query: Option<&str>,
+) -> Result<Result<String, String>, tokio_postgres::Error> {
+    client.batch_execute("set default_transaction_read_only = on").await?;
+    let Some(query) = query else {
+        let (mut rows, tables) = (0_i64, client.query(TABLES, &[]).await?);
+        for table in &tables {
+            let name: String = table.try_get(0)?;
+            let count: i64 =
+                client.query_one(&format!("select count(*) from {name}"), &[]).await?.try_get(0)?;
+            rows = rows.saturating_add(count);
+        }
+        return Ok(Ok(format!("{rows} rows of {} tables were read", tables.len())));
+    };
+    let found = client.simple_query(query).await?;
+    let first = found.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0)),
+        _ => None,
+    });
+    Ok(match first {
+        None => Err("the check query found no row".to_owned()),
+        Some(None | Some("f")) => Err("the check query says that the data is not as it must be".to_owned()),
+        Some(Some(_)) => Ok("the check query was answered".to_owned()),
+    })
 }
 
 /// Ends every other session of the login that asks, and sees them gone.

@@ -14,12 +14,13 @@ use crate::plan::{Fresh, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
-use crate::{deletion, metering, restore, rotate, service_backup};
+use crate::{credentials, deletion, metering, restore, rotate, service_backup};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::runtime::controller::Action;
+use siyada_model::quantity::bytes;
 use siyada_model::quota::Dimension;
 use siyada_model::usage::Meter;
 use siyada_model::wire::{Reservation, ReservationRequest, UsageBatch, UsageFact, code};
@@ -108,7 +109,9 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         return wait_for_tenant::<K>(order, valid.ok().as_ref(), context, now).await;
     };
     keep_probing(order, names.as_ref(), &seen, context);
+    let stopping = valid.as_ref().ok().zip(names.as_ref()).is_some_and(|(v, names)| stops(v, names, &seen));
     let (admission, mut next) = match &valid {
+        Ok(_) if stopping => (Admission::Held, Action::requeue(SOON)),
         Ok(valid) => reserve(valid, context).await,
         Err(refusal) => (Admission::Refused(refusal.clone()), Action::await_change()),
     };
@@ -118,7 +121,8 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
             Ok(Built::Behind) => return Ok(Action::requeue(SOON)),
             Ok(Built::Done(wait)) => {
                 let look = after_build(held.0, &seen, context, now).await?.unwrap_or(DAILY);
-                next = Action::requeue(wait.unwrap_or(DAILY).min(look));
+                let soonest = if stopping { SOON } else { DAILY };
+                next = Action::requeue(wait.unwrap_or(DAILY).min(look).min(soonest));
             }
             Ok(Built::Stopped(refusal)) => {
                 problem = Some(refusal);
@@ -225,7 +229,8 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     let (Some(names), Some(secret)) = (names, secret) else { return };
     let runs = seen.engine_runs(names, order.at.kind == Kind::Documents);
     // A database that once worked is tried even when the engine says nothing good of it.
-    if order.spec.suspend || context.config.no_probe || !(runs || seen.login == Some(Ok(()))) {
+    let stopped = order.spec.suspend || seen.sleeps(names);
+    if stopped || context.config.no_probe || !(runs || seen.login == Some(Ok(()))) {
         return;
     }
     let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));
@@ -257,6 +262,19 @@ pub fn fingerprint(request: &impl std::fmt::Debug) -> u64 {
     let mut hasher = DefaultHasher::new();
     format!("{request:?}").hash(&mut hasher);
     hasher.finish()
+}
+
+/// Whether an order that asks for no compute has some yet and changes in nothing else that is counted. It is stopped before the
+/// ledger is asked, and its part of the quota given back then: a sibling that takes it must not find it in use, and a write
+/// that fails leaves something that runs and is held.
+pub fn stops(valid: &Valid, names: &Names, seen: &Seen) -> bool {
+    let Some(cluster) = seen.cluster(names).filter(|_| valid.order.spec.suspend) else { return false };
+    let text = |path: &str| cluster.pointer(path).and_then(serde_json::Value::as_str);
+    let same_storage =
+        text("/spec/storage/size").and_then(|size| bytes(size).ok()) == Some(valid.storage_bytes);
+    let same_count =
+        cluster.pointer("/spec/instances").and_then(serde_json::Value::as_i64) == Some(valid.instances);
+    !seen.sleeps(names) && same_storage && same_count
 }
 
 /// An order whose part of the quota is held. Nothing is built for any other.
@@ -373,6 +391,7 @@ async fn build(
     now: Timestamp,
 ) -> Result<Built, Pass> {
     seen.asked = service_backup::asked(&valid.order, context);
+    seen.further = credentials::further(&valid.order, context);
     seen.source = match restore::source(valid, seen, context) {
         Ok(source) => source,
         Err(refusal) => return Ok(Built::Stopped(refusal)),
@@ -390,8 +409,14 @@ async fn build(
         Login::Refused(refusal) => return Ok(Built::Stopped(refusal)),
     };
     let rotation = rotate::next(valid, &names, seen, context, now);
-    let fresh =
-        Fresh { owner_password: password(), login_password: password(), rotation, certificate, store_key };
+    let fresh = Fresh {
+        owner_password: password(),
+        login_password: password(),
+        further_seed: password(),
+        rotation,
+        certificate,
+        store_key,
+    };
     let plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
         return Ok(Built::Stopped(problem));
@@ -472,7 +497,7 @@ async fn store_login(valid: &Valid, seen: &Seen, context: &Context) -> Result<Lo
     }
 }
 
-/// Lists backups and ends a right that is not needed any more. Says when to look again, if sooner than otherwise.
+/// Lists backups, tells further logins what became of them, and ends a right that is not needed any more. Says when to look again, if sooner than otherwise.
 async fn after_build(
     valid: &Valid,
     seen: &Seen,
@@ -480,6 +505,7 @@ async fn after_build(
     now: Timestamp,
 ) -> Result<Option<Duration>, Pass> {
     service_backup::list(&valid.order, valid, seen, context, now).await?;
+    credentials::list(valid, seen, context, now).await?;
     let Some(policy) = valid.backups.policy() else { return Ok(None) };
     let uid = &valid.order.uid;
     let known = context.memory.lock().restored.contains(uid.as_str());

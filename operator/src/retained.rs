@@ -6,7 +6,7 @@ use crate::apply;
 use crate::context::Context;
 use crate::deletion::{cluster_key, record};
 use crate::metering::{self, stopped};
-use crate::names::{ORDER_RECORD, RETAINED};
+use crate::names::{HIBERNATION, ORDER_RECORD, RETAINED};
 use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
 use crate::reconcile::{Pass, fingerprint, report};
@@ -62,7 +62,7 @@ pub struct Record {
 pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(), Pass> {
     let Some(object) = seen.children.get(cluster) else { return Ok(()) };
     if metadata(object, "labels", RETAINED).is_none()
-        || metadata(object, "annotations", "cnpg.io/hibernation") != Some("on")
+        || metadata(object, "annotations", HIBERNATION) != Some("on")
     {
         apply::retain(&context.client, cluster).await?;
     }
@@ -162,7 +162,9 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
             .set(i64::try_from(ready).unwrap_or(0));
     }
     context.prober.keep_only(|uid| living.contains(uid));
-    context.turner.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));
+    for prober in [&context.turner, &context.further] {
+        prober.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));
+    }
     let catalogue = context.catalogue_uids();
     context.backoff.keep_only(|uid| living.contains(uid) || catalogue.contains(uid));
     unprotect(context).await

@@ -12,11 +12,11 @@ use crate::metrics::Metrics;
 use crate::names::{MANAGED, ORDER_UID};
 use crate::namespaces::{self, NamespaceBook, News};
 use crate::object::ChildKind;
-use crate::order::{OrderRef, OrderResource};
+use crate::order::{Kind, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{lease, price_list, retained, sweeper, tenant};
+use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -33,7 +33,8 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use siyada_crds::{
-    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceOffering, Site, Tenant,
+    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
+    Site, Tenant,
 };
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -165,8 +166,33 @@ where
 
 /// Watches the listed backups into a store; their orders are looked at.
 fn reflect_backups(client: &Client, triggers: Triggers) -> Store<ServiceBackup> {
+    reflect_beside(client, triggers, |backup: &ServiceBackup| {
+        let instance = &backup.spec.instance;
+        (instance.kind.into(), instance.name.clone())
+    })
+}
+
+/// Watches the further logins into a store; their orders are looked at.
+fn reflect_credentials(client: &Client, triggers: Triggers) -> Store<ServiceCredential> {
+    reflect_beside(client, triggers, |credential: &ServiceCredential| {
+        let instance = &credential.spec.instance;
+        (instance.kind.into(), instance.name.clone())
+    })
+}
+
+/// Watches a kind that people write beside their orders into a store; the orders that `of` names are looked at.
+fn reflect_beside<K>(client: &Client, triggers: Triggers, of: fn(&K) -> (Kind, String)) -> Store<K>
+where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
     let (reader, writer) = reflector::store();
-    let events = watcher(Api::<ServiceBackup>::all(client.clone()), watcher::Config::default())
+    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .modify(|object| object.managed_fields_mut().clear())
         .reflect(writer)
@@ -175,13 +201,13 @@ fn reflect_backups(client: &Client, triggers: Triggers) -> Store<ServiceBackup> 
         let mut events = events.boxed();
         while let Some(event) = events.next().await {
             match event {
-                Ok(backup) => {
-                    let namespace = backup.namespace().unwrap_or_default();
-                    let instance = backup.spec.instance;
-                    triggers.look_at(OrderRef { kind: instance.kind.into(), namespace, name: instance.name });
+                Ok(object) => {
+                    let (kind, name) = of(&object);
+                    let namespace = object.namespace().unwrap_or_default();
+                    triggers.look_at(OrderRef { kind, namespace, name });
                 }
                 Err(error) => {
-                    tracing::warn!(error = %error, "the watch of ServiceBackup stumbled and is started again");
+                    tracing::warn!(error = %error, "the watch of {} stumbled and is started again", K::kind(&()));
                 }
             }
         }
@@ -317,6 +343,7 @@ async fn operate(
     let (documents_sender, documents_news) = mpsc::unbounded_channel();
     let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
     let backups = reflect_backups(&client, triggers.clone());
+    let credentials = reflect_credentials(&client, triggers.clone());
     let (probe_sender, probe_news) = mpsc::unbounded_channel::<OrderRef>();
     let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(BURST);
     let (postgres, postgres_store, postgres_listed) = controller::<PostgresInstance>(&client);
@@ -328,10 +355,11 @@ async fn operate(
             authority_pem: authority.pem().to_owned(),
         },
         turner: Arc::new(Prober::new(probe_sender.clone(), authority_file.clone())),
+        further: Arc::new(Prober::new(probe_sender.clone(), authority_file.clone())),
         prober: Arc::new(Prober::new(probe_sender, authority_file)),
         cache: ChildCache::default(),
         watches: Watches::default(),
-        orders: OrderStores { postgres: postgres_store, documents: documents_store, backups },
+        orders: OrderStores { postgres: postgres_store, documents: documents_store, backups, credentials },
         memory: Memory::default(),
         backoff: Backoff::default(),
         sweep: Arc::default(),
@@ -363,19 +391,29 @@ async fn operate(
             Arc::clone(&context),
         )
         .for_each(|outcome| note(outcome, None));
-    let lists = Controller::new(Api::<PriceList>::all(client.clone()), watcher::Config::default())
+    let lists = price_lists(&client, &settings, &stop, &context);
+    let postgres = orders(postgres, &settings, postgres_news, tick_postgres, &stop, &context);
+    let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
+    futures::future::join4(tenants, lists, postgres, documents).await;
+    Ok(())
+}
+
+async fn price_lists(
+    client: &Client,
+    settings: &ControllerConfig,
+    stop: &CancellationToken,
+    context: &Arc<Context>,
+) {
+    Controller::new(Api::<PriceList>::all(client.clone()), watcher::Config::default())
         .with_config(settings.clone())
         .graceful_shutdown_on(stop.clone().cancelled_owned())
         .run(
             price_list::reconcile,
             |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c),
-            Arc::clone(&context),
+            Arc::clone(context),
         )
-        .for_each(|outcome| note(outcome, None));
-    let postgres = orders(postgres, &settings, postgres_news, tick_postgres, &stop, &context);
-    let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
-    futures::future::join4(tenants, lists, postgres, documents).await;
-    Ok(())
+        .for_each(|outcome| note(outcome, None))
+        .await;
 }
 
 fn recorder(client: &Client, config: &Config) -> Recorder {
@@ -541,9 +579,13 @@ async fn follow_namespaces(
 fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.prober).run());
     tokio::spawn(Arc::clone(&context.turner).run());
+    tokio::spawn(Arc::clone(&context.further).run());
+    tokio::spawn(credentials::run(Arc::clone(context)));
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
-    tokio::spawn(first_sweep(Arc::clone(context), listed));
+    tokio::spawn(first_sweep(Arc::clone(context), listed.clone()));
+    // Before, every order would look as if it were gone.
+    tokio::spawn(once_listed(listed, drills::run(Arc::clone(context))));
     tokio::spawn(tenant::figures::run(Arc::clone(context)));
     tokio::spawn(tenant::delegation::run(Arc::clone(context)));
     tokio::spawn(sweeper::run(Arc::clone(context)));
@@ -557,6 +599,16 @@ async fn start_watches(context: &Arc<Context>) {
     while !sources.iter().all(|s| context.cache.is_synced(s)) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+async fn once_listed(listed: [Listed; 2], then: impl Future<Output = ()> + Send) {
+    for mut listed in listed {
+        // Without its sender the process is ending.
+        if listed.wait_for(|listed| *listed).await.is_err() {
+            return;
+        }
+    }
+    then.await;
 }
 
 /// Once everything was listed, looks for engine objects without an order.
@@ -630,6 +682,7 @@ async fn wait_for_definitions(client: &Client, health: &Health) {
             async { Api::<PostgresInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<DocumentStoreInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<ServiceBackup>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<ServiceCredential>::all(client.clone()).list(&one).await.map(|_| ()) },
         );
         match found {
             Ok(_) => break,

@@ -1,11 +1,13 @@
 //! What was seen of an order's children, from the caches.
 
 use crate::backup::Source;
-use crate::names::Names;
+use crate::credential::Wanted;
+use crate::names::{HIBERNATION, Names};
 use crate::object::{ChildKind, Key, Planned};
 use crate::probe::Outcome;
 use jiff::Timestamp;
 use serde_json::Value;
+use siyada_crds::order::DrillStatus;
 use siyada_model::quantity::bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +34,10 @@ pub struct Seen {
     pub turning: Option<Outcome>,
     /// Backups that people asked for and that are not finished.
     pub asked: Vec<Asked>,
+    /// Further logins that people asked for, oldest first.
+    pub further: Vec<Wanted>,
+    /// What the last restore drill found, if this process knows of one.
+    pub drill: Option<DrillStatus>,
     /// Where the first data comes from, if the order says so.
     pub source: Option<Source>,
 }
@@ -61,6 +67,11 @@ impl Seen {
     /// The engine's cluster.
     pub fn cluster(&self, names: &Names) -> Option<&Value> {
         self.get(ChildKind::Cluster, &names.engine, &names.cluster)
+    }
+
+    /// Whether the engine's cluster was told to run nothing and to keep its volumes.
+    pub fn sleeps(&self, names: &Names) -> bool {
+        self.cluster(names).is_some_and(|cluster| metadata(cluster, "annotations", HIBERNATION) == Some("on"))
     }
 
     /// Whether the engine reports a running database (and the gateway runs, where there is one).

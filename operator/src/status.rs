@@ -1,6 +1,5 @@
 //! What an order is told. Pure: from what was decided and seen to conditions with reasons and ways out.
 
-use crate::backup;
 use crate::check::{Refusal, Valid};
 use crate::condition::{Say, kind, merge, reason};
 use crate::names::{self, Names};
@@ -8,10 +7,14 @@ use crate::object::ChildKind;
 use crate::order::{Kind, Order};
 use crate::rotation::{Phase, Rotation, role};
 use crate::seen::Seen;
+use crate::{backup, drill};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::OrderStatus;
-use siyada_crds::order::{Binding, Cost, Endpoint, EngineRef, LastOperation, OperationState, OperationType};
+use siyada_crds::order::{
+    BackupStatus, Binding, Cost, DrillStatus, Endpoint, EngineRef, LastOperation, OperationState,
+    OperationType,
+};
 use siyada_model::quantity::show_bytes;
 
 /// May the order be?
@@ -73,16 +76,18 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     let backup = backup_facts(picture);
     if let (Some(valid), Some(facts)) = (picture.valid, &backup) {
         says.push(say(kind::BACKUP_HEALTHY, backup::health(&valid.backups, facts, now)));
+        let told = drilled(picture);
+        says.extend(drill::verdict(&valid.backups, told).map(|verdict| say(kind::BACKUP_PROVEN, verdict)));
     }
     let stalled = match &picture.admission {
         Admission::Refused(refusal) => Some(refusal),
         _ => picture.problem.as_ref().filter(|problem| problem.reason != reason::WRITE_FAILED),
     };
     if let Some(refusal) = stalled {
-        says.push(say(kind::STALLED, yes(refusal.reason, refusal.message.clone())));
+        says.push(say(kind::STALLED, yes(refusal.reason, with_way_back(picture, refusal))));
     } else if let Some(fault) = &picture.problem {
         says.push(say(kind::RECONCILING, yes(fault.reason, fault.message.clone())));
-    } else if ready.0 != Some(true) && ready.1 != reason::SUSPENDED {
+    } else if ready.0 != Some(true) && (ready.1 != reason::SUSPENDED || stays_suspended(picture).is_some()) {
         says.push(say(kind::RECONCILING, yes(ready.1, ready.2.clone())));
     }
     let held = picture.valid.filter(|_| picture.admission == Admission::Held);
@@ -103,7 +108,8 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
             .valid
             .zip(backup)
             .and_then(|(valid, facts)| backup::recoverable(&valid.backups, &facts, old.backup.as_ref(), now))
-            .or_else(|| old.backup.clone()),
+            .or_else(|| old.backup.clone())
+            .map(|told| BackupStatus { drill: drilled(picture).cloned(), ..told }),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
     }
 }
@@ -140,17 +146,46 @@ pub fn deleting(order: &Order, blocked: Option<Refusal>, now: Timestamp) -> Orde
     }
 }
 
+/// The last drill: of this process, else as the order was told before.
+fn drilled<'a>(picture: &'a Picture<'_>) -> Option<&'a DrillStatus> {
+    let old = picture.order.status.backup.as_ref().and_then(|backup| backup.drill.as_ref());
+    picture.seen.drill.as_ref().or(old)
+}
+
 fn admitted(picture: &Picture<'_>) -> Verdict {
     match (&picture.admission, picture.valid) {
-        (Admission::Held, Some(valid)) => yes(
-            reason::ADMITTED,
-            format!("at most {}/month (price list {})", valid.monthly_maximum, valid.price_list),
-        ),
+        (Admission::Held, Some(valid)) => yes(reason::ADMITTED, valid.price_sentence()),
         (Admission::Held, None) => yes(reason::ADMITTED, ""),
         (Admission::Refused(refusal) | Admission::Pending(refusal), _) => {
-            no(refusal.reason, refusal.message.clone())
+            no(refusal.reason, with_way_back(picture, refusal))
         }
         (Admission::Waiting(why), _) => (None, why.reason, why.message.clone()),
+    }
+}
+
+/// Why an order that should run again does not: nothing is started before its part of the quota is held, and what stood
+/// still goes on standing still.
+fn stays_suspended<'a>(picture: &'a Picture<'_>) -> Option<&'a Refusal> {
+    let sleeps = picture.names.as_ref().is_some_and(|names| picture.seen.sleeps(names));
+    match &picture.admission {
+        _ if picture.order.spec.suspend || !sleeps => None,
+        Admission::Held => None,
+        Admission::Refused(why) | Admission::Pending(why) | Admission::Waiting(why) => Some(why),
+    }
+}
+
+/// A refusal, and for an order that was to be resumed the ways out of it.
+fn with_way_back(picture: &Picture<'_>, refusal: &Refusal) -> String {
+    let message = &refusal.message;
+    match (stays_suspended(picture), &picture.admission) {
+        (None, _) => message.clone(),
+        (Some(_), Admission::Pending(_)) => format!(
+            "{message}; it stays suspended until then: set spec.suspend to true again to take the wish back"
+        ),
+        (Some(_), _) => format!(
+            "{message}; it stays suspended, keeps its data and is tried again by itself: make room, ask for more, or set \
+             spec.suspend to true again to take the wish back"
+        ),
     }
 }
 
@@ -179,6 +214,12 @@ fn provisioned(picture: &Picture<'_>) -> Verdict {
         return yes(
             reason::SUSPENDED,
             "compute is stopped, the data is kept; set spec.suspend to false to go on",
+        );
+    }
+    if stays_suspended(picture).is_some() {
+        return yes(
+            reason::SUSPENDED,
+            "compute stays stopped, the data is kept; Admitted says what is missing",
         );
     }
     if runs(picture) {
@@ -232,7 +273,8 @@ fn last_operation(picture: &Picture<'_>) -> Option<LastOperation> {
     let started = rotation.started?.to_string();
     let done = rotation.phase == Phase::Steady;
     let tried = picture.seen.turning.and_then(Result::err);
-    let hindered = match picture.order.spec.suspend {
+    let suspended = picture.order.spec.suspend || stays_suspended(picture).is_some();
+    let hindered = match suspended {
         true => Some("the order is suspended: it goes on when it is resumed".to_owned()),
         false => tried.map(|why| format!("not yet: {why}; it is tried again by itself")),
     };
@@ -288,6 +330,10 @@ fn ready(picture: &Picture<'_>) -> Verdict {
     }
     if picture.order.spec.suspend {
         return no(reason::SUSPENDED, "compute is stopped as spec.suspend asks; the data is kept");
+    }
+    if let Some(why) = stays_suspended(picture) {
+        let message = format!("compute stays stopped, the data is kept: {}", why.message);
+        return no(reason::SUSPENDED, message);
     }
     match &picture.seen.login {
         Some(Ok(())) => {

@@ -9,10 +9,11 @@ use siyada_model::wire::{Reservation, code};
 use siyada_operator::backup::Source;
 use siyada_operator::check::{Valid, check};
 use siyada_operator::ledger::Ledger;
-use siyada_operator::names::{APPLIED, Names};
+use siyada_operator::names::{APPLIED, DRILL, Names, ORDER_UID};
 use siyada_operator::object::{ChildKind, is_so};
 use siyada_operator::order::{Kind, Order};
 use siyada_operator::plan::backup::{StoreKey, needs_store_key, recorded};
+use siyada_operator::plan::drill::{self, Drilled};
 use siyada_operator::plan::{Certificate, Fresh, Plan, Platform, needs_certificate, plan};
 use siyada_operator::plan_command::{Input, show};
 use siyada_operator::reconcile::{Held, admission, request};
@@ -58,6 +59,7 @@ fn fresh(seed: u32, valid: &Valid, seen: &Seen) -> Fresh {
     Fresh {
         owner_password: format!("owner {seed}"),
         login_password: format!("login {seed}"),
+        further_seed: format!("seed {seed}"),
         rotation: None,
         certificate,
         store_key: None,
@@ -337,6 +339,45 @@ fn backups_begin_with_the_login_and_never_replace_it() {
     assert!(!needs_store_key(&valid, &seen));
     let third = plan(&valid, &seen, &with_key(fresh(3, &valid, &seen), 3), &platform());
     assert!(nothing_left_to_do(&third, &seen), "a login that is there is never replaced");
+}
+
+#[test]
+fn a_drill_writes_into_no_archive_and_is_nobody_s_instance() {
+    let input = with_store();
+    let order = input.orders.iter().find(|o| o.at.name == "registry").unwrap();
+    let valid = check(order, &input.catalogue, now()).unwrap();
+    let names = Names::of_drill(&order.uid, &valid.tenant);
+    let drilled = Drilled { backup: "nightly".into(), backup_id: "20261124T013000".into(), began: now() };
+    let fresh = fresh(1, &valid, &Seen::default());
+    assert_eq!(
+        drill::plan(&valid, &names, &drilled, &fresh, &platform()),
+        None,
+        "without a login of the store"
+    );
+    let objects = drill::plan(&valid, &names, &drilled, &with_key(fresh, 1), &platform()).unwrap();
+    let order_names = Names::of(order, &valid.tenant);
+    for object in &objects {
+        assert_ne!(object.key.name, order_names.cluster);
+        let secret = object.key.kind == ChildKind::Secret;
+        assert_eq!(metadata(&object.body, "labels", ORDER_UID).is_some(), secret, "{}", object.key);
+        assert_eq!(metadata(&object.body, "labels", DRILL), Some(order.uid.as_str()), "{}", object.key);
+    }
+    let kinds: Vec<ChildKind> = objects.iter().map(|o| o.key.kind).collect();
+    assert_eq!(kinds.first(), Some(&ChildKind::NetworkPolicy), "nobody is let in before it");
+    assert_eq!(kinds.last(), Some(&ChildKind::Cluster), "it says that there is a drill");
+    let mut secrets: Vec<_> =
+        objects.iter().filter(|o| o.key.kind == ChildKind::Secret).map(|o| o.key.clone()).collect();
+    let mut removed = drill::secrets_of(&names);
+    secrets.sort();
+    removed.sort();
+    assert_eq!(secrets, removed, "what is made is removed");
+    let spec = &objects.last().unwrap().body["spec"];
+    assert!(spec.get("backup").is_none(), "it archives nothing");
+    assert_eq!(spec["inheritedMetadata"]["labels"], json!({DRILL: order.uid}), "its volume is not billed");
+    assert_eq!(spec["bootstrap"]["recovery"]["recoveryTarget"]["backupID"], "20261124T013000");
+    let origin = &spec["externalClusters"][0]["barmanObjectStore"]["destinationPath"];
+    assert_eq!(*origin, format!("s3://siyada-{}/", order.uid));
+    assert!(!json!(objects).to_string().contains(":null"), "the engine takes no null");
 }
 
 #[test]

@@ -162,6 +162,7 @@ impl World {
         let fresh = Fresh {
             owner_password: format!("owner {number}"),
             login_password: format!("login {number}"),
+            further_seed: format!("seed {number}"),
             store_key: None,
             rotation: self.next(&seen),
             certificate,

@@ -411,3 +411,30 @@ async fn a_refusal_names_what_could_be_freed_and_nobody_elses_orders() {
     assert!(words.contains("PostgresInstance interior/c (40Gi)") && !words.contains("health"), "{words}");
     assert_eq!(refused("health", "z").await.0, of(&[("d", 50)]));
 }
+
+#[tokio::test]
+async fn a_suspended_order_makes_room_and_comes_back_only_where_there_is_some() {
+    let world = World::with_tenants().await;
+    let operator = world.operator();
+    let one = tenant("interior", Some("kingdom"), json!({"instances": 1}));
+    operator.put("/v1/tenants/interior", &one).await.ok::<Value>();
+    let of = |name: &str, generation: i64, instances: i64| {
+        but(&order("police", name, instances, 10), json!({"generation": generation}))
+    };
+    operator.put("/v1/reservations/u-1", &of("a", 1, 1)).await.ok::<Value>();
+    operator.put("/v1/reservations/u-2", &of("b", 1, 1)).await.refused(409, "quota-exceeded");
+    // The database is stopped some moments after it was asked to be: the same generation is told twice.
+    operator.put("/v1/reservations/u-1", &of("a", 2, 1)).await.ok::<Value>();
+    operator.put("/v1/reservations/u-1", &of("a", 2, 0)).await.ok::<Value>();
+    assert_eq!(held(&world, "interior").await, (0, 1_565), "its storage stays");
+    operator.put("/v1/reservations/u-2", &of("b", 1, 1)).await.ok::<Value>();
+    let problem = operator.put("/v1/reservations/u-1", &of("a", 3, 1)).await.refused(409, "quota-exceeded");
+    assert!(problem.detail.contains("asked 1, free 0 of 1"), "{}", problem.detail);
+    assert_eq!(held(&world, "interior").await, (1, 94_690 + 1_565), "what it held it holds");
+    // The wish is taken back, and asked again when there is room.
+    operator.put("/v1/reservations/u-1", &of("a", 4, 0)).await.ok::<Value>();
+    operator.delete("/v1/reservations/u-2").await.gone();
+    operator.put("/v1/reservations/u-1", &of("a", 5, 1)).await.ok::<Value>();
+    assert_eq!(held(&world, "kingdom").await, (1, 94_690));
+    assert!(world.wrong_sums().await.is_empty());
+}

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod documents;
+pub mod drill;
 pub mod network;
 pub mod postgres;
 pub mod secrets;
@@ -9,6 +10,7 @@ pub mod secrets;
 use crate::check::Refusal;
 use crate::check::Valid;
 use crate::condition::reason;
+use crate::credential;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Planned, is_nothing};
 use crate::order::Kind;
@@ -48,12 +50,22 @@ pub struct Fresh {
     pub owner_password: String,
     /// Password of a login that has none yet.
     pub login_password: String,
+    /// What new passwords of further logins are made of, each with its Secret's name.
+    pub further_seed: String,
     /// Where the logins go on to; nothing while they stay as they are.
     pub rotation: Option<Rotation>,
     /// A new server certificate, when [`needs_certificate`] says so.
     pub certificate: Option<Certificate>,
     /// A new login of the object store, when [`backup::needs_store_key`] says so and the store gave one.
     pub store_key: Option<backup::StoreKey>,
+}
+
+impl Fresh {
+    /// A password for a Secret of a further login: 128 bits of the seed, which is kept nowhere.
+    pub fn further_password(&self, secret: &str) -> String {
+        let digest = hex::encode(Sha256::digest(format!("{secret}\n{}", self.further_seed).as_bytes()));
+        digest[..32].to_owned()
+    }
 }
 
 /// What must exist, and what is too much.
@@ -94,6 +106,7 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
     };
     let next = fresh.rotation.as_ref().unwrap_or(&now);
     let mut objects = secrets::plan(valid, &names, (&now, next), seen, fresh, platform);
+    objects.extend(credential::plan(valid, &names, seen, fresh, platform));
     objects.extend(network::plan(valid, &names, platform));
     let store = backup::store_secret(valid, &names, seen, fresh);
     let has_login = store.is_some();
@@ -118,6 +131,7 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
     }
     let planned: BTreeSet<&Key> = objects.iter().map(|o| &o.key).collect();
     let mut surplus = surplus(seen, &planned);
+    surplus.extend(credential::surplus(seen, &names, &planned));
     surplus.extend(ended(seen, &names, now.lowest().min(next.lowest())));
     Plan { objects, surplus, problem: None }
 }

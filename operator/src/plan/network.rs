@@ -31,11 +31,11 @@ pub fn plan(valid: &Valid, names: &Names, platform: &Platform) -> Vec<Planned> {
     }
 }
 
-fn tcp(port: i32) -> Value {
+pub(super) fn tcp(port: i32) -> Value {
     json!({"port": port, "protocol": "TCP"})
 }
 
-fn namespaces(names: &[&str]) -> Value {
+pub(super) fn namespaces(names: &[&str]) -> Value {
     json!({"namespaceSelector": {"matchExpressions": [
         {"key": "kubernetes.io/metadata.name", "operator": "In", "values": names},
     ]}})

@@ -2,6 +2,7 @@
 
 use super::{backup, labels, metadata_of};
 use crate::check::Valid;
+use crate::credential;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::rotation::{Phase, Rotation, role};
@@ -15,8 +16,7 @@ pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, h
     let order = &valid.order;
     let mut metadata = metadata_of(valid, &names.engine, &names.cluster);
     metadata["annotations"] = json!({
-        // Hibernation removes the pods and keeps the volumes.
-        "cnpg.io/hibernation": if order.spec.suspend { "on" } else { "off" },
+        names::HIBERNATION: if order.spec.suspend { "on" } else { "off" },
         names::ORDER_RECORD: record(valid),
         names::ROTATION: rotation_record(rotation),
     });
@@ -56,7 +56,7 @@ pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, h
             },
             "managed": {
                 "services": {"disabledDefaultServices": disabled},
-                "roles": roles(names, rotation, seen.source.is_some()),
+                "roles": roles(names, rotation, seen.source.is_some(), credential::roles(seen, names)),
             },
             "bootstrap": bootstrap,
             "externalClusters": external,
@@ -89,7 +89,7 @@ fn rotation_record(rotation: &Rotation) -> Option<String> {
 
 /// The roles, which the engine brings about. A login that ended stays as a role that cannot log in; and what was restored may
 /// hold a second login of its origin, with a password that its origin's clients know.
-fn roles(names: &Names, rotation: &Rotation, restored: bool) -> Value {
+pub(super) fn roles(names: &Names, rotation: &Rotation, restored: bool, further: Vec<Value>) -> Value {
     let (newest, before) = (rotation.number, rotation.before());
     let mut roles = vec![
         json!({"name": names::OWNER_ROLE, "ensure": "present", "login": false}),
@@ -104,6 +104,7 @@ fn roles(names: &Names, rotation: &Rotation, restored: bool) -> Value {
     } else if restored {
         roles.push(ended(newest.saturating_add(1)));
     }
+    roles.extend(further);
     json!(roles)
 }
 

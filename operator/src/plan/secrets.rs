@@ -46,7 +46,13 @@ pub fn plan(
     all.extend([
         authority(valid, names, platform),
         server(valid, names, seen, fresh, platform),
-        binding(valid, names, role(active), &password(&names.login_secret(active)), platform),
+        binding(
+            valid,
+            names,
+            &names::binding(&valid.order.at),
+            (role(active), &password(&names.login_secret(active))),
+            platform,
+        ),
     ]);
     all
 }
@@ -63,7 +69,8 @@ fn secret(valid: &Valid, namespace: &str, name: &str, type_: &str, data: &[(&str
     })
 }
 
-fn basic(valid: &Valid, namespace: &str, name: &str, user: &str, password: &str) -> Planned {
+/// A login's source, written once.
+pub fn basic(valid: &Valid, namespace: &str, name: &str, user: &str, password: &str) -> Planned {
     let data = [("username", user), ("password", password)];
     let mut body = secret(valid, namespace, name, "kubernetes.io/basic-auth", &data);
     // Makes the engine read a changed password without a restart.
@@ -71,7 +78,7 @@ fn basic(valid: &Valid, namespace: &str, name: &str, user: &str, password: &str)
     Planned { key: Key::new(ChildKind::Secret, namespace, name), mode: Mode::CreateOnly, body }
 }
 
-fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
+pub(super) fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
     let name = names.authority_secret();
     let mut body = secret(valid, &names.engine, &name, "Opaque", &[("ca.crt", &platform.authority_pem)]);
     body["metadata"]["labels"]["cnpg.io/reload"] = json!("true");
@@ -79,7 +86,13 @@ fn authority(valid: &Valid, names: &Names, platform: &Platform) -> Planned {
 }
 
 /// The server's certificate: the one that is there, unless a new one was made.
-fn server(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Planned {
+pub(super) fn server(
+    valid: &Valid,
+    names: &Names,
+    seen: &Seen,
+    fresh: &Fresh,
+    platform: &Platform,
+) -> Planned {
     let name = names.server_secret();
     let there = seen.get(ChildKind::Secret, &names.engine, &name).and_then(|secret| {
         let renew = metadata(secret, "annotations", names::RENEW_AFTER)?.parse().ok()?;
@@ -103,9 +116,14 @@ fn server(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh, platform: &P
 }
 
 /// What a client connects with (servicebinding.io 1.0), beside the order: a copy, restored when it is changed.
-fn binding(valid: &Valid, names: &Names, user: &str, password: &str, platform: &Platform) -> Planned {
+pub fn binding(
+    valid: &Valid,
+    names: &Names,
+    name: &str,
+    (user, password): (&str, &str),
+    platform: &Platform,
+) -> Planned {
     let at = &valid.order.at;
-    let name = names::binding(at);
     let database = names::DATABASE;
     let (host, uri) = match at.kind {
         Kind::Postgres => {
@@ -133,7 +151,7 @@ fn binding(valid: &Valid, names: &Names, user: &str, password: &str, platform: &
         ("ca.crt", &platform.authority_pem),
     ];
     let type_ = format!("servicebinding.io/{}", at.kind.binding_type());
-    let mut body = secret(valid, &at.namespace, &name, &type_, &data);
+    let mut body = secret(valid, &at.namespace, name, &type_, &data);
     // The same namespace: the garbage collector removes the copy with the order.
     body["metadata"]["ownerReferences"] = json!([{
         "apiVersion": format!("{}/{}", siyada_crds::GROUP, siyada_crds::VERSION),

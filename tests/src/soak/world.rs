@@ -157,15 +157,14 @@ impl Spec {
         })
     }
 
-    /// What it takes from the quota while it lives.
+    /// What it takes from the quota while it lives: suspended, its volume alone.
     pub fn resources(&self) -> Resources {
-        let (cpu_milli, memory_mib) = self.plan.size();
-        Resources {
-            instances: 1,
-            cpu_milli,
-            memory_bytes: memory_mib * MIB,
-            storage_bytes: i64::from(self.storage_gib) * GIB,
+        let storage_bytes = i64::from(self.storage_gib) * GIB;
+        if self.suspend {
+            return Resources { storage_bytes, ..Resources::default() };
         }
+        let (cpu_milli, memory_mib) = self.plan.size();
+        Resources { instances: 1, cpu_milli, memory_bytes: memory_mib * MIB, storage_bytes }
     }
 
     /// The price key of its compute.

@@ -1,6 +1,6 @@
 //! Soft limits, alerts and approvals.
 
-use super::tenancy::{asleep, cleared, made, says, tenant};
+use super::tenancy::{cleared, made, nowhere, parked, says, tenant};
 use super::{DISPOSABLE, advice, postgres};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{Api, uid, wait_for};
@@ -14,7 +14,7 @@ pub async fn soft_limit_and_alerts() -> Result<()> {
     let (admin, namespace) = (Kubectl::admin(), "story-soft-apps");
     made("story-soft", None, "softLimitPercent: 50, alerts: {percent: [75]}, quota: {instances: 4}").await?;
     let apply = async |name: &str, flag: &str| {
-        let printed = admin.try_with(&["apply", flag, "-f", "-"], &asleep(namespace, name)).await?;
+        let printed = admin.try_with(&["apply", flag, "-f", "-"], &parked(namespace, name)).await?;
         ensure!(printed.ok, "{}", printed.err);
         anyhow::Ok(printed.err)
     };
@@ -83,10 +83,11 @@ pub async fn approval() -> Result<()> {
                 ['system:serviceaccounts:story-appr-apps', 'system:serviceaccounts:story-appr-chiefs']}], ";
     let spec =
         tenant("story-appr", None, yaml).replace("[story-appr-apps]", "[story-appr-apps, story-appr-chiefs]");
+    nowhere().await?;
     admin.apply(&spec).await?;
     crate::platform::ready(&admin, "tenant", "default", "story-appr", 60).await?;
     let ministry = Kubectl::service_account(namespace, "default").await?;
-    let order = postgres(namespace, "dear", &format!("suspend: true, {DISPOSABLE}"));
+    let order = parked(namespace, "dear");
     let said = ministry.apply(&order).await?.err;
     let advised = advice::given("the warning that an order needs an approval");
     ensure!(!advised || said.contains("approver"), "no warning of the approval: {said}");
@@ -111,7 +112,7 @@ pub async fn approval() -> Result<()> {
     wait_for(&ministry, "pgi", namespace, "dear", "Admitted", "True", None, 60).await?;
 
     // It lapses when the order grows.
-    let grown = postgres(namespace, "dear", &format!("suspend: true, storage: 3Gi, {DISPOSABLE}"));
+    let grown = postgres(namespace, "dear", &format!("site: story-nowhere, storage: 3Gi, {DISPOSABLE}"));
     ministry.apply(&grown).await?;
     wait_for(&ministry, "pgi", namespace, "dear", "Admitted", "False", reason, 60).await?;
     admin.run(&["delete", "namespace", "story-appr-chiefs", "--wait=false"]).await.ok();

@@ -6,6 +6,7 @@ use crate::kubectl::{Kubectl, condition, secret_value};
 use crate::platform::{SYSTEM, engine, gone, ready, state, uid, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
+use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use std::time::Instant;
 use tokio::process::Command;
@@ -16,6 +17,11 @@ const OFFERING: &str = "story-backups";
 
 /// The harness's store as a site, and an offering that may lose a minute at most.
 async fn set_up() -> Result<()> {
+    offer("postgresql", OFFERING, Value::Null).await
+}
+
+/// The same for an engine of the catalogue, with drills as they are given.
+async fn offer(engine: &str, offering: &str, drill: Value) -> Result<()> {
     let admin = Kubectl::admin();
     let store: Value =
         serde_json::from_str(&tokio::fs::read_to_string(state()?.join("object-store.json")).await?)?;
@@ -34,7 +40,7 @@ async fn set_up() -> Result<()> {
             "storageClass": "siyada-local", "objectStorage": storage,
         },
     });
-    let usual = admin.get("serviceoffering", "default", "postgresql").await?.context("no offering")?;
+    let usual = admin.get("serviceoffering", "default", engine).await?.context("no offering")?;
     let mut spec = usual["spec"].clone();
     spec["default"] = json!(false);
     for plan in spec["plans"].as_array_mut().context("no plans")? {
@@ -43,9 +49,12 @@ async fn set_up() -> Result<()> {
         plan["backup"] = json!({
             "schedule": "30 1 * * *", "retentionDays": 7, "pointInTimeRecovery": true, "recoveryPointMinutes": 1,
         });
+        if !drill.is_null() {
+            plan["backup"]["drill"] = drill.clone();
+        }
     }
     let offering = json!({
-        "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceOffering", "metadata": {"name": OFFERING}, "spec": spec,
+        "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceOffering", "metadata": {"name": offering}, "spec": spec,
     });
     for object in [secret, site, offering] {
         admin.apply(&object.to_string()).await?;
@@ -99,10 +108,10 @@ async fn completed(ministry: &Kubectl, name: &str) -> Result<Value> {
     .await
 }
 
-fn on_demand(name: &str, of: &str) -> String {
+fn on_demand(name: &str, kind: &str, of: &str) -> String {
     json!({
         "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceBackup", "metadata": {"name": name, "namespace": HOME},
-        "spec": {"instance": {"kind": "PostgresInstance", "name": of}},
+        "spec": {"instance": {"kind": kind, "name": of}},
     })
     .to_string()
 }
@@ -117,7 +126,7 @@ pub async fn restored() -> Result<()> {
     db.batch_execute("create table citizens (id int primary key, name text)").await?;
     add(&db, 1, 1000).await?;
     let first = content(&db).await?;
-    ministry.apply(&on_demand("first", "origin")).await?;
+    ministry.apply(&on_demand("first", "PostgresInstance", "origin")).await?;
     let backup = completed(&ministry, "first").await?;
     println!("  backup on demand: {}", backup["status"]);
     ensure!(backup["status"]["expires"].is_string(), "it has no expiry");
@@ -275,6 +284,118 @@ pub async fn store_away() -> Result<()> {
     drop(db);
     ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
     gone("pgi", HOME, "archive", 180).await
+}
+
+/// The offering whose backups are proven every minute.
+const DRILLED: &str = "story-drills";
+
+/// The newest backup is restored beside its instance and read, the order says so, and nothing of it is left; a check that
+/// finds the data wrong says that too. The archive is read and not written.
+pub async fn proven() -> Result<()> {
+    let query = |rows: u32| json!({"schedule": "* * * * *", "checkQuery": format!("select count(*) = {rows} from citizens")});
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    // Without drills until there is something to prove.
+    offer("postgresql", DRILLED, Value::Null).await?;
+    let order = super::postgres(HOME, "proven", &format!("{DISPOSABLE}, site: {SITE}, offering: {DRILLED}"));
+    ministry.apply(&order).await?;
+    let there = ready(&ministry, "pgi", HOME, "proven", 240).await?;
+    wait_for(&ministry, "pgi", HOME, "proven", "BackupProven", "False", Some("NeverProven"), 180).await?;
+    let (db, _) = client(&ministry, "proven").await?;
+    db.batch_execute("create table citizens (id int primary key, name text)").await?;
+    add(&db, 1, 1000).await?;
+    ministry.apply(&on_demand("to-prove", "PostgresInstance", "proven")).await?;
+    completed(&ministry, "to-prove").await?;
+    offer("postgresql", DRILLED, query(1000)).await?;
+    let told =
+        wait_for(&ministry, "pgi", HOME, "proven", "BackupProven", "True", Some("Proven"), 420).await?;
+    let drill = &told["status"]["backup"]["drill"];
+    println!("  drill: {drill}");
+    ensure!(drill["backup"] == "to-prove", "another backup was proven: {drill}");
+    ensure!(drill["durationSeconds"].as_i64().is_some_and(|s| s > 0), "it took no time: {drill}");
+    // The same backup does not hold what is asked now.
+    offer("postgresql", DRILLED, query(1001)).await?;
+    let why = Some("DrillFailed");
+    let told = wait_for(&ministry, "pgi", HOME, "proven", "BackupProven", "False", why, 420).await?;
+    ensure!(
+        condition(&told, "Ready").is_some_and(|(status, ..)| status == "True"),
+        "the instance is not Ready"
+    );
+    offer("postgresql", DRILLED, Value::Null).await?;
+    nothing_left(&admin, &there).await?;
+    ensure!(content(&db).await?.0 == 1000, "the instance changed");
+    drop(db);
+    ministry.run(&["-n", HOME, "delete", "pgi", "proven", "--wait=false"]).await?;
+    gone("pgi", HOME, "proven", 180).await
+}
+
+/// Nothing carries the label of an order's drill any more.
+async fn nothing_left(admin: &Kubectl, order: &Value) -> Result<()> {
+    let (namespace, _) = engine(order)?;
+    let selector = format!("siyada.cloud/drill={}", uid(order)?);
+    let kinds = "clusters.postgresql.cnpg.io,secrets,networkpolicies,persistentvolumeclaims,pods";
+    eventually(seconds(180), "the drill to be removed", || async {
+        let left = admin.run(&["-n", &namespace, "get", kinds, "-l", &selector, "-o", "name"]).await?;
+        ensure!(left.trim().is_empty(), "there are {left}");
+        Ok(())
+    })
+    .await
+}
+
+/// Documents and a checksum over all of them, in the order of their numbers.
+async fn papers(client: &mongodb::Client, database: &str) -> Result<(i32, String)> {
+    use sha2::{Digest, Sha256};
+    let all = client.database(database).collection::<Document>("papers");
+    let mut cursor = all.find(doc! {}).sort(doc! {"number": 1}).await?;
+    let (mut count, mut sum) = (0, Sha256::new());
+    while cursor.advance().await? {
+        let paper = cursor.deserialize_current()?;
+        sum.update(format!("{}:{};", paper.get_i32("number")?, paper.get_str("text")?));
+        count += 1;
+    }
+    Ok((count, hex::encode(sum.finalize())))
+}
+
+/// A backup of a document store is restored into a new order, document by document, through its gateway.
+pub async fn documents() -> Result<()> {
+    const OFFERED: &str = "story-document-backups";
+    offer("documents", OFFERED, Value::Null).await?;
+    let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
+    let order = |name: &str, more: &str| {
+        super::documents(HOME, name, &format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERED}{more}"))
+    };
+    ministry.apply(&order("archive-docs", "")).await?;
+    ready(&ministry, "dsi", HOME, "archive-docs", 240).await?;
+    let old = Binding::read(&ministry, HOME, "archive-docs-mongodb").await?;
+    let origin = clients::documents(&old).await?;
+    let file = |from: i32, to: i32| (from..=to).map(|i| doc! {"number": i, "text": format!("وثيقة {i}")});
+    let all = origin.database(&old.database).collection::<Document>("papers");
+    all.insert_many(file(1, 500)).await?;
+    let before = papers(&origin, &old.database).await?;
+    ensure!(before.0 == 500, "{} documents were written", before.0);
+    ministry.apply(&on_demand("docs", "DocumentStoreInstance", "archive-docs")).await?;
+    completed(&ministry, "docs").await?;
+    all.insert_many(file(501, 600)).await?;
+    let started = Instant::now();
+    ministry.apply(&order("docs-again", ", restoreFrom: {backup: docs}")).await?;
+    ready(&ministry, "dsi", HOME, "docs-again", 300).await?;
+    println!("  500 documents restored in {} s", started.elapsed().as_secs());
+    let new = Binding::read(&ministry, HOME, "docs-again-mongodb").await?;
+    let restored = clients::documents(&new).await?;
+    let after = papers(&restored, &new.database).await?;
+    ensure!(after == before, "{after:?} came back of {before:?}");
+    let refused = clients::documents(&new.with_password(&old.password)).await?;
+    let answer = refused.database(&new.database).list_collection_names().await;
+    ensure!(answer.is_err(), "the restored store accepts the old password");
+    restored.database(&new.database).collection("papers").insert_many(file(501, 501)).await?;
+    ensure!(papers(&origin, &old.database).await?.0 == 600, "the origin changed");
+    for client in [origin, restored, refused] {
+        client.shutdown().immediate(true).await;
+    }
+    for name in ["archive-docs", "docs-again"] {
+        ministry.run(&["-n", HOME, "delete", "dsi", name, "--wait=false"]).await?;
+        gone("dsi", HOME, name, 180).await?;
+    }
+    Ok(())
 }
 
 /// Refuses every connection to the store, in the cluster's own network namespace, or ends that.

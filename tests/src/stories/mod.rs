@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod approval;
 pub mod backup;
+pub mod credential;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
@@ -14,6 +15,7 @@ pub mod refusal;
 pub mod rest;
 pub mod roles;
 pub mod rotation;
+pub mod suspension;
 pub mod tenancy;
 pub mod two;
 pub mod upgrade;
@@ -136,8 +138,23 @@ fn later() -> Vec<Story> {
         story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
         story!(
             true,
+            "a further login reads and is refused to write, and its deletion ends it",
+            credential::read_only
+        ),
+        story!(
+            true,
             "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
             rotation::suspended
+        ),
+        story!(
+            true,
+            "a suspended order gives its place to a sibling and runs again by itself, with its rows, when there is room",
+            suspension::room
+        ),
+        story!(
+            false,
+            "a suspended order resumes above a threshold only when somebody approved it",
+            suspension::approved
         ),
         story!(
             true,
@@ -149,6 +166,12 @@ fn later() -> Vec<Story> {
             "without the object store an order says so and serves on, and says when it is back",
             backup::store_away
         ),
+        story!(
+            true,
+            "a backup is proven by a restore that is read and removed, and a check that fails is told",
+            backup::proven
+        ),
+        story!(true, "a backup of a document store is restored document by document", backup::documents),
     ]
 }
 

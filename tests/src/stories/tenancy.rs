@@ -25,19 +25,39 @@ pub fn tenant(name: &str, parent: Option<&str>, more: &str) -> String {
     )
 }
 
-/// Applies a tenant and waits until it is set up.
+/// A site that no pod can run on.
+const NOWHERE: &str = "apiVersion: siyada.cloud/v1alpha1
+kind: Site
+metadata: {name: story-nowhere}
+spec: {country: MA, operatingBody: Nobody, qualification: no node is here, dataClassification: Internal, storageClass: siyada-local,
+  nodeSelector: {siyada.cloud/story: nowhere}}
+";
+
+/// Makes the site of [`parked`] orders. It stays: nobody runs there.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn nowhere() -> Result<()> {
+    let admin = Kubectl::admin();
+    // Stories are lived side by side: whoever makes it a moment later is told that it exists already.
+    eventually(seconds(20), "the site without nodes", || async { admin.apply(NOWHERE).await.map(|_| ()) })
+        .await
+}
+
+/// Applies a tenant, and the site of [`parked`] orders, and waits until it is set up.
 ///
 /// # Errors
 /// Says what it is instead.
 pub async fn made(name: &str, parent: Option<&str>, more: &str) -> Result<()> {
     let admin = Kubectl::admin();
+    nowhere().await?;
     admin.apply(&tenant(name, parent, more)).await?;
     ready(&admin, "tenant", "default", name, 60).await.map(|_| ())
 }
 
-/// An order that holds its part of the quota and runs nothing.
-pub fn asleep(namespace: &str, name: &str) -> String {
-    postgres(namespace, name, &format!("suspend: true, {DISPOSABLE}"))
+/// An order that holds its whole part of the quota, as one that runs, and runs nothing: no node is at its site.
+pub fn parked(namespace: &str, name: &str) -> String {
+    postgres(namespace, name, &format!("site: story-nowhere, {DISPOSABLE}"))
 }
 
 /// Removes orders, then tenants, the lowest first, and waits until they are gone.
@@ -109,11 +129,11 @@ pub async fn onboarding() -> Result<()> {
     ] {
         ensure!(admin.get(kind, namespace, name).await?.is_some(), "there is no {kind} {name}");
     }
-    let order = asleep(namespace, "first");
+    let order = parked(namespace, "first");
     orderer.apply(&order).await?;
     orderer.run(&["-n", namespace, "get", "pgi,secrets"]).await?;
     court.run(&["-n", namespace, "get", "pgi"]).await?;
-    court.fails(&["apply", "-f", "-"], &asleep(namespace, "courtly"), &["cannot create"]).await?;
+    court.fails(&["apply", "-f", "-"], &parked(namespace, "courtly"), &["cannot create"]).await?;
     court.fails(&["-n", namespace, "get", "secrets"], "", &["cannot list"]).await?;
     stranger.fails(&["-n", namespace, "get", "pgi"], "", &["cannot list"]).await?;
     admitted(namespace, "first").await?;
@@ -166,7 +186,7 @@ pub async fn namespace_taken() -> Result<()> {
         admin.list("rolebindings", namespace, "siyada.cloud/tenant").await?.is_empty(),
         "rights were given"
     );
-    advice::refused(&admin, &asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+    advice::refused(&admin, &parked(namespace, "stray"), &["belongs to no tenant"]).await?;
 
     let bound = |uid: &str| {
         tenant("story-taken", None, "").replace(
@@ -187,7 +207,7 @@ pub async fn namespace_taken() -> Result<()> {
     wait_for(&admin, "tenant", "default", "story-taken", "Ready", "False", reason, 60).await?;
     let there = admin.get("namespace", "default", namespace).await?.context("gone")?;
     ensure!(there.pointer("/metadata/labels/siyada.cloud~1tenant").is_none(), "it inherited the tenant");
-    advice::refused(&admin, &asleep(namespace, "stray"), &["belongs to no tenant"]).await?;
+    advice::refused(&admin, &parked(namespace, "stray"), &["belongs to no tenant"]).await?;
     cleared(&[], &["story-taken"]).await
 }
 
@@ -218,7 +238,7 @@ pub async fn racing(top: &str, callers: usize) -> Result<()> {
     let all: Vec<(&str, String)> =
         (0..callers).map(|n| (spaces[n % 2].as_str(), format!("runner-{n}"))).collect();
     let applied = all.iter().map(|(namespace, name)| {
-        let (admin, order) = (admin.clone(), asleep(namespace, name));
+        let (admin, order) = (admin.clone(), parked(namespace, name));
         async move { admin.try_with(&["apply", "-f", "-"], &order).await }
     });
     let mut made_it = 0;
@@ -303,7 +323,7 @@ pub async fn lowered_and_moved() -> Result<()> {
     made("story-new", None, "quota: {instances: 1}").await?;
     made(child, Some("story-old"), "quota: {instances: 2}").await?;
     for name in ["one", "two"] {
-        admin.apply(&asleep(namespace, name)).await?;
+        admin.apply(&parked(namespace, name)).await?;
         admitted(namespace, name).await?;
     }
     admin.apply(&tenant(child, Some("story-old"), "quota: {instances: 1}")).await?;
@@ -313,7 +333,7 @@ pub async fn lowered_and_moved() -> Result<()> {
     ensure!(message.contains("instances (2 of 1)") && message.contains("growth is blocked"), "{message}");
     admitted(namespace, "one").await?;
     let texts = ["instances of tenant story-old-child", "free 0"];
-    advice::refused(&admin, &asleep(namespace, "three"), &texts).await?;
+    advice::refused(&admin, &parked(namespace, "three"), &texts).await?;
 
     // The new parent has one place, two are held: the move is refused and nothing changed.
     admin.apply(&tenant(child, Some("story-new"), "quota: {instances: 2}")).await?;
@@ -342,7 +362,7 @@ pub async fn spoofing() -> Result<()> {
     let (admin, namespace) = (Kubectl::admin(), "story-spoof-apps");
     made("story-spoof", None, "quota: {instances: 2}").await?;
     let ministry = Kubectl::service_account(namespace, "default").await?;
-    ministry.apply(&asleep(namespace, "mine")).await?;
+    ministry.apply(&parked(namespace, "mine")).await?;
     admitted(namespace, "mine").await?;
     let status = json!({"status": {"reservation": "none", "phase": "Ready"}}).to_string();
     let patch =
@@ -424,7 +444,7 @@ pub async fn bad_input() -> Result<()> {
 pub async fn swept() -> Result<()> {
     let (admin, namespace) = (Kubectl::admin(), "story-sweep-apps");
     made("story-sweep", None, "quota: {instances: 3}").await?;
-    admin.apply(&asleep(namespace, "real")).await?;
+    admin.apply(&parked(namespace, "real")).await?;
     let uid = platform::uid(&admitted(namespace, "real").await?)?;
     let operator = Api::service_account(SYSTEM, "siyada-operator").await?;
     let page = operator.read("/v1/tenants/story-sweep/reservations?pageSize=500").await?;
@@ -452,7 +472,7 @@ pub async fn price_lists() -> Result<()> {
     let now = platform::file("examples/platform/20-prices.yaml")?;
     admin.refused(&now.replace("\"0.20\"", "\"0.10\""), &["a price list never changes"]).await?;
     made("story-prices", None, "quota: {instances: 3}").await?;
-    admin.apply(&asleep(namespace, "priced")).await?;
+    admin.apply(&parked(namespace, "priced")).await?;
     admitted(namespace, "priced").await?;
     let second = now.replace("name: tarif-2026-07", "name: story-tarif");
     let line = "    - {sku: postgresql-dev, unit: Hour, price: \"0.20\"}\n";
@@ -495,7 +515,7 @@ pub async fn prices_rise() -> Result<()> {
             namespace,
             "rising",
             &format!(
-                "suspend: true, {DISPOSABLE}, {more}maxMonthlyCost: {{amount: '{most}', currency: MAD}}"
+                "site: story-nowhere, {DISPOSABLE}, {more}maxMonthlyCost: {{amount: '{most}', currency: MAD}}"
             ),
         )
     };
