@@ -36,4 +36,5 @@ mod storm;
 mod support;
 mod tenants;
 mod tokens;
+mod upgrade;
 mod usage;

@@ -63,6 +63,16 @@ pub const MUTANTS: &[Mutant] = &[
         ..API
     },
     Mutant {
+        name: "days-by-length",
+        breaks: "a line is spread over its days by their length, not by what was used on each",
+        invariant: 1,
+        file: "model/src/statement/breakdown.rs",
+        text: "== Some(whole)\n",
+        instead: "== Some(whole.saturating_add(1))\n",
+        test: "i01_days_have_what_was_used_on_them_and_nothing_else",
+        ..STATEMENTS
+    },
+    Mutant {
         name: "month-without-an-end",
         breaks: "an interval counts past the end of the month",
         invariant: 2,
@@ -414,6 +424,66 @@ pub const MUTANTS: &[Mutant] = &[
         ..MODEL
     },
     Mutant {
+        name: "days-round-down",
+        breaks: "what a day has of an amount is rounded down, and nobody has the rest",
+        invariant: 16,
+        file: "model/src/statement/breakdown.rs",
+        text: "split(part.minor, &weights)?",
+        instead: "weights.iter().map(|w| i64::try_from(i128::from(part.minor) * w / weights.iter().sum::<i128>().max(1)).unwrap_or_default())",
+        test: "i16_every_grouping_sums_to_the_bill",
+        ..STATEMENTS
+    },
+    Mutant {
+        name: "first-booking-only",
+        breaks: "all parts of a line are grouped where the first one is booked",
+        invariant: 16,
+        file: "model/src/statement/breakdown.rs",
+        text: "booking: &part.booking, day: day.day",
+        instead: "booking: line.parts.first().map_or(&part.booking, |first| &first.booking), day: day.day",
+        test: "i16_budget_lines_are_those_of_the_statement_and_only_picks_what_it_says",
+        ..STATEMENTS
+    },
+    Mutant {
+        name: "only-and-what-is-below",
+        breaks: "figures of one budget line are also those of the ones before it in the alphabet",
+        invariant: 16,
+        file: "model/src/statement/breakdown.rs",
+        text: "dimension.text(cell) == value)",
+        instead: "dimension.text(cell) <= value.as_str())",
+        test: "i16_budget_lines_are_those_of_the_statement_and_only_picks_what_it_says",
+        ..STATEMENTS
+    },
+    Mutant {
+        name: "groups-without-corrections",
+        breaks: "the figures of a closed month are without what its statements correct",
+        invariant: 16,
+        file: "api/src/store/breakdown.rs",
+        text: "lines.into_iter().chain(corrections))",
+        instead: "lines.into_iter().chain(corrections.into_iter().take(0)))",
+        test: "national::i16_any_grouping_of_a_closed_month_sums_to_its_statements",
+        ..API
+    },
+    Mutant {
+        name: "export-without-corrections",
+        breaks: "the export of a closed month is without its corrections, and its last record proves it",
+        invariant: 16,
+        file: "api/src/routes/national.rs",
+        text: "in &share.corrections {",
+        instead: "in share.corrections.iter().take(0) {",
+        test: "national::i16_the_export_of_a_closed_month_is_its_statements_part_by_part",
+        ..API
+    },
+    Mutant {
+        name: "export-of-a-page",
+        breaks: "of a tenant with more orders than are rated at a time only the first are exported",
+        invariant: 16,
+        file: "api/src/store/national.rs",
+        text: "where (tenant_id, uid collate \"C\") > ($1, $2) order by",
+        instead: "where tenant_id > $1 and $2::text is not null order by",
+        test: "national::i16_the_export_of_an_open_month_is_what_its_closing_would_come_to",
+        ..API
+    },
+    Mutant {
         name: "keys-of-everybody",
         breaks: "the key of a credit note is looked for among the notes of all tenants",
         invariant: 17,
@@ -493,5 +563,15 @@ pub const MUTANTS: &[Mutant] = &[
         instead: "        Self::first(self.month.next()?, time_zone)",
         test: "period::tests::i20_an_issuer_that_moves_loses_no_hour_and_bills_none_twice",
         ..MODEL
+    },
+    Mutant {
+        name: "days-of-24-hours",
+        breaks: "every day has 24 hours, whatever clocks do",
+        invariant: 20,
+        file: "model/src/statement/breakdown.rs",
+        text: "let end = begins(next).unwrap_or(period.end).clamp(start, period.end);",
+        instead: "let end = begins(next).and(Timestamp::from_millisecond(start.as_millisecond() + 86_400_000).ok()).unwrap_or(period.end).clamp(start, period.end);",
+        test: "i20_days_are_23_24_or_25_hours_and_join_to_the_month",
+        ..STATEMENTS
     },
 ];
