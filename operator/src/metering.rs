@@ -10,13 +10,14 @@ use siyada_model::wire::UsageFact;
 /// What ends when instances end.
 pub const RUNNING: [Meter; 2] = [Meter::COMPUTE, Meter::STANDBY];
 /// Every meter whose source is here.
-pub const METERS: [Meter; 3] = [Meter::COMPUTE, Meter::STANDBY, Meter::STORAGE];
+pub const METERS: [Meter; 4] = [Meter::COMPUTE, Meter::STANDBY, Meter::STORAGE, Meter::BACKUP];
 
 /// The facts of an order that is not being deleted.
 ///
 /// Compute and standbys count from the first login that worked; an outage does not stop them (that is the offering's to
-/// say), a suspension does. Storage counts from the creation of the volumes.
-pub fn facts(valid: &Valid, seen: &Seen, compute_is_open: bool) -> Vec<UsageFact> {
+/// say), a suspension does. Storage counts from the creation of the volumes, and backups by the bytes that they were measured
+/// to take in the store.
+pub fn facts(valid: &Valid, seen: &Seen, backup_bytes: i64, compute_is_open: bool) -> Vec<UsageFact> {
     let order = &valid.order;
     let mut facts = Vec::new();
     if order.spec.suspend {
@@ -29,7 +30,21 @@ pub fn facts(valid: &Valid, seen: &Seen, compute_is_open: bool) -> Vec<UsageFact
         }));
     }
     facts.extend(storage(&order.uid, &valid.tenant, &valid.storage_sku, seen));
+    facts.push(backups(valid, backup_bytes));
     facts
+}
+
+/// What the backups take, where the plan has a price for it; a suspension does not end them. Also said where there are none:
+/// who had some before this operator knows.
+fn backups(valid: &Valid, bytes: i64) -> UsageFact {
+    match &valid.backup_sku {
+        Some(sku) if bytes > 0 => {
+            let level = Level { sku: sku.clone(), quantity: mib(bytes) };
+            UsageFact { reason: "Backups".to_owned(), ..ready(valid, Meter::BACKUP, level) }
+        }
+        Some(_) => stopped(&valid.order.uid, &valid.tenant, Meter::BACKUP, None, "NoBackups"),
+        None => stopped(&valid.order.uid, &valid.tenant, Meter::BACKUP, None, "NotInPlan"),
+    }
 }
 
 /// The storage of an order, from the volumes that are there; none while there are none.

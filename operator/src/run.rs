@@ -378,6 +378,10 @@ async fn operate(
     });
     tokio::spawn(forward(probe_news, triggers));
     start_watches(&context).await;
+    // Before, an order would look as if it had no backups and no further logins: the one would end in the bill, the other in
+    // the database.
+    context.orders.backups.wait_until_ready().await.context("the watch of ServiceBackup ended")?;
+    context.orders.credentials.wait_until_ready().await.context("the watch of ServiceCredential ended")?;
     let (tick_postgres, tick_documents, tick_tenants) = split(news);
     start_tasks(&context, [postgres_listed, documents_listed]);
     tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed));
@@ -583,8 +587,8 @@ fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(credentials::run(Arc::clone(context)));
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
-    tokio::spawn(first_sweep(Arc::clone(context), listed.clone()));
     // Before, every order would look as if it were gone.
+    tokio::spawn(once_listed(listed.clone(), first_sweep(Arc::clone(context))));
     tokio::spawn(once_listed(listed, drills::run(Arc::clone(context))));
     tokio::spawn(tenant::figures::run(Arc::clone(context)));
     tokio::spawn(tenant::delegation::run(Arc::clone(context)));
@@ -611,14 +615,8 @@ async fn once_listed(listed: [Listed; 2], then: impl Future<Output = ()> + Send)
     then.await;
 }
 
-/// Once everything was listed, looks for engine objects without an order.
-async fn first_sweep(context: Arc<Context>, listed: [Listed; 2]) {
-    for mut listed in listed {
-        // Without its sender the process is ending.
-        if listed.wait_for(|listed| *listed).await.is_err() {
-            return;
-        }
-    }
+/// Looks for engine objects without an order.
+async fn first_sweep(context: Arc<Context>) {
     // The Secrets' watches start with the tenants; the ledger may need a moment too.
     tokio::time::sleep(Duration::from_secs(5)).await;
     context.sweep.notify_one();

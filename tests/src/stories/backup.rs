@@ -4,7 +4,7 @@ use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition, secret_value};
 use crate::outages;
-use crate::platform::{SYSTEM, engine, gone, ready, state, uid, wait_for};
+use crate::platform::{Api, SYSTEM, engine, gone, ready, state, uid, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use mongodb::bson::{Document, doc};
@@ -54,6 +54,8 @@ async fn offer(engine: &str, offering: &str, drill: Value) -> Result<()> {
         plan["backup"] = json!({
             "schedule": "30 1 * * *", "retentionDays": 7, "pointInTimeRecovery": true, "recoveryPointMinutes": 1,
         });
+        // Their price is the volumes': the examples' list has no other for GiB.
+        plan["backupSku"] = json!("volume");
         if !drill.is_null() {
             plan["backup"]["drill"] = drill.clone();
         }
@@ -136,6 +138,7 @@ pub async fn restored() -> Result<()> {
     let backup = completed(&ministry, "first").await?;
     println!("  backup on demand: {}", backup["status"]);
     ensure!(backup["status"]["expires"].is_string(), "it has no expiry");
+    billed(&uid(&origin)?).await?;
     wait_for(&ministry, "pgi", HOME, "origin", "BackupHealthy", "True", None, 120).await?;
     let selector = "siyada.cloud/scheduled=true";
     let uids = ["-n", HOME, "get", "sbk", "-l", selector, "-o", "jsonpath={.items[*].status.orderUid}"];
@@ -180,6 +183,20 @@ pub async fn restored() -> Result<()> {
         gone("pgi", HOME, name, 180).await?;
     }
     Ok(())
+}
+
+/// What the backups take is on the bill.
+async fn billed(order: &str) -> Result<()> {
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    eventually(seconds(60), "the backup to be metered", || async {
+        let all = super::deletion::all_intervals(&api, order).await?;
+        let open = |i: &&Value| i["meter"] == "backup" && i["end"].is_null();
+        let interval = all.iter().find(open).with_context(|| format!("no open interval in {all:?}"))?;
+        println!("  metered: {interval}");
+        ensure!(interval["level"]["sku"] == "volume" || interval["sku"] == "volume", "another price: {interval}");
+        Ok(())
+    })
+    .await
 }
 
 /// What each login may do, tried with the engine's own library from the instance's own pod.
