@@ -26,6 +26,7 @@ mod prices;
 mod quotes;
 mod races;
 mod random;
+mod recovery;
 mod reservations;
 mod retention;
 mod revaluation;
