@@ -27,6 +27,7 @@ mod quotes;
 mod races;
 mod random;
 mod recovery;
+mod replicas;
 mod reservations;
 mod retention;
 mod revaluation;
