@@ -310,7 +310,7 @@ async fn incarnation(program: &Program) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restored_to_a_moment_everything_is_proved_again_or_a_gap_and_no_number_is_given_out_twice() {
+async fn i13_restored_to_a_moment_no_number_is_given_out_twice_and_what_was_lost_is_proved_again_or_a_gap() {
     siyada_api::install_tls_provider();
     let keys = keys().await;
     let (before, archive) = archived().await;

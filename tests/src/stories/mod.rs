@@ -6,6 +6,7 @@ pub mod backup;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
+pub mod ledger;
 pub mod login;
 mod meanwhile;
 pub mod months;
@@ -148,6 +149,11 @@ fn later() -> Vec<Story> {
             true,
             "without the object store an order says so and serves on, and says when it is back",
             backup::store_away
+        ),
+        story!(
+            true,
+            "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
+            ledger::restored
         ),
     ]
 }
