@@ -167,11 +167,16 @@ async fn upgrade(settings: &[String]) -> Result<()> {
 
 /// Waits until what was written so far is in the store.
 async fn archived(admin: &Kubectl) -> Result<()> {
-    let last = sql(admin, "select pg_walfile_name(pg_current_wal_lsn())").await?;
-    eventually(seconds(120), "the ledger's archive to have everything", || async {
-        let done = format!("select coalesce(last_archived_wal >= '{last}', false) from pg_stat_archiver");
-        let done = sql(admin, &done).await?;
-        ensure!(done == "t", "{last} is not archived");
+    let timeout = sql(admin, "show archive_timeout").await?;
+    ensure!(timeout == "1min", "what is lost is not bounded by the chart's minute, but by {timeout}");
+    let last = sql(admin, "select pg_walfile_name(pg_switch_wal())").await?;
+    eventually(seconds(180), "the ledger's archive to have everything", || async {
+        let archiver =
+            sql(admin, "select coalesce(last_archived_wal, ''), failed_count from pg_stat_archiver").await?;
+        ensure!(
+            archiver.get(..24).unwrap_or_default() >= last.as_str(),
+            "{last} is not archived: {archiver:?}"
+        );
         Ok(())
     })
     .await
