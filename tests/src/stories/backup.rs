@@ -193,7 +193,10 @@ async fn billed(order: &str) -> Result<()> {
         let open = |i: &&Value| i["meter"] == "backup" && i["end"].is_null();
         let interval = all.iter().find(open).with_context(|| format!("no open interval in {all:?}"))?;
         println!("  metered: {interval}");
-        ensure!(interval["level"]["sku"] == "volume" || interval["sku"] == "volume", "another price: {interval}");
+        ensure!(
+            interval["level"]["sku"] == "volume" || interval["sku"] == "volume",
+            "another price: {interval}"
+        );
         Ok(())
     })
     .await

@@ -7,6 +7,7 @@ pub mod credential;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
+pub mod ledger;
 pub mod login;
 mod meanwhile;
 pub mod months;
@@ -172,6 +173,11 @@ fn later() -> Vec<Story> {
             backup::proven
         ),
         story!(true, "a backup of a document store is restored document by document", backup::documents),
+        story!(
+            true,
+            "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
+            ledger::restored
+        ),
     ]
 }
 
