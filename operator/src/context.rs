@@ -235,6 +235,6 @@ impl Context {
     pub fn seen(&self, uid: &str) -> Seen {
         let (children, login) = (self.cache.children(uid), self.prober.outcome(uid));
         let drill = self.memory.lock().drills.get(uid).cloned();
-        Seen { children, login, drill, ..Seen::default() }
+        Seen { children, pods: self.cache.pods(uid), login, drill, ..Seen::default() }
     }
 }

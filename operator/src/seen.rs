@@ -4,6 +4,7 @@ use crate::backup::Source;
 use crate::credential::Wanted;
 use crate::names::{HIBERNATION, Names};
 use crate::object::{ChildKind, Key, Planned};
+use crate::pods::Pod;
 use crate::probe::Outcome;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -28,6 +29,8 @@ pub struct Volume {
 pub struct Seen {
     /// Children by key.
     pub children: BTreeMap<Key, Arc<Value>>,
+    /// Its pods, by name.
+    pub pods: Vec<Pod>,
     /// What the last login found.
     pub login: Option<Outcome>,
     /// What the last try with a login that is being made or ended found.
@@ -87,6 +90,11 @@ impl Seen {
     /// What the engine says of itself, in its own words.
     pub fn engine_phase(&self, names: &Names) -> Option<&str> {
         self.cluster(names)?.pointer("/status/phase")?.as_str()
+    }
+
+    /// Why a pod does not run, where one does not.
+    pub fn hindrance(&self) -> Option<&str> {
+        self.pods.iter().find_map(|pod| pod.hindrance.as_deref())
     }
 
     /// The volumes of the engine, oldest first.
