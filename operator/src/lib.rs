@@ -18,6 +18,7 @@ pub mod counters;
 pub mod credential;
 pub mod credentials;
 pub mod deletion;
+pub mod disk;
 pub mod drill;
 pub mod drills;
 pub mod health;

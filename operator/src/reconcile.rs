@@ -10,7 +10,7 @@ use crate::object::ChildKind;
 use crate::object_store::{Store, StoreError};
 use crate::order::{Kind, Order, OrderResource, ReadOrder};
 use crate::plan::backup::{StoreKey, needs_store_key};
-use crate::plan::{Fresh, needs_certificate, plan};
+use crate::plan::{Fresh, growth, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::runtime::controller::Action;
 use siyada_crds::order::{Operation, OperationPhase, Work};
-use siyada_model::quantity::bytes;
+use siyada_model::quantity::{bytes, show_bytes};
 use siyada_model::quota::Dimension;
 use siyada_model::usage::Meter;
 use siyada_model::wire::{Reservation, ReservationRequest, UsageBatch, UsageFact, code};
@@ -250,6 +250,8 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));
     if let (Some(target), Some(tenant)) = (target, crate::names::tenant_of(&names.engine)) {
         context.prober.watch(order.uid.as_str(), &order.at, &tenant, target);
+        let smallest = seen.volumes().iter().map(|v| v.held_bytes).min().unwrap_or(0);
+        context.prober.measure(order.uid.as_str(), smallest);
     }
 }
 
@@ -437,6 +439,9 @@ async fn build(
     }
     let refused = match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
         Applied::Done(writes) => {
+            for claim in growth(valid, seen) {
+                apply::grow(&context.client, &claim, &show_bytes(valid.storage_bytes)).await?;
+            }
             context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
             let wait = rotate::wait(valid, &names, seen, now);
             seen.add(plan.objects);

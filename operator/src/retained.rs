@@ -161,6 +161,9 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
             .get_or_create(&[("kind", kind.as_str())])
             .set(i64::try_from(ready).unwrap_or(0));
     }
+    for (condition, count) in unwell(&orders) {
+        context.metrics.conditions_false.get_or_create(&[("condition", condition)]).set(count);
+    }
     context.prober.keep_only(|uid| living.contains(uid));
     for prober in [&context.turner, &context.further] {
         prober.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));
@@ -168,6 +171,29 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
     let catalogue = context.catalogue_uids();
     context.backoff.keep_only(|uid| living.contains(uid) || catalogue.contains(uid));
     unprotect(context).await
+}
+
+/// How many orders that may run and should have a condition that is False, by condition.
+fn unwell(orders: &[crate::order::Order]) -> Vec<(&'static str, i64)> {
+    use crate::condition::{is_true, kind};
+    let running = |o: &&crate::order::Order| {
+        !o.spec.suspend && o.deletion.is_none() && is_true(&o.status.conditions, kind::ADMITTED)
+    };
+    let kinds = [
+        kind::READY,
+        kind::STORAGE_HEALTHY,
+        kind::BACKUP_HEALTHY,
+        kind::BACKUP_PROVEN,
+        kind::METERING_ACTIVE,
+    ];
+    let count = |condition: &'static str| {
+        let is_false = |o: &&crate::order::Order| {
+            o.status.conditions.iter().any(|c| c.type_ == condition && c.status == "False")
+        };
+        let count = orders.iter().filter(running).filter(is_false).count();
+        (condition, i64::try_from(count).unwrap_or(i64::MAX))
+    };
+    kinds.map(count).to_vec()
 }
 
 /// A cache may be behind: before anything is stopped, the server itself is asked, once.

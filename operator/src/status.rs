@@ -2,6 +2,7 @@
 
 use crate::check::{Refusal, Valid};
 use crate::condition::{Say, kind, merge, reason};
+use crate::disk::Fullness;
 use crate::names::{self, Names};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order};
@@ -301,12 +302,33 @@ fn storage(picture: &Picture<'_>) -> Verdict {
     let Some(smallest) = volumes.iter().map(|v| v.held_bytes).min().filter(|held| *held > 0) else {
         return no(reason::VOLUME_PENDING, "the volume does not exist yet");
     };
-    match wanted {
-        Some(wanted) if smallest < wanted => no(
-            reason::RESIZE_PENDING,
-            format!("the volume has {} of {}: it is growing", show_bytes(smallest), show_bytes(wanted)),
+    let size = show_bytes(smallest);
+    if let Some(wanted) = wanted.filter(|wanted| smallest < *wanted) {
+        let asked = volumes.iter().all(|volume| volume.asked_bytes >= wanted);
+        let how = match asked {
+            true => "it is growing",
+            false => {
+                "nobody asked the storage for more yet; if it stays so, the storage class of its site lets no volume grow: ask \
+                 the platform"
+            }
+        };
+        return no(reason::RESIZE_PENDING, format!("the volume has {size} of {}: {how}", show_bytes(wanted)));
+    }
+    match picture.seen.fullness() {
+        Fullness::Full => no(
+            reason::DISK_FULL,
+            format!(
+                "the volume of {size} is full, and the database takes no more or has stopped: set spec.storage to more; it \
+                 grows while the database is down too, and nothing is lost"
+            ),
         ),
-        _ => yes(reason::BOUND, format!("{} volume(s) of {}", volumes.len(), show_bytes(smallest))),
+        Fullness::NearlyFull => no(
+            reason::DISK_NEARLY_FULL,
+            format!(
+                "80 % or more of {size} is used: set spec.storage to more, which interrupts nothing, or remove data"
+            ),
+        ),
+        Fullness::Roomy => yes(reason::BOUND, format!("{} volume(s) of {size}", volumes.len())),
     }
 }
 

@@ -17,6 +17,7 @@ fn every_metric_of_the_operator_that_a_rule_names_is_served() {
     metrics.passes.get_or_create(&[("kind", "PostgresInstance"), ("outcome", "failed")]).inc();
     metrics.repairs.get_or_create(&[("what", "held")]).inc();
     metrics.drills.get_or_create(&[("result", "failed")]).inc();
+    metrics.conditions_false.get_or_create(&[("condition", "Ready")]).set(1);
     let text = metrics.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let served: BTreeSet<String> = types

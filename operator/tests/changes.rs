@@ -10,10 +10,12 @@ use siyada_operator::admission::{Advice, Wish, advise};
 use siyada_operator::catalogue::Catalogue;
 use siyada_operator::check::{Refusal, Valid, check};
 use siyada_operator::condition::reason;
+use siyada_operator::disk::Fullness;
 use siyada_operator::names::{HIBERNATION, Names};
 use siyada_operator::object::{ChildKind, Key};
 use siyada_operator::operation::{ALL, SETTLE};
 use siyada_operator::order::{Kind, Order};
+use siyada_operator::plan::growth;
 use siyada_operator::plan_command::Input;
 use siyada_operator::pods::Pod;
 use siyada_operator::seen::Seen;
@@ -347,4 +349,45 @@ fn a_change_is_advised_with_what_it_costs_more_and_what_it_interrupts() {
     assert!(said(&two, &valid("large", true, false))[1].contains("standby takes over"));
     assert_eq!(said(&medium, &valid("large", false, true)).len(), 1, "what stands still interrupts nobody");
     assert!(said(&medium, &medium)[0].contains(&format!("as much as before ({from}/month)")));
+}
+
+#[test]
+fn a_disk_that_fills_is_told_and_a_full_one_grows_while_the_database_is_down() {
+    let mut world = World::made("medium");
+    let storage = |world: &mut World| {
+        let told = world.told(None).conditions;
+        let found = told.into_iter().find(|c| c.type_ == "StorageHealthy").unwrap();
+        (found.status, found.reason, found.message)
+    };
+    assert_eq!(storage(&mut world).1, reason::BOUND);
+    world.seen.disk = Fullness::NearlyFull;
+    let (status, why, message) = storage(&mut world);
+    assert_eq!((status.as_str(), why.as_str()), ("False", reason::DISK_NEARLY_FULL));
+    assert!(message.contains("80 % or more of 20Gi") && message.contains("set spec.storage"), "{message}");
+    // The engine's program ends with this code, and whoever would measure is let in no more.
+    world.seen.disk = Fullness::Roomy;
+    (world.seen.pods[0].disk_full, world.seen.pods[0].ready) = (true, false);
+    world.seen.login = Some(Err("no connection can be made"));
+    assert_eq!(storage(&mut world).1, reason::DISK_FULL);
+    let grows =
+        |world: &World| growth(&check(&world.order, &world.catalogue, at(0)).unwrap(), &world.seen).len();
+    let claim = |asked: &str, held: &str| {
+        Arc::new(json!({
+            "spec": {"resources": {"requests": {"storage": asked}}}, "status": {"capacity": {"storage": held}},
+        }))
+    };
+    let key =
+        world.seen.children.keys().find(|k| k.kind == ChildKind::PersistentVolumeClaim).unwrap().clone();
+    world.seen.children.insert(key.clone(), claim("20Gi", "20Gi"));
+    assert_eq!(grows(&world), 0, "nobody asked for more yet");
+    world.order.spec.storage = Some("30Gi".into());
+    assert_eq!(grows(&world), 1, "the engine would not");
+    let (_, why, message) = storage(&mut world);
+    assert!(why == reason::RESIZE_PENDING && message.contains("storage class"), "{why} {message}");
+    world.seen.children.insert(key.clone(), claim("30Gi", "20Gi"));
+    assert_eq!(grows(&world), 0);
+    assert!(storage(&mut world).2.ends_with("it is growing"));
+    world.seen.children.insert(key, claim("20Gi", "20Gi"));
+    world.seen.pods[0].disk_full = false;
+    assert_eq!(grows(&world), 0, "else it is the engine's work");
 }

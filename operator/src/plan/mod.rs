@@ -97,6 +97,13 @@ pub fn needs_certificate(valid: &Valid, seen: &Seen, platform: &Platform, now: T
     !same || !whole || renew.is_none_or(|second| second <= now.as_second())
 }
 
+/// Volumes that must be made to grow past the engine: it raises none while a disk is full (CloudNativePG 1.30), and so could
+/// never be helped.
+pub fn growth(valid: &Valid, seen: &Seen) -> Vec<Key> {
+    let full = seen.pods.iter().any(|pod| pod.disk_full);
+    if full { seen.claims_below(valid.storage_bytes) } else { Vec::new() }
+}
+
 /// Plans a valid order from what was seen.
 pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Plan {
     let names = Names::of(&valid.order, &valid.tenant);
