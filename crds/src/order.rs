@@ -20,9 +20,9 @@ pub struct OrderSpec {
     /// Size, as named by the offering.
     #[schemars(length(min = 1, max = 63))]
     pub plan: String,
-    /// Version of the engine, as named by the offering.
+    /// Version of the engine, as named by the offering. It may become a newer one of the same major version.
     #[schemars(length(min = 1, max = 20))]
-    #[x_kube(validation = ("self == oldSelf", "the version cannot be changed yet: order a new instance with the other version"))]
+    #[x_kube(validation = ("self.split('.')[0] == oldSelf.split('.')[0]", "the major version cannot be changed in place: order a new instance with the other version and move the data"))]
     pub version: String,
     /// Size of the volume, like `10Gi`; by default the plan's. It may grow, never shrink.
     #[serde(default, skip_serializing_if = "Option::is_none")]

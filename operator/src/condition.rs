@@ -67,6 +67,7 @@ pub mod reason {
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
         (LOGIN_FAILED, "Nobody could log in with the bound Secret."),
         (LOGIN_SUCCEEDED, "The operator logged in with the bound Secret over verified TLS."),
+        (MAJOR_VERSION_CHANGE, "The image of the version is of another major version than the data."),
         (METERING, "The ledger has acknowledged what is billed."),
         (NAME_CONFLICT, "An object of somebody else has the name of a part."),
         (NAMESPACE_WITHOUT_TENANT, "The namespace belongs to no tenant."),
@@ -160,6 +161,8 @@ pub mod reason {
     pub const LOGIN_FAILED: &str = "LoginFailed";
     /// Login succeeded.
     pub const LOGIN_SUCCEEDED: &str = "LoginSucceeded";
+    /// Data of another major version.
+    pub const MAJOR_VERSION_CHANGE: &str = "MajorVersionChange";
     /// Metered.
     pub const METERING: &str = "Metering";
     /// Foreign object in the way.

@@ -110,7 +110,7 @@ fn own(picture: &Picture<'_>, ready: bool, now: Timestamp) -> Option<Operation> 
     let begun = Operation {
         type_,
         state: OperationPhase::InProgress,
-        message: progress(picture),
+        message: progress(picture, type_),
         change: Some(change),
         started,
         finished: None,
@@ -150,7 +150,7 @@ fn goes_on(picture: &Picture<'_>, old: &Operation, ready: bool, now: Timestamp) 
         };
         return over(old, OperationPhase::Succeeded, message.to_owned(), now);
     }
-    let same = Operation { error: None, retries: None, message: progress(picture), ..old.clone() };
+    let same = Operation { error: None, retries: None, message: progress(picture, old.type_), ..old.clone() };
     hindered(picture, same)
 }
 
@@ -267,7 +267,7 @@ fn in_form(valid: &Valid, names: &Names, seen: &Seen, image: bool) -> bool {
 }
 
 /// How far it is, in a sentence.
-fn progress(picture: &Picture<'_>) -> String {
+fn progress(picture: &Picture<'_>, work: Work) -> String {
     let (Some(valid), Some(names)) = (picture.valid, &picture.names) else {
         return "it is being looked at".to_owned();
     };
@@ -277,6 +277,10 @@ fn progress(picture: &Picture<'_>) -> String {
     let Some(phase) = picture.seen.engine_phase(names) else {
         return "the parts are being written".to_owned();
     };
+    // What is made changes its status often enough: the engine's own words are all that is written then.
+    if [Work::Create, Work::Restore, Work::Resume].contains(&work) {
+        return format!("the engine reports: {phase}");
+    }
     let as_asked = |pod: &&crate::pods::Pod| {
         pod.database
             && pod.ready

@@ -15,7 +15,7 @@ use siyada_operator::names::{HIBERNATION, Names};
 use siyada_operator::object::{ChildKind, Key};
 use siyada_operator::operation::{ALL, SETTLE};
 use siyada_operator::order::{Kind, Order};
-use siyada_operator::plan::growth;
+use siyada_operator::plan::{Fresh, Platform, growth, plan};
 use siyada_operator::plan_command::Input;
 use siyada_operator::pods::Pod;
 use siyada_operator::seen::Seen;
@@ -390,4 +390,75 @@ fn a_disk_that_fills_is_told_and_a_full_one_grows_while_the_database_is_down() {
     world.seen.children.insert(key, claim("20Gi", "20Gi"));
     world.seen.pods[0].disk_full = false;
     assert_eq!(grows(&world), 0, "else it is the engine's work");
+}
+
+/// The catalogue with two minor versions and the image of the next major one under a name of the first.
+fn with_versions(world: &mut World, versions: &[(&str, &str)]) {
+    for offering in &mut world.catalogue.offerings {
+        let spec = &mut Arc::make_mut(offering).spec;
+        let first = spec.versions[0].clone();
+        let version = |(version, image): &(&str, &str)| siyada_crds::catalogue::EngineVersion {
+            version: (*version).to_owned(),
+            image: (*image).to_owned(),
+            ..first.clone()
+        };
+        spec.versions = versions.iter().map(version).collect();
+    }
+}
+
+#[test]
+fn a_newer_minor_version_is_rolled_out_and_an_older_one_refused() {
+    let mut world = World::new("medium");
+    with_versions(&mut world, &[("15.6", "pg:15.6"), ("15.4", "pg:15.4")]);
+    world.order.spec.version = "15.4".into();
+    world.pass(None);
+    world.engine();
+    assert_eq!(world.pass(None).state, OperationPhase::Succeeded);
+    world.order.spec.version = "15.6".into();
+    let begun = world.pass(None);
+    assert_eq!((begun.type_, begun.change.as_deref()), (Work::ChangeVersion, Some("version 15.4 to 15.6")));
+    assert_eq!(world.pass(None).state, OperationPhase::InProgress, "every pod has the old image");
+    world.engine();
+    assert_eq!(world.pass(None).state, OperationPhase::Succeeded);
+    assert_eq!(world.order.status.version.as_deref(), Some("15.6"));
+    world.order.spec.version = "15.4".into();
+    let back = check(&world.order, &world.catalogue, at(0)).unwrap_err();
+    assert!(back.message.contains("older than 15.6"), "{back:?}");
+}
+
+#[test]
+fn an_image_of_another_major_version_is_never_given_to_data_that_is_there() {
+    let mut world = World::made("medium");
+    let planned = |world: &World, images: &[(&str, &str)]| {
+        let mut tried =
+            World { order: world.order.clone(), catalogue: world.catalogue.clone(), ..World::new("medium") };
+        with_versions(&mut tried, images);
+        let valid = check(&tried.order, &tried.catalogue, at(0)).unwrap();
+        let fresh = Fresh {
+            owner_password: "o".into(),
+            login_password: "l".into(),
+            further_seed: "s".into(),
+            rotation: None,
+            certificate: None,
+            store_key: None,
+        };
+        let platform =
+            Platform { namespace: "s".into(), engine_namespace: "c".into(), authority_pem: "a".into() };
+        plan(&valid, &world.seen, &fresh, &platform).problem.map(|problem| problem.reason)
+    };
+    let valid = check(&world.order, &world.catalogue, at(0)).unwrap();
+    let names = Names::of(&world.order, &valid.tenant);
+    let key = Key::new(ChildKind::Cluster, &names.engine, &names.cluster);
+    let login = Key::new(ChildKind::Secret, &names.engine, names.login_secret(1));
+    let runs = |image: &str| Arc::new(json!({"metadata": {"annotations": {}}, "spec": {"imageName": image}}));
+    world.seen.children.insert(login, Arc::new(json!({"data": {}})));
+    for (has, image, expect) in [
+        ("pg:15.4", "pg:15.6", None),
+        ("host:5000/pg:15", "host:5000/pg:16", Some(reason::MAJOR_VERSION_CHANGE)),
+        ("pg:15-bookworm@sha256:aa", "pg:16-bookworm@sha256:bb", Some(reason::MAJOR_VERSION_CHANGE)),
+        ("pg:15", "pg:latest", None),
+    ] {
+        world.seen.children.insert(key.clone(), runs(has));
+        assert_eq!(planned(&world, &[("15", image)]), expect, "{has} to {image}");
+    }
 }

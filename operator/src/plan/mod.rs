@@ -111,6 +111,9 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
         Ok(now) => now,
         Err(problem) => return Plan { objects: Vec::new(), surplus: Vec::new(), problem: Some(problem) },
     };
+    if let Some(problem) = other_major(valid, seen, &names) {
+        return Plan { objects: Vec::new(), surplus: Vec::new(), problem: Some(problem) };
+    }
     let next = fresh.rotation.as_ref().unwrap_or(&now);
     let mut objects = secrets::plan(valid, &names, (&now, next), seen, fresh, platform);
     objects.extend(credential::plan(valid, &names, seen, fresh, platform));
@@ -141,6 +144,24 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
     surplus.extend(credential::surplus(seen, &names, &planned));
     surplus.extend(ended(seen, &names, now.lowest().min(next.lowest())));
     Plan { objects, surplus, problem: None }
+}
+
+/// The major version in an image's tag, by which the engine goes too.
+fn major(image: &str) -> Option<u32> {
+    let tag = image.split('@').next()?.rsplit_once(':')?.1;
+    tag.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// An image of another major version in the catalogue would make the engine rewrite the data at once, without a way back.
+fn other_major(valid: &Valid, seen: &Seen, names: &Names) -> Option<Refusal> {
+    let has = major(seen.cluster(names)?.pointer("/spec/imageName")?.as_str()?)?;
+    let wanted = major(&valid.image).filter(|wanted| *wanted != has)?;
+    let message = format!(
+        "its data is of major version {has}, and the catalogue has an image of {wanted} for version {}: it runs on as it is; ask \
+         the platform to name an image of {has}, and order a new instance to move to {wanted}",
+        valid.order.spec.version
+    );
+    Some(Refusal { reason: reason::MAJOR_VERSION_CHANGE, message })
 }
 
 /// Where the logins stand, when nothing of them is lost that somebody was promised to be let in with.
