@@ -48,3 +48,4 @@ pub mod service_backup;
 pub mod status;
 pub mod sweeper;
 pub mod tenant;
+pub mod unwell;

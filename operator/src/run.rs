@@ -16,7 +16,7 @@ use crate::order::{Kind, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant};
+use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant, unwell};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -643,6 +643,7 @@ async fn checkpoints(context: Arc<Context>) {
         let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
         context.figures.look();
+        unwell::count(&context);
         crate::counters::tell(&context).await;
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
