@@ -209,6 +209,14 @@ pub async fn retain(client: &Client, key: &Key) -> Result<(), Apply> {
     merge(client, key, &body).await
 }
 
+/// Asks the storage for a larger volume.
+///
+/// # Errors
+/// [`Apply::Write`] when the API server does not do it: the storage class may not let volumes grow.
+pub async fn grow(client: &Client, claim: &Key, size: &str) -> Result<(), Apply> {
+    merge(client, claim, &json!({"spec": {"resources": {"requests": {"storage": size}}}})).await
+}
+
 /// Ends a Deployment's pods: the gateway of an order whose data is kept.
 ///
 /// # Errors

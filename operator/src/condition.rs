@@ -13,7 +13,7 @@ pub mod kind {
     pub const PROVISIONED: &str = "Provisioned";
     /// The credentials exist and are in the binding.
     pub const CREDENTIALS_READY: &str = "CredentialsReady";
-    /// The volumes are there in the size that was ordered.
+    /// The volumes are there in the size that was ordered, and have room.
     pub const STORAGE_HEALTHY: &str = "StorageHealthy";
     /// Changes are archived and a whole backup is recent.
     pub const BACKUP_HEALTHY: &str = "BackupHealthy";
@@ -57,6 +57,8 @@ pub mod reason {
         (CREDENTIAL_NOT_OFFERED, "This instance can have no such further login."),
         (CREDENTIALS_LOST, "The source of the credentials is gone although the database exists."),
         (BINDING_READY, "The binding Secret is beside the order."),
+        (DISK_FULL, "The volume is full: the database takes no more data or has stopped."),
+        (DISK_NEARLY_FULL, "80 % or more of the volume is used."),
         (DRILL_FAILED, "The last backup that was tried could not be restored and read."),
         (NEVER_PROVEN, "No backup was restored yet to prove that it can be."),
         (PROVEN, "A backup was restored and read."),
@@ -65,6 +67,7 @@ pub mod reason {
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
         (LOGIN_FAILED, "Nobody could log in with the bound Secret."),
         (LOGIN_SUCCEEDED, "The operator logged in with the bound Secret over verified TLS."),
+        (MAJOR_VERSION_CHANGE, "The image of the version is of another major version than the data."),
         (METERING, "The ledger has acknowledged what is billed."),
         (NAME_CONFLICT, "An object of somebody else has the name of a part."),
         (NAMESPACE_WITHOUT_TENANT, "The namespace belongs to no tenant."),
@@ -138,6 +141,10 @@ pub mod reason {
     pub const INSTANCE_UNKNOWN: &str = "InstanceUnknown";
     /// Source of credentials gone.
     pub const CREDENTIALS_LOST: &str = "CredentialsLost";
+    /// No room left.
+    pub const DISK_FULL: &str = "DiskFull";
+    /// Little room left.
+    pub const DISK_NEARLY_FULL: &str = "DiskNearlyFull";
     /// Drill without a database that answers.
     pub const DRILL_FAILED: &str = "DrillFailed";
     /// No drill yet.
@@ -154,6 +161,8 @@ pub mod reason {
     pub const LOGIN_FAILED: &str = "LoginFailed";
     /// Login succeeded.
     pub const LOGIN_SUCCEEDED: &str = "LoginSucceeded";
+    /// Data of another major version.
+    pub const MAJOR_VERSION_CHANGE: &str = "MajorVersionChange";
     /// Metered.
     pub const METERING: &str = "Metering";
     /// Foreign object in the way.

@@ -254,7 +254,8 @@ impl Context {
     pub fn seen(&self, uid: &str) -> Seen {
         let (children, login) = (self.cache.children(uid), self.prober.outcome(uid));
         let drill = self.memory.lock().drills.get(uid).cloned();
-        Seen { children, login, drill, ..Seen::default() }
+        let (pods, disk) = (self.cache.pods(uid), self.prober.fullness(uid));
+        Seen { children, pods, login, disk, drill, ..Seen::default() }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Metrics {
     pub orders: Family<Labels<1>, Gauge>,
     /// Orders that are ready, by kind.
     pub orders_ready: Family<Labels<1>, Gauge>,
+    /// Orders that run and of which a condition is False, by condition.
+    pub conditions_false: Family<Labels<1>, Gauge>,
     /// Instances whose order is gone and whose data is kept.
     pub retained: Gauge,
     /// Objects in the cache of children.
@@ -59,6 +61,7 @@ impl Default for Metrics {
             child_writes: Counter::default(),
             orders: Family::default(),
             orders_ready: Family::default(),
+            conditions_false: Family::default(),
             retained: Gauge::default(),
             cached: Gauge::default(),
             reviews: Family::default(),
@@ -75,6 +78,8 @@ impl Default for Metrics {
         registry.register("child_writes", "Writes to children of orders", metrics.child_writes.clone());
         registry.register("orders", "Orders, by kind", metrics.orders.clone());
         registry.register("orders_ready", "Orders that are ready, by kind", metrics.orders_ready.clone());
+        let what = "Orders that run and of which a condition is False, by condition";
+        registry.register("conditions_false", what, metrics.conditions_false.clone());
         registry.register(
             "retained_instances",
             "Instances without an order whose data is kept",

@@ -28,6 +28,8 @@ pub const ORDER_NAMESPACE: &str = "siyada.cloud/order-namespace";
 pub const ORDER_NAME: &str = "siyada.cloud/order-name";
 /// Label with the tenant, on namespaces and on every object.
 pub const TENANT: &str = "siyada.cloud/tenant";
+/// Label on the namespace of the monitoring, which may read the metrics of databases. Nobody but the platform can set it.
+pub const MONITORING: &str = "siyada.cloud/monitoring";
 /// Label of engine namespaces.
 pub const ENGINE: &str = "siyada.cloud/engine";
 /// Label on a namespace that holds protected orders; a policy refuses to delete such a one.

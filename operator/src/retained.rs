@@ -8,9 +8,10 @@ use crate::deletion::{cluster_key, record};
 use crate::metering::{self, stopped};
 use crate::names::{HIBERNATION, ORDER_RECORD, RETAINED};
 use crate::object::{ChildKind, Key};
-use crate::order::{Kind, OrderRef};
+use crate::order::OrderRef;
 use crate::reconcile::{Pass, fingerprint, report};
 use crate::seen::{Seen, metadata};
+use crate::unwell;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
@@ -144,23 +145,7 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
     context.metrics.retained.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
     context.cache.set_leftovers(kept);
     context.metrics.cached.set(i64::try_from(context.cache.len()).unwrap_or(i64::MAX));
-    for kind in Kind::ALL {
-        let of_kind = orders.iter().filter(|o| o.at.kind == kind);
-        let ready = |o: &&crate::order::Order| {
-            crate::condition::is_true(&o.status.conditions, crate::condition::kind::READY)
-        };
-        let (count, ready) = (of_kind.clone().count(), of_kind.filter(ready).count());
-        context
-            .metrics
-            .orders
-            .get_or_create(&[("kind", kind.as_str())])
-            .set(i64::try_from(count).unwrap_or(0));
-        context
-            .metrics
-            .orders_ready
-            .get_or_create(&[("kind", kind.as_str())])
-            .set(i64::try_from(ready).unwrap_or(0));
-    }
+    unwell::count(context);
     context.prober.keep_only(|uid| living.contains(uid));
     for prober in [&context.turner, &context.further] {
         prober.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));

@@ -16,7 +16,7 @@ use crate::order::{Kind, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant};
+use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant, unwell};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -102,11 +102,13 @@ async fn watch_children(
         None => Api::all_with(client, &resource),
     };
     // The engine's volumes and backups carry the order's uid; everything else that counts was planned by us.
-    let label = match source.kind {
-        ChildKind::PersistentVolumeClaim | ChildKind::Backup => ORDER_UID,
-        _ => MANAGED,
+    let wanted = match source.kind {
+        ChildKind::PersistentVolumeClaim | ChildKind::Backup => watcher::Config::default().labels(ORDER_UID),
+        // Only in engine namespaces, where nobody else has any.
+        ChildKind::Pod => watcher::Config::default(),
+        _ => watcher::Config::default().labels(MANAGED),
     };
-    let mut events = watcher(api, watcher::Config::default().labels(label)).default_backoff().boxed();
+    let mut events = watcher(api, wanted).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -564,8 +566,9 @@ async fn follow_namespaces(
             tracing::info!(
                 "namespace {namespace} is gone or no longer bound: it is made again while a Tenant lists it"
             );
-            let source = Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) };
-            context.watches.stop(&context, &source);
+            for kind in [ChildKind::Secret, ChildKind::Pod] {
+                context.watches.stop(&context, &Source { kind, namespace: Some(namespace.clone()) });
+            }
             context.memory.lock().protected.remove(namespace);
         }
         if !gone.is_empty() {
@@ -645,6 +648,7 @@ async fn checkpoints(context: Arc<Context>) {
         let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
         context.figures.look();
+        unwell::count(&context);
         crate::counters::tell(&context).await;
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {

@@ -3,6 +3,7 @@
 pub mod advice;
 pub mod approval;
 pub mod backup;
+pub mod changes;
 pub mod credential;
 pub mod damage;
 pub mod delegation;
@@ -57,6 +58,7 @@ pub fn beginning() -> Story {
 pub fn all() -> Vec<Story> {
     let mut all = services();
     all.extend(later());
+    all.extend(changed());
     all.extend(tenants());
     all
 }
@@ -177,6 +179,32 @@ fn later() -> Vec<Story> {
             true,
             "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
             ledger::restored
+        ),
+    ]
+}
+
+/// What an order asks for otherwise than before.
+fn changed() -> Vec<Story> {
+    vec![
+        story!(
+            true,
+            "another plan under a client that writes loses no row and tells what it costs, with one instance and with two",
+            changes::plan
+        ),
+        story!(
+            true,
+            "storage grows and standbys come and go under one connection of a client",
+            changes::under_one_connection
+        ),
+        story!(
+            false,
+            "a database that no node has room for says so in the scheduler's words",
+            changes::no_room
+        ),
+        story!(
+            true,
+            "a disk that fills is told, and a full one is grown out of with every row",
+            changes::full_disk
         ),
     ]
 }
