@@ -7,7 +7,7 @@ export SIYADA_PROFILE ?= release
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test demo up cluster down status logs bench blind soak storm mutants licences
+.PHONY: help harness build check test upgrade demo up cluster down status logs bench blind soak storm mutants licences
 
 # this list
 help:
@@ -25,7 +25,7 @@ build: harness
 	@echo "compiling siyada-operator and siyada-api for their images, $(SIYADA_PROFILE): some $(MINUTES) minutes on 2 cores at first"
 	cargo build --profile $(SIYADA_PROFILE) --package siyada-operator --package siyada-api
 	@echo "compiling what orders, tests and measures: about a minute at first"
-	cargo build --workspace --bin demo --bin stories --bin bench --bin soak
+	cargo build --workspace --bin demo --bin stories --bin bench --bin soak --bin outages
 
 # lints and every test that needs no cluster, in minutes
 check: harness
@@ -37,11 +37,14 @@ check: harness
 licences: harness
 	$(HARNESS) cargo-deny check bans licenses sources
 
-# everything CI runs: `check`, then the stories and 15 minutes of the soak, each on a real cluster that is deleted afterwards
-test: check licences build
-	$(HARNESS) previous
+# everything CI runs: `check`, `upgrade`, then the stories and 10 minutes of the soak, each on a real cluster that is deleted afterwards
+test: check licences build upgrade
 	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories
 	$(HARNESS) trial --name ci -- $(TARGET)/debug/soak
+
+# the ledger through an upgrade from the previous landing and back, without a cluster; a minute once both are compiled
+upgrade: harness
+	$(HARNESS) previous -- cargo test --package siyada-api --test it upgrade::what_was_recorded_and_closed_is_kept_through_an_upgrade_and_back -- --ignored
 
 # a running platform with the examples applied; says where to look, and stays
 demo: cluster
@@ -85,6 +88,7 @@ storm:
 mutants:
 	cargo run --quiet --package siyada-mutants
 
-# the storm, every walk, every cell of the kill matrix and the long rest; hours; goes on where it was interrupted; writes docs/soak.md
+# the storm, every walk, every cell of the kill matrix, the long rest, and each part away for ten minutes; hours; goes on where it was interrupted; writes docs/soak.md and docs/outages.md
 soak: build storm
 	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full
+	$(HARNESS) trial --name outages -- $(TARGET)/debug/outages

@@ -131,6 +131,14 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// Remembers nothing of what the ledger acknowledged.
+    pub fn forget_ledger(&mut self) {
+        self.held.clear();
+        self.metered.clear();
+        // What was set up in the cluster has a uid alone for a key.
+        self.tenants.retain(|key, _| !key.contains('/'));
+    }
+
     /// Remembers nothing more of an order that is gone.
     pub fn forget(&mut self, uid: &str) {
         self.held.remove(uid);
@@ -203,6 +211,8 @@ pub struct Context {
     pub recorder: kube::runtime::events::Recorder,
     /// Makes the sweep look for engine objects without an order.
     pub sweep: Arc<Notify>,
+    /// Makes reservations be compared with orders at once.
+    pub compare: Arc<Notify>,
     /// Makes a controller look again.
     pub triggers: Triggers,
     /// Brings the tenants' figures up to date.
@@ -216,6 +226,15 @@ pub struct Context {
 }
 
 impl Context {
+    /// Tells the ledger everything again, because another incarnation of it answers: what was acknowledged by the one before
+    /// may be lost.
+    pub fn prove_again(&self) {
+        self.memory.lock().forget_ledger();
+        self.orders.all().into_iter().for_each(|order| self.triggers.look_at(order.at));
+        self.sweep.notify_one();
+        self.compare.notify_one();
+    }
+
     /// What the caches hold of an order; nothing while a namespace of it is not watched yet.
     pub fn observe(&self, order: &Order, names: &Names) -> Option<Seen> {
         let watched = |namespace: &str| {
@@ -237,5 +256,25 @@ impl Context {
         let drill = self.memory.lock().drills.get(uid).cloned();
         let (pods, disk) = (self.cache.pods(uid), self.prober.fullness(uid));
         Seen { children, pods, login, disk, drill, ..Seen::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_ledger_is_told_all_that_it_is_told_and_what_was_set_up_in_the_cluster_stays() {
+        let mut memory = Remembered::default();
+        memory.held.insert("order".to_owned(), 1);
+        memory.metered.insert(("order".to_owned(), Meter::COMPUTE), None);
+        for key in ["uid", "ledger/uid", "prices/uid"] {
+            memory.tenants.insert(key.to_owned(), 1);
+        }
+        memory.protected.insert("namespace".to_owned(), true);
+        memory.forget_ledger();
+        assert!(memory.held.is_empty() && memory.metered.is_empty());
+        assert_eq!(memory.tenants.keys().collect::<Vec<_>>(), ["uid"]);
+        assert!(memory.protected["namespace"]);
     }
 }

@@ -102,7 +102,8 @@ async fn finish_without_engine<K: OrderResource>(
     }
     if let Some(tenant) = tenant_of(order, context) {
         close_running(order, &tenant, context).await?;
-        report(context, vec![stopped(&order.uid, &tenant, Meter::STORAGE, None, "Removed")]).await?;
+        let removed = |meter| stopped(&order.uid, &tenant, meter, None, "Removed");
+        report(context, [Meter::STORAGE, Meter::BACKUP].map(removed).to_vec()).await?;
     }
     context.ledger.release(&order.uid).await?;
     if let Some(tenant) = tenant_of(order, context) {

@@ -553,7 +553,8 @@ pub fn password() -> String {
 async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pass> {
     let uid = valid.order.uid.to_string();
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
-    let facts = metering::facts(valid, seen, open(Meter::COMPUTE));
+    let backups = service_backup::bytes(&valid.order, context);
+    let facts = metering::facts(valid, seen, backups, open(Meter::COMPUTE));
     match report(context, facts).await {
         Ok(()) => {
             context.backoff.clear(&format!("usage/{uid}"));

@@ -365,6 +365,7 @@ async fn operate(
         memory: Memory::default(),
         backoff: Backoff::default(),
         sweep: Arc::default(),
+        compare: Arc::default(),
         recorder: recorder(&client, &config),
         client: client.clone(),
         config,
@@ -380,9 +381,14 @@ async fn operate(
     });
     tokio::spawn(forward(probe_news, triggers));
     start_watches(&context).await;
-    let (tick_postgres, tick_documents, tick_tenants) = split(news);
+    // Before, an order would look as if it had no backups and no further logins: the one would end in the bill, the other in
+    // the database.
+    context.orders.backups.wait_until_ready().await.context("the watch of ServiceBackup ended")?;
+    context.orders.credentials.wait_until_ready().await.context("the watch of ServiceCredential ended")?;
+    let [tick_postgres, tick_documents, tick_tenants, tick_lists] = split(news);
     start_tasks(&context, [postgres_listed, documents_listed]);
-    tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed));
+    tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed.clone()));
+    tokio::spawn(follow_ledger(Arc::clone(&context), changed));
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), watcher::Config::default())
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
@@ -393,29 +399,11 @@ async fn operate(
             Arc::clone(&context),
         )
         .for_each(|outcome| note(outcome, None));
-    let lists = price_lists(&client, &settings, &stop, &context);
+    let lists = price_lists(&settings, tick_lists, &stop, &context);
     let postgres = orders(postgres, &settings, postgres_news, tick_postgres, &stop, &context);
     let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
     futures::future::join4(tenants, lists, postgres, documents).await;
     Ok(())
-}
-
-async fn price_lists(
-    client: &Client,
-    settings: &ControllerConfig,
-    stop: &CancellationToken,
-    context: &Arc<Context>,
-) {
-    Controller::new(Api::<PriceList>::all(client.clone()), watcher::Config::default())
-        .with_config(settings.clone())
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(
-            price_list::reconcile,
-            |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c),
-            Arc::clone(context),
-        )
-        .for_each(|outcome| note(outcome, None))
-        .await;
 }
 
 fn recorder(client: &Client, config: &Config) -> Recorder {
@@ -445,6 +433,25 @@ fn controller<K: OrderResource>(client: &Client) -> (Controller<K>, Store<K>, Li
         })
         .touched_objects();
     (Controller::for_stream(events, reader.clone()), reader, listed)
+}
+
+async fn price_lists(
+    settings: &ControllerConfig,
+    ticks: impl Stream<Item = ()> + Send + 'static,
+    stop: &CancellationToken,
+    context: &Arc<Context>,
+) {
+    Controller::new(Api::<PriceList>::all(context.client.clone()), watcher::Config::default())
+        .with_config(settings.clone())
+        .reconcile_all_on(ticks)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(
+            price_list::reconcile,
+            |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c),
+            Arc::clone(context),
+        )
+        .for_each(|outcome| note(outcome, None))
+        .await;
 }
 
 async fn orders<K: OrderResource>(
@@ -522,25 +529,18 @@ async fn forward(mut probes: mpsc::UnboundedReceiver<OrderRef>, triggers: Trigge
     }
 }
 
-/// One stream of news for each of three listeners.
-fn split(
-    mut news: mpsc::UnboundedReceiver<()>,
-) -> (
-    impl Stream<Item = ()> + Send + 'static,
-    impl Stream<Item = ()> + Send + 'static,
-    impl Stream<Item = ()> + Send + 'static,
-) {
-    let (a, from_a) = mpsc::unbounded_channel();
-    let (b, from_b) = mpsc::unbounded_channel();
-    let (c, from_c) = mpsc::unbounded_channel();
+/// One stream of news for each of four listeners.
+fn split(mut news: mpsc::UnboundedReceiver<()>) -> [impl Stream<Item = ()> + Send + 'static; 4] {
+    let channels: [_; 4] = std::array::from_fn(|_| mpsc::unbounded_channel());
+    let senders = channels.each_ref().map(|(sender, _)| sender.clone());
     tokio::spawn(async move {
         while news.recv().await.is_some() {
-            for sender in [&a, &b, &c] {
+            for sender in &senders {
                 let _ = sender.send(());
             }
         }
     });
-    (stream(from_a), stream(from_b), stream(from_c))
+    channels.map(|(_, receiver)| stream(receiver))
 }
 
 /// A namespace of a tenant that is gone is made again: what was set up in it is forgotten, and every tenant looked at.
@@ -578,6 +578,17 @@ async fn follow_namespaces(
     }
 }
 
+/// Tells everything again whenever another incarnation of the ledger answers.
+async fn follow_ledger(context: Arc<Context>, changed: mpsc::UnboundedSender<()>) {
+    loop {
+        context.ledger.another_incarnation().await;
+        tracing::warn!("another incarnation of the ledger answers: reservations and levels are told again");
+        context.prove_again();
+        // Tenants and price lists too.
+        let _ = changed.send(());
+    }
+}
+
 /// What runs beside the controllers, until the process ends.
 fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.prober).run());
@@ -586,8 +597,8 @@ fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(credentials::run(Arc::clone(context)));
     tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
-    tokio::spawn(first_sweep(Arc::clone(context), listed.clone()));
     // Before, every order would look as if it were gone.
+    tokio::spawn(once_listed(listed.clone(), first_sweep(Arc::clone(context))));
     tokio::spawn(once_listed(listed, drills::run(Arc::clone(context))));
     tokio::spawn(tenant::figures::run(Arc::clone(context)));
     tokio::spawn(tenant::delegation::run(Arc::clone(context)));
@@ -614,14 +625,8 @@ async fn once_listed(listed: [Listed; 2], then: impl Future<Output = ()> + Send)
     then.await;
 }
 
-/// Once everything was listed, looks for engine objects without an order.
-async fn first_sweep(context: Arc<Context>, listed: [Listed; 2]) {
-    for mut listed in listed {
-        // Without its sender the process is ending.
-        if listed.wait_for(|listed| *listed).await.is_err() {
-            return;
-        }
-    }
+/// Looks for engine objects without an order.
+async fn first_sweep(context: Arc<Context>) {
     // The Secrets' watches start with the tenants; the ledger may need a moment too.
     tokio::time::sleep(Duration::from_secs(5)).await;
     context.sweep.notify_one();

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use siyada_crds::backup::{BackedUp, ServiceBackupSpec};
 use siyada_crds::{ServiceBackup, ServiceBackupStatus};
-use siyada_model::quantity::{MIB, show_bytes};
+use siyada_model::quantity::{self, MIB, show_bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -48,6 +48,16 @@ pub fn asked(order: &Order, context: &Context) -> Vec<Asked> {
     };
     let all = listed(order, context).into_iter().filter(open);
     all.filter_map(|b| Some(Asked { name: b.name_any(), uid: b.uid()? })).collect()
+}
+
+/// What the listed backups of an order take in the store. One that was not measured yet counts from when it is.
+pub fn bytes(order: &Order, context: &Context) -> i64 {
+    let of_order = |b: &Arc<ServiceBackup>| {
+        let status = b.status.as_ref().filter(|s| s.order_uid.as_deref() == Some(order.uid.as_str()))?;
+        let whole = status.phase.as_deref() == Some("Completed");
+        status.size.as_deref().filter(|_| whole).and_then(|size| quantity::bytes(size).ok())
+    };
+    listed(order, context).iter().filter_map(of_order).fold(0, i64::saturating_add)
 }
 
 /// Lists what the engine made, tells what became of what was asked, and takes off what has expired.

@@ -78,9 +78,12 @@ fn running(valid: &Valid) -> Seen {
     Seen { children, login: Some(Ok(())), ..Seen::default() }
 }
 
+/// What its backups take: not a whole MiB.
+const BACKUPS: i64 = 300 * 1_048_576 - 1;
+
 /// The levels that the ledger is told.
 fn levels(valid: &Valid) -> BTreeMap<Meter, Option<Level>> {
-    facts(valid, &running(valid), true).into_iter().map(|fact| (fact.meter, fact.level)).collect()
+    facts(valid, &running(valid), BACKUPS, true).into_iter().map(|fact| (fact.meter, fact.level)).collect()
 }
 
 fn quantity(levels: &BTreeMap<Meter, Option<Level>>, meter: Meter) -> Option<(String, i64)> {
@@ -123,13 +126,27 @@ fn what_may_be_billed_has_a_price_before_it_is_ordered() {
         assert!(refusal.message.contains("no price for nowhere"), "{}", refusal.message);
     }
     let before = check(&order, &catalogue, now()).unwrap();
+    assert_eq!(levels(&before)[&Meter::BACKUP], None, "a plan without a price for backups bills none");
     let after = check(&order, &with_keys(&catalogue, None, Some("known"), &[("known", "1")]), now()).unwrap();
     assert_eq!(after.backup_sku.as_ref().map(|sku| sku.as_str()), Some("known"));
     assert_eq!(
         (before.items, before.monthly_maximum),
         (after.items, after.monthly_maximum),
-        "none is there yet"
+        "what a commitment holds is what the order asks for: backups are billed by what they were measured to take"
     );
+}
+
+#[test]
+fn backups_are_billed_by_what_they_take_while_there_are_any() {
+    let (mut order, catalogue) = examples();
+    let catalogue = with_keys(&catalogue, None, Some("known"), &[("known", "1")]);
+    let valid = check(&order, &catalogue, now()).unwrap();
+    assert_eq!(quantity(&levels(&valid), Meter::BACKUP), Some(("known".to_owned(), 300)), "begun MiB count");
+    let none = facts(&valid, &running(&valid), 0, true);
+    assert!(none.iter().any(|fact| fact.meter == Meter::BACKUP && fact.level.is_none()), "{none:?}");
+    order.spec.suspend = true;
+    let suspended = check(&order, &catalogue, now()).unwrap();
+    assert_eq!(quantity(&levels(&suspended), Meter::BACKUP).map(|(_, mib)| mib), Some(300), "they stay");
 }
 
 proptest! {

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clients;
 pub mod kubectl;
+pub mod outages;
 pub mod platform;
 pub mod processes;
 pub mod soak;

@@ -1,6 +1,7 @@
 //! What the processes of this cluster cost: its components in the network namespace, its pods in their cgroups.
 
 use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -25,6 +26,16 @@ impl Process {
         let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let number = |index: usize| fields.get(index).and_then(|f| f.parse::<u64>().ok()).unwrap_or(0);
         number(11) + number(12)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = self.folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let pid = pid.and_then(Pid::from_raw).context("no pid")?;
+        kill_process(pid, signal).with_context(|| format!("failed to signal {}", self.name))
     }
 
     /// Resident memory in MiB.

@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::server::{Query, Server};
 use crate::table::{self, Cell, Output};
 use crate::web;
+use crate::whole::Whole;
 use reqwest::Response;
 use reqwest::header::CONTENT_DISPOSITION;
 use serde::Serialize;
@@ -20,32 +21,60 @@ struct Saved {
     file: PathBuf,
     bytes: u64,
     sha256: String,
+    /// Rows of a file whose last record proves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<u64>,
 }
 
 /// Fetches a file of the ledger to where it is wanted.
 pub async fn save(
     server: &Server,
     output: Output,
-    (path, query): (&[&str], &Query<'_>),
+    asked: (&[&str], &Query<'_>),
     save: &Save,
 ) -> Result<(), Error> {
+    fetch(server, output, asked, save, None).await
+}
+
+/// The same of a file whose last record proves it: unless it does, there is no file.
+pub async fn save_whole(
+    server: &Server,
+    output: Output,
+    asked: (&[&str], &Query<'_>),
+    save: &Save,
+    whole: Whole,
+) -> Result<(), Error> {
+    fetch(server, output, asked, save, Some(whole)).await
+}
+
+async fn fetch(
+    server: &Server,
+    output: Output,
+    (path, query): (&[&str], &Query<'_>),
+    save: &Save,
+    whole: Option<Whole>,
+) -> Result<(), Error> {
     if save.file.as_deref() == Some(Path::new("-")) {
-        return to_standard_output(server.open(path, query)).await;
+        return to_standard_output(server.open(path, query), whole).await;
     }
     // Whoever is stopped drops the half that there is, which removes it.
     let saved = tokio::select! {
-        saved = to_file(server.open(path, query), save) => saved?,
+        saved = to_file(server.open(path, query), save, whole) => saved?,
         () = stopped() => return Err(Error::Stopped("stopped; nothing was written".to_owned())),
     };
-    let facts = vec![
+    let mut facts = vec![
         ("file", Cell::Text(saved.file.display().to_string())),
         ("bytes", (&saved.bytes).into()),
         ("sha256", (&saved.sha256).into()),
     ];
+    facts.extend(saved.rows.map(|rows| ("rows", Cell::Text(format!("{rows}, and nothing is missing")))));
     table::one(output, &saved, facts)
 }
 
-async fn to_standard_output(answer: impl Future<Output = Result<Response, Error>>) -> Result<(), Error> {
+async fn to_standard_output(
+    answer: impl Future<Output = Result<Response, Error>>,
+    mut whole: Option<Whole>,
+) -> Result<(), Error> {
     let mut out = std::io::stdout();
     if out.is_terminal() {
         let detail =
@@ -58,11 +87,16 @@ async fn to_standard_output(answer: impl Future<Output = Result<Response, Error>
             Err(cause) if cause.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             written => written.map_err(Error::file("standard output"))?,
         }
+        whole.as_mut().map_or(Ok(()), |whole| whole.take(&part))?;
     }
-    Ok(())
+    whole.map(Whole::rows).transpose().map(drop)
 }
 
-async fn to_file(answer: impl Future<Output = Result<Response, Error>>, save: &Save) -> Result<Saved, Error> {
+async fn to_file(
+    answer: impl Future<Output = Result<Response, Error>>,
+    save: &Save,
+    mut whole: Option<Whole>,
+) -> Result<Saved, Error> {
     let (named, directory) = match &save.file {
         Some(path) if path.is_dir() => (None, path.clone()),
         Some(path) => (Some(path.clone()), PathBuf::new()),
@@ -79,10 +113,12 @@ async fn to_file(answer: impl Future<Output = Result<Response, Error>>, save: &S
         part.file.write_all(&chunk).map_err(Error::file(&part.path))?;
         hash.update(&chunk);
         bytes += chunk.len() as u64;
+        whole.as_mut().map_or(Ok(()), |whole| whole.take(&chunk))?;
     }
+    let rows = whole.map(Whole::rows).transpose()?;
     part.keep(&file, save.force)?;
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(Saved { file, bytes, sha256 })
+    Ok(Saved { file, bytes, sha256, rows })
 }
 
 fn is_free(path: &Path, force: bool) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod sign_in;
 mod table;
 mod views;
 mod web;
+mod whole;
 
 use clap::Parser;
 use std::process::ExitCode;

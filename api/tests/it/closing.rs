@@ -41,8 +41,14 @@ pub async fn seen(world: &World) {
 /// Two buyers with three orders in February and March of 2024, and a change of prices on 11 March.
 pub async fn world_of_2024(pool: PgPool) -> World {
     let world = World::with_tenants_on(pool).await;
+    tell_2024(&world).await;
+    world
+}
+
+/// The same of a world with its tenants.
+async fn tell_2024(world: &World) {
     let operator = world.operator();
-    prices_of_2024(&world).await;
+    prices_of_2024(world).await;
     let interior = but(
         &tenant("interior", Some("kingdom"), json!({})),
         json!({"generation": 2, "billing": {"account": "1.2.10"}, "displayName": {"ar": "وزارة الداخلية"}}),
@@ -63,17 +69,22 @@ pub async fn world_of_2024(pool: PgPool) -> World {
         fact("u-3", "health", "compute", start, Some(("postgres-small", 3))),
         fact("u-3", "health", "compute", end, None),
     ];
-    send(&world, &facts).await;
-    world
+    send(world, &facts).await;
 }
 
 /// The same with an issuer and everything seen: February and March may close.
 pub async fn ready(pool: PgPool) -> World {
-    let world = world_of_2024(pool).await;
-    finance(&world).put("/v1/issuer", &examples::issuer()).await.ok::<Value>();
-    finance(&world).put("/v1/accounts/1.2.10", &examples::account_record()).await.ok::<Value>();
-    seen(&world).await;
+    let world = World::with_tenants_on(pool).await;
+    make_ready(&world).await;
     world
+}
+
+/// The same of a world with its tenants.
+pub async fn make_ready(world: &World) {
+    tell_2024(world).await;
+    finance(world).put("/v1/issuer", &examples::issuer()).await.ok::<Value>();
+    finance(world).put("/v1/accounts/1.2.10", &examples::account_record()).await.ok::<Value>();
+    seen(world).await;
 }
 
 pub async fn fresh() -> World {

@@ -9,12 +9,12 @@ fn reading(uid: &str, at: &str, reset_id: &str, value: i64) -> Value {
     json!({"orderUid": uid, "tenant": "police", "meter": "transactions", "windowEnd": at, "resetId": reset_id, "value": value})
 }
 
-fn batch(epoch: i64, readings: &[Value]) -> Value {
+pub fn batch(epoch: i64, readings: &[Value]) -> Value {
     json!({"collector": "cluster-a", "epoch": epoch, "readings": readings})
 }
 
 /// One order whose counter was reset, and came back on the server that led before; and a second order.
-fn march() -> Vec<Value> {
+pub fn march() -> Vec<Value> {
     vec![
         reading("u-1", "2024-02-29T23:00:00Z", "a", 1_000),
         reading("u-1", "2024-03-01T00:00:00Z", "a", 1_100),

@@ -4,9 +4,13 @@ use crate::support::{
     AUDIENCE, ISSUER, OPERATOR, World, account, but, claims, fresh_database, order, served_address, signer,
     tenant, until, url_of,
 };
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use jsonwebtoken::jwk::JwkSet;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use siyada_api::fail::POINTS;
 use siyada_api::store;
@@ -33,9 +37,26 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// The program on a database, which dies at `fail_at` if it is a fail point.
+    /// The program on a database, which dies at `fail_at` if it is a fail point; it serves.
     pub async fn start(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_siyada-api"))
+        let program = Self::spawn(database, keys, fail_at).await;
+        until("the program is ready", 30, async || {
+            program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
+        })
+        .await;
+        program
+    }
+
+    /// The same, which listens and may not serve yet.
+    pub async fn spawn(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_siyada-api"));
+        command.env("SIYADA_FAIL_AT", fail_at);
+        Self::serve(command, database, keys).await
+    }
+
+    /// A program that is started by this command, of whatever landing it is; it listens and may not serve yet.
+    pub async fn serve(mut command: Command, database: &PgConnectOptions, keys: &str) -> Self {
+        let mut child = command
             .args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--insecure-http"])
             .args([
                 format!("--issuer={ISSUER}"),
@@ -45,18 +66,13 @@ impl Program {
             .env("SIYADA_DATABASE_URL", url_of(database))
             .env("SIYADA_PLATFORM_OPERATOR", OPERATOR)
             .env("SIYADA_PLATFORM_FINANCE", "system:serviceaccounts:finance")
-            .env("SIYADA_FAIL_AT", fail_at)
+            .env("SIYADA_PLATFORM_AUDITOR", "system:serviceaccounts:audit")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let address = served_address(&mut child).await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let program = Self { child, address: Address { base: format!("http://{address}"), client } };
-        until("the program is ready", 30, async || {
-            program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
-        })
-        .await;
-        program
+        Self { child, address: Address { base: format!("http://{address}"), client } }
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<u16, reqwest::Error> {
@@ -82,6 +98,22 @@ impl Program {
         self.child.id()
     }
 
+    /// A world whose requests go to this program.
+    pub fn world(&self, database: &PgConnectOptions) -> World {
+        let address = self.address();
+        let ask = move |request: Request| async move { address.forward(request).await };
+        World { app: Router::new().fallback(ask), ..World::on(store::pool(database.clone())) }
+    }
+
+    /// Tells it to stop, and waits until it has done so in good order.
+    pub async fn stop(mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        self.dead().await;
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+
     pub async fn dead(&mut self) {
         let child = &mut self.child;
         until("the program died", 20, || std::future::ready(child.try_wait().unwrap().is_some())).await;
@@ -97,14 +129,35 @@ impl Address {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Vec<u8>), reqwest::Error> {
+        let response = self.response(subject, method, path, body).await?;
+        Ok((response.status().as_u16(), response.bytes().await?.to_vec()))
+    }
+
+    /// The whole answer, as soon as its head is there.
+    pub async fn response(
+        &self,
+        subject: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<reqwest::Response, reqwest::Error> {
         let url = format!("{}{path}", self.base);
         let mut request =
             self.client.request(method.parse().unwrap(), url).bearer_auth(signer().sign(&claims(subject)));
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await?;
-        Ok((response.status().as_u16(), response.bytes().await?.to_vec()))
+        request.send().await
+    }
+
+    /// The answer to a request that was made for an api in this process.
+    async fn forward(self, request: Request) -> Response {
+        let (parts, body) = request.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let request = self.client.request(parts.method, format!("{}{}", self.base, parts.uri));
+        let answer = request.headers(parts.headers).body(body).send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        (status, headers, answer.bytes().await.unwrap()).into_response()
     }
 }
 

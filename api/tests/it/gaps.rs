@@ -15,10 +15,10 @@ use sqlx::AssertSqlSafe;
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
 
-const RUNNING: &str = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
+pub const RUNNING: &str = "floor(extract(epoch from clock_timestamp()) * 1000)::bigint";
 
 /// Makes the ledger's clock show this.
-async fn show(world: &World, ms: String) {
+pub async fn show(world: &World, ms: String) {
     let sql = format!(
         "create or replace function ledger_now_ms() returns bigint language sql volatile return {ms}"
     );
@@ -26,7 +26,7 @@ async fn show(world: &World, ms: String) {
 }
 
 /// Stops the ledger's clock at an instant.
-async fn stop_clock(world: &World, at: &str) {
+pub async fn stop_clock(world: &World, at: &str) {
     show(world, format!("{}::bigint", at.parse::<Timestamp>().unwrap().as_millisecond())).await;
 }
 
@@ -39,17 +39,17 @@ async fn move_clock(world: &World, by: i64) {
     show(world, format!("{RUNNING} + ({ahead})")).await;
 }
 
-fn now(uid: &str, meter: &str, level: Option<(&str, i64)>) -> Value {
+pub fn now(uid: &str, meter: &str, level: Option<(&str, i64)>) -> Value {
     let level = level.map(|(sku, quantity)| json!({"sku": sku, "quantity": quantity}));
     json!({"orderUid": uid, "tenant": "police", "meter": meter, "level": level, "reason": "Seen"})
 }
 
-async fn report(world: &World, facts: &[Value]) -> Value {
+pub async fn report(world: &World, facts: &[Value]) -> Value {
     let batch = json!({"collector": "cluster-a", "epoch": 1, "facts": facts});
     world.operator().post("/v1/usage", &batch).await.ok()
 }
 
-async fn checkpoint(world: &World, seen: &[&str], elapsed: Option<i64>) -> CollectorRecord {
+pub async fn checkpoint(world: &World, seen: &[&str], elapsed: Option<i64>) -> CollectorRecord {
     let round =
         json!({"collector": "cluster-a", "epoch": 1, "seen": seen, "complete": true, "elapsedMs": elapsed});
     world.operator().post("/v1/usage/checkpoints", &round).await.ok()

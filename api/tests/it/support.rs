@@ -222,7 +222,13 @@ impl World {
     /// The same on this database.
     pub async fn with_tenants_on(pool: PgPool) -> Self {
         let world = Self::on(pool);
-        let operator = world.operator();
+        world.set_up().await;
+        world
+    }
+
+    /// Puts the prices and the tenants.
+    pub async fn set_up(&self) {
+        let operator = self.operator();
         operator.put("/v1/price-lists/tarif-2026", &examples::price_list()).await.ok::<Value>();
         for (name, parent) in [
             ("kingdom", None),
@@ -235,7 +241,6 @@ impl World {
                 .await
                 .ok::<Value>();
         }
-        world
     }
 
     pub fn operator(&self) -> Client<'_> {

@@ -25,3 +25,30 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{- /* The ledger's cluster of a generation: each restore makes another one. */}}
+{{- define "siyada.ledger-of" -}}
+siyada-ledger{{ if gt (int .) 1 }}-{{ int . }}{{ end }}
+{{- end }}
+
+{{- /* Values that are reused from an older chart know of no restore. */}}
+{{- define "siyada.ledger" -}}
+{{- include "siyada.ledger-of" ((.Values.ledger.cluster.restore | default dict).generation | default 1) }}
+{{- end }}
+
+{{- /* Where the cluster of that name is archived. */}}
+{{- define "siyada.ledger-archive" -}}
+{{- $store := .backup -}}
+destinationPath: {{ printf "s3://%s/" $store.bucket }}
+serverName: {{ .name }}
+endpointURL: {{ $store.endpoint }}
+{{- if $store.ownAuthority }}
+endpointCA: {name: {{ $store.credentialsSecret }}, key: ca.crt}
+{{- end }}
+s3Credentials:
+  accessKeyId: {name: {{ $store.credentialsSecret }}, key: ACCESS_KEY_ID}
+  secretAccessKey: {name: {{ $store.credentialsSecret }}, key: ACCESS_SECRET_KEY}
+  region: {name: {{ $store.credentialsSecret }}, key: REGION}
+wal: {compression: gzip}
+data: {compression: gzip, immediateCheckpoint: true}
+{{- end }}

@@ -11,7 +11,8 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
   harness cargo-deny ARGUMENTS...      what the crates of others are allowed to be; compiled into the cache first
   harness images                       build the container images into the cache
   harness up [--no-node]               start the cluster, or repair what is dead of it
-  harness previous                     take the previous landing out of git and compile it into the cache
+  harness previous [-- COMMAND...]     take the previous landing out of git and compile it into the cache; then run a
+                                       command with its folder in SIYADA_PREVIOUS
   harness load [--previous]            put our own images on the node, if they changed; the previous landing's too
   harness exec -- COMMAND...           run a command where service names resolve and pods can be reached
   harness trial [--previous] -- COMMAND...
@@ -44,7 +45,10 @@ pub enum Verb {
         node: bool,
     },
     /// Take the previous landing out of git and compile it.
-    Previous,
+    Previous {
+        /// Program and arguments of what is run then; may be empty.
+        command: Vec<String>,
+    },
     /// Import our images.
     Load {
         /// Those of the previous landing too.
@@ -121,7 +125,10 @@ impl Arguments {
             "build" => Verb::Build,
             "images" => Verb::Images,
             "up" => Verb::Up { node: !take_flag(&mut words, "--no-node") },
-            "previous" => Verb::Previous,
+            "previous" => {
+                let command = if words.is_empty() { vec![] } else { take_command(&mut words)? };
+                Verb::Previous { command }
+            }
             "load" => Verb::Load { previous: take_flag(&mut words, "--previous") },
             "down" => Verb::Down { purge: take_flag(&mut words, "--purge") },
             "status" => Verb::Status,
@@ -210,6 +217,12 @@ mod tests {
             ("restart --name a etcd", "a", Verb::Restart { component: "etcd".into() }),
             ("logs etcd -f", "demo", Verb::Logs { component: Some("etcd".into()), follow: true }),
             ("load --previous", "demo", Verb::Load { previous: true }),
+            ("previous", "demo", Verb::Previous { command: vec![] }),
+            (
+                "previous -- cargo test -- --ignored",
+                "demo",
+                Verb::Previous { command: ["cargo", "test", "--", "--ignored"].map(String::from).into() },
+            ),
             (
                 "trial --name ci --previous -- stories --previous",
                 "ci",

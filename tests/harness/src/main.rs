@@ -63,7 +63,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             object_store::ensure()?;
         }
         Verb::Up { node } => up::up(&place()?, node)?,
-        Verb::Previous => drop(previous::ensure(&Place::checkout()?)?),
+        Verb::Previous { ref command } => return previous::with(&Place::checkout()?, command),
         Verb::Load { previous } => load_on(&place()?, previous)?,
         Verb::Down { purge } => down::down(&place()?, purge)?,
         Verb::Status => return status::status(&place()?),

@@ -2,8 +2,9 @@
 //! the history of this clone.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
@@ -44,6 +45,15 @@ pub fn ensure(checkout: &Path) -> Result<Previous> {
     let commit = commit(&record)?;
     let made = cache::ensure(&format!("previous-{commit}"), |fresh| make(checkout, commit, fresh))?;
     Ok(Previous(made))
+}
+
+/// Has the previous landing ready, then becomes the command, if there is one, which finds it in `SIYADA_PREVIOUS`.
+pub fn with(checkout: &Path, words: &[String]) -> Result<ExitCode> {
+    let previous = ensure(checkout)?;
+    let Some((program, arguments)) = words.split_first() else { return Ok(ExitCode::SUCCESS) };
+    let mut command = Command::new(program);
+    Err(command.args(arguments).env("SIYADA_PREVIOUS", previous.folder()).exec())
+        .with_context(|| format!("failed to start {program}"))
 }
 
 fn commit(record: &str) -> Result<&str> {

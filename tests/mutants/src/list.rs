@@ -63,6 +63,16 @@ pub const MUTANTS: &[Mutant] = &[
         ..API
     },
     Mutant {
+        name: "days-by-length",
+        breaks: "a line is spread over its days by their length, not by what was used on each",
+        invariant: 1,
+        file: "model/src/statement/breakdown.rs",
+        text: "== Some(whole)\n",
+        instead: "== Some(whole.saturating_add(1))\n",
+        test: "i01_days_have_what_was_used_on_them_and_nothing_else",
+        ..STATEMENTS
+    },
+    Mutant {
         name: "month-without-an-end",
         breaks: "an interval counts past the end of the month",
         invariant: 2,
@@ -161,6 +171,16 @@ pub const MUTANTS: &[Mutant] = &[
         instead: "        Some(_) if ahead.saturating_sub(ran_ms) > i64::MAX - MOST_AHEAD_MS => {",
         test: "proof::tests::i05_the_ledgers_clock_moved_by_anything_bills_no_more_than_went_by",
         ..MODEL
+    },
+    Mutant {
+        name: "restored-is-proven",
+        breaks: "what a restored ledger lost is billed as if it had been seen all the time",
+        invariant: 5,
+        file: "api/src/store/usage.rs",
+        text: "decided.gaps.extend(gap.map(|gap| (fact, gap, GapReason::LedgerRestored)));",
+        instead: "let _ = gap.map(|gap| (fact, gap, GapReason::LedgerRestored));",
+        test: "recovery::i13_restored_to_a_moment_no_number_is_given_out_twice_and_what_was_lost_is_proved_again_or_a_gap",
+        ..API
     },
     Mutant {
         name: "unseen-is-proven",
@@ -354,6 +374,26 @@ pub const MUTANTS: &[Mutant] = &[
         ..STATEMENTS
     },
     Mutant {
+        name: "number-of-a-lost-ledger",
+        breaks: "a restored ledger numbers on from where it stood at the moment",
+        invariant: 13,
+        file: "api/src/store/closing.rs",
+        text: "if year(now) <= year(restored) =>",
+        instead: "if year(now) < year(restored) =>",
+        test: "recovery::i13_restored_to_a_moment_no_number_is_given_out_twice_and_what_was_lost_is_proved_again_or_a_gap",
+        ..API
+    },
+    Mutant {
+        name: "undeclared-is-served",
+        breaks: "a ledger on another server than on record is served before anybody has declared what it lost",
+        invariant: 13,
+        file: "api/src/store/incarnation.rs",
+        text: "        _ => Verdict::Undeclared,",
+        instead: "        _ => Verdict::Begins(\"failover\"),",
+        test: "recovery::i13_restored_to_a_moment_no_number_is_given_out_twice_and_what_was_lost_is_proved_again_or_a_gap",
+        ..API
+    },
+    Mutant {
         name: "holes-in-sql",
         breaks: "the database takes a number that is not the next",
         invariant: 13,
@@ -412,6 +452,66 @@ pub const MUTANTS: &[Mutant] = &[
         instead: "            part.1 = part.1.saturating_add(0);",
         test: "allocation::tests::i16_parts_sum_to_the_whole_and_err_by_less_than_one",
         ..MODEL
+    },
+    Mutant {
+        name: "days-round-down",
+        breaks: "what a day has of an amount is rounded down, and nobody has the rest",
+        invariant: 16,
+        file: "model/src/statement/breakdown.rs",
+        text: "split(part.minor, &weights)?",
+        instead: "weights.iter().map(|w| i64::try_from(i128::from(part.minor) * w / weights.iter().sum::<i128>().max(1)).unwrap_or_default())",
+        test: "i16_every_grouping_sums_to_the_bill",
+        ..STATEMENTS
+    },
+    Mutant {
+        name: "first-booking-only",
+        breaks: "all parts of a line are grouped where the first one is booked",
+        invariant: 16,
+        file: "model/src/statement/breakdown.rs",
+        text: "booking: &part.booking, day: day.day",
+        instead: "booking: line.parts.first().map_or(&part.booking, |first| &first.booking), day: day.day",
+        test: "i16_budget_lines_are_those_of_the_statement_and_only_picks_what_it_says",
+        ..STATEMENTS
+    },
+    Mutant {
+        name: "only-and-what-is-below",
+        breaks: "figures of one budget line are also those of the ones before it in the alphabet",
+        invariant: 16,
+        file: "model/src/statement/breakdown.rs",
+        text: "dimension.text(cell) == value)",
+        instead: "dimension.text(cell) <= value.as_str())",
+        test: "i16_budget_lines_are_those_of_the_statement_and_only_picks_what_it_says",
+        ..STATEMENTS
+    },
+    Mutant {
+        name: "groups-without-corrections",
+        breaks: "the figures of a closed month are without what its statements correct",
+        invariant: 16,
+        file: "api/src/store/breakdown.rs",
+        text: "lines.into_iter().chain(corrections))",
+        instead: "lines.into_iter().chain(corrections.into_iter().take(0)))",
+        test: "national::i16_any_grouping_of_a_closed_month_sums_to_its_statements",
+        ..API
+    },
+    Mutant {
+        name: "export-without-corrections",
+        breaks: "the export of a closed month is without its corrections, and its last record proves it",
+        invariant: 16,
+        file: "api/src/routes/national.rs",
+        text: "in &share.corrections {",
+        instead: "in share.corrections.iter().take(0) {",
+        test: "national::i16_the_export_of_a_closed_month_is_its_statements_part_by_part",
+        ..API
+    },
+    Mutant {
+        name: "export-of-a-page",
+        breaks: "of a tenant with more orders than are rated at a time only the first are exported",
+        invariant: 16,
+        file: "api/src/store/national.rs",
+        text: "where (tenant_id, uid collate \"C\") > ($1, $2) order by",
+        instead: "where tenant_id > $1 and $2::text is not null order by",
+        test: "national::i16_the_export_of_an_open_month_is_what_its_closing_would_come_to",
+        ..API
     },
     Mutant {
         name: "keys-of-everybody",
@@ -493,5 +593,15 @@ pub const MUTANTS: &[Mutant] = &[
         instead: "        Self::first(self.month.next()?, time_zone)",
         test: "period::tests::i20_an_issuer_that_moves_loses_no_hour_and_bills_none_twice",
         ..MODEL
+    },
+    Mutant {
+        name: "days-of-24-hours",
+        breaks: "every day has 24 hours, whatever clocks do",
+        invariant: 20,
+        file: "model/src/statement/breakdown.rs",
+        text: "let end = begins(next).unwrap_or(period.end).clamp(start, period.end);",
+        instead: "let end = begins(next).and(Timestamp::from_millisecond(start.as_millisecond() + 86_400_000).ok()).unwrap_or(period.end).clamp(start, period.end);",
+        test: "i20_days_are_23_24_or_25_hours_and_join_to_the_month",
+        ..STATEMENTS
     },
 ];

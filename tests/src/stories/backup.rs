@@ -3,20 +3,25 @@
 use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition, secret_value};
-use crate::platform::{SYSTEM, engine, gone, ready, state, uid, wait_for};
+use crate::outages;
+use crate::platform::{Api, SYSTEM, engine, gone, ready, state, uid, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
 use std::time::Instant;
-use tokio::process::Command;
 
+/// Where the harness's object store listens.
+pub const STORE_PORT: u16 = 9443;
 /// The site of these stories, and the offering whose plans are backed up there.
 const SITE: &str = "story-store";
 const OFFERING: &str = "story-backups";
 
 /// The harness's store as a site, and an offering that may lose a minute at most.
-async fn set_up() -> Result<()> {
+///
+/// # Errors
+/// When it cannot be applied.
+pub async fn set_up() -> Result<()> {
     offer("postgresql", OFFERING, Value::Null).await
 }
 
@@ -49,6 +54,8 @@ async fn offer(engine: &str, offering: &str, drill: Value) -> Result<()> {
         plan["backup"] = json!({
             "schedule": "30 1 * * *", "retentionDays": 7, "pointInTimeRecovery": true, "recoveryPointMinutes": 1,
         });
+        // Their price is the volumes': the examples' list has no other for GiB.
+        plan["backupSku"] = json!("volume");
         if !drill.is_null() {
             plan["backup"]["drill"] = drill.clone();
         }
@@ -62,7 +69,8 @@ async fn offer(engine: &str, offering: &str, drill: Value) -> Result<()> {
     Ok(())
 }
 
-fn order(name: &str, more: &str) -> String {
+/// An order that is backed up there.
+pub fn order(name: &str, more: &str) -> String {
     super::postgres(HOME, name, &format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERING}{more}"))
 }
 
@@ -130,6 +138,7 @@ pub async fn restored() -> Result<()> {
     let backup = completed(&ministry, "first").await?;
     println!("  backup on demand: {}", backup["status"]);
     ensure!(backup["status"]["expires"].is_string(), "it has no expiry");
+    billed(&uid(&origin)?).await?;
     wait_for(&ministry, "pgi", HOME, "origin", "BackupHealthy", "True", None, 120).await?;
     let selector = "siyada.cloud/scheduled=true";
     let uids = ["-n", HOME, "get", "sbk", "-l", selector, "-o", "jsonpath={.items[*].status.orderUid}"];
@@ -174,6 +183,23 @@ pub async fn restored() -> Result<()> {
         gone("pgi", HOME, name, 180).await?;
     }
     Ok(())
+}
+
+/// What the backups take is on the bill.
+async fn billed(order: &str) -> Result<()> {
+    let api = Api::service_account(HOME, "ministry-it").await?;
+    eventually(seconds(60), "the backup to be metered", || async {
+        let all = super::deletion::all_intervals(&api, order).await?;
+        let open = |i: &&Value| i["meter"] == "backup" && i["end"].is_null();
+        let interval = all.iter().find(open).with_context(|| format!("no open interval in {all:?}"))?;
+        println!("  metered: {interval}");
+        ensure!(
+            interval["level"]["sku"] == "volume" || interval["sku"] == "volume",
+            "another price: {interval}"
+        );
+        Ok(())
+    })
+    .await
 }
 
 /// What each login may do, tried with the engine's own library from the instance's own pod.
@@ -262,7 +288,7 @@ pub async fn store_away() -> Result<()> {
     let (db, _) = client(&ministry, "archive").await?;
     db.batch_execute("create table citizens (id int primary key, name text)").await?;
     archived(&db).await?;
-    away(true).await?;
+    outages::refuse(STORE_PORT).await?;
     let told = async {
         let started = Instant::now();
         add(&db, 1, 100).await?;
@@ -275,7 +301,7 @@ pub async fn store_away() -> Result<()> {
         Ok(())
     }
     .await;
-    away(false).await?;
+    outages::accept().await?;
     told?;
     let started = Instant::now();
     wait_for(&ministry, "pgi", HOME, "archive", "BackupHealthy", "True", None, 240).await?;
@@ -395,15 +421,5 @@ pub async fn documents() -> Result<()> {
         ministry.run(&["-n", HOME, "delete", "dsi", name, "--wait=false"]).await?;
         gone("dsi", HOME, name, 180).await?;
     }
-    Ok(())
-}
-
-/// Refuses every connection to the store, in the cluster's own network namespace, or ends that.
-async fn away(yes: bool) -> Result<()> {
-    let rules = "add table ip siyada_story; add chain ip siyada_story input { type filter hook input priority 0; }; \
-                 add rule ip siyada_story input tcp dport 9443 reject with tcp reset";
-    let rules = if yes { rules } else { "delete table ip siyada_story" };
-    let done = Command::new("nft").arg(rules).output().await.context("failed to run nft")?;
-    ensure!(done.status.success(), "nft: {}", String::from_utf8_lossy(&done.stderr));
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod credential;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
+pub mod ledger;
 pub mod login;
 mod meanwhile;
 pub mod months;
@@ -139,7 +140,7 @@ fn later() -> Vec<Story> {
         ),
         story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
         story!(
-            true,
+            false,
             "a further login reads and is refused to write, and its deletion ends it",
             credential::read_only
         ),
@@ -169,11 +170,16 @@ fn later() -> Vec<Story> {
             backup::store_away
         ),
         story!(
-            true,
+            false,
             "a backup is proven by a restore that is read and removed, and a check that fails is told",
             backup::proven
         ),
         story!(true, "a backup of a document store is restored document by document", backup::documents),
+        story!(
+            true,
+            "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
+            ledger::restored
+        ),
     ]
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// What to do for the nation.
 #[derive(Subcommand)]
 pub enum National {
-    /// Every line of a month of all tenants as a file, whose last record proves that nothing is missing.
+    /// Every line of a month of all tenants as a file, written only if its last record proves that nothing is missing.
     #[command(
         after_help = "Example:\n  siyada export 2026-10\n  siyada export 2026-10 --format ndjson --file october.ndjson"
     )]

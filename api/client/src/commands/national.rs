@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::server::Server;
 use crate::table::{self, Output};
 use crate::views::national::{self as views, FoundExample};
+use crate::whole::Whole;
 use reqwest::Method;
 use siyada_model::coverage::{CostCoverage, CostRecord, CostVersion};
 use siyada_model::health::MeteringHealth;
@@ -21,7 +22,8 @@ pub async fn run(server: &Server, output: Output, command: National) -> Result<(
     match command {
         National::Export { month, format, save } => {
             let query = [("period", Some(month.to_string())), ("format", word(&format))];
-            download::save(server, output, (&["usage", "export"], &query), &save).await
+            let asked = (&["usage", "export"][..], &query[..]);
+            download::save_whole(server, output, asked, &save, Whole::new(format)).await
         }
         National::Settlement(asked) => settlement(server, output, &asked).await,
         National::Costs { task: None, fiscal_year } => {

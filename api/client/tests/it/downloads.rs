@@ -2,6 +2,7 @@
 
 use crate::finance::{NUMBER, closed};
 use crate::world::{Done, Person, world};
+use serde_json::json;
 use siyada_model::canonical::sha256;
 use std::path::Path;
 use std::process::Stdio;
@@ -126,5 +127,66 @@ async fn whoever_is_stopped_leaves_nothing_half() {
             Fault::Broken => done.refused(6, "failed to reach"),
         }
         assert_eq!(names(&karim.home), ["state-token"]);
+    }
+}
+
+/// A ledger that answers these bytes and closes in good order, as something in between does that gives up.
+async fn ledger_that_answers(body: &[u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\
+         content-disposition: attachment; filename=\"usage-2026-02.csv\"\r\n\r\n",
+        body.len()
+    );
+    let answer = [head.as_bytes(), body].concat();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_ne!(stream.read(&mut [0; 4096]).await.unwrap(), 0, "a request");
+        stream.write_all(&answer).await.unwrap();
+        stream.shutdown().await.unwrap();
+    });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_that_is_not_whole_is_no_file_at_all() {
+    let world = closed().await;
+    let (nadia, karim) = (world.signed_in("nadia").await, world.person("karim"));
+    let token = karim.file("state-token", "token").display().to_string();
+    let take = async |format: &str, body: &[u8], rest: &[&str]| {
+        let url = ledger_that_answers(body).await;
+        let line = format!("export 2026-02 --format {format}");
+        karim.runs(&line, &[&["--server", &url, "--token-file", &token], rest].concat()).await
+    };
+    for format in ["csv", "ndjson"] {
+        let shown = nadia.runs(&format!("export 2026-02 --format {format}"), &[]).await.ok();
+        assert!(shown.contains("2, and nothing is missing"), "{shown}");
+        let text = std::fs::read_to_string(nadia.home.join(format!("usage-2026-02.{format}"))).unwrap();
+        let last = text.trim_end().rfind('\n').unwrap() + 1;
+        let row = text[..last].trim_end().rfind('\n').unwrap() + 1;
+        let without_a_row = format!("{}{}", &text[..row], &text[last..]);
+        let otherwise = text.replacen("registry", "registrx", 1);
+        let cuts: [(&str, &str); 6] = [
+            ("", "breaks off after 0 records"),
+            (&text[..row], "breaks off after"),
+            (&text[..last], "without the last one that proves it"),
+            (&text[..text.len() - 1], "without the last one that proves it"),
+            (&without_a_row, "has 2 rows, of which 1 came"),
+            (&otherwise, "is another one"),
+        ];
+        for (body, words) in cuts {
+            take(format, body.as_bytes(), &[]).await.refused(6, words);
+            let file = karim.file("mine.csv", "mine").display().to_string();
+            take(format, body.as_bytes(), &["--force", "--file", &file]).await.refused(6, words);
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+            assert_eq!(names(&karim.home), ["mine.csv", "state-token"]);
+            // What is on its way already cannot be taken back; that it is not whole is said all the same.
+            let piped = take(format, body.as_bytes(), &["--file", "-"]).await;
+            assert!(piped.code == 6 && piped.out == body && piped.err.contains(words), "{piped:?}");
+        }
+        let said = take(format, text.as_bytes(), &["-o", "json", "--file", "whole"]).await.json();
+        assert_eq!((&said["rows"], &said["sha256"]), (&json!(2), &json!(sha256(text.as_bytes()))));
+        std::fs::remove_file(karim.home.join("whole")).unwrap();
     }
 }

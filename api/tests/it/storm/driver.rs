@@ -12,6 +12,7 @@ use siyada_api::fail::{CLOSING, CREDIT, POINTS, USAGE};
 use siyada_api::store;
 use siyada_model::wire::{Closing, Problem, UsageAccepted, code};
 use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -100,10 +101,10 @@ fn shown_fact(fact: &Value) -> String {
     shown(order, meter, at.as_millisecond(), level["sku"].as_str(), level["quantity"].as_i64())
 }
 
-/// Ends a process as `kill -9` does; it may have ended.
-fn kill(pid: u32) {
+/// Ends a process as `kill -9` does, and says whether it was there still.
+fn kill(pid: u32) -> bool {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    let _ = kill_process(pid, Signal::KILL);
+    kill_process(pid, Signal::KILL).is_ok()
 }
 
 impl<'a> Storm<'a> {
@@ -279,6 +280,13 @@ impl<'a> Storm<'a> {
         u32::try_from(all[self.below(all.len())]).unwrap()
     }
 
+    /// A connection that does nothing, and the process that serves it.
+    async fn witness(&self) -> (PgConnection, i32) {
+        let mut connection = self.database.connect().await.unwrap();
+        let process = sqlx::query_scalar("select pg_backend_pid()").fetch_one(&mut connection).await.unwrap();
+        (connection, process)
+    }
+
     /// Lets something die while `calls` are under way; answers what became of them.
     async fn strike<T>(&mut self, what: Kill, program: &mut Program, calls: impl Future<Output = T>) -> T {
         let wait = Duration::from_millis(self.dice.below(MOST_MS));
@@ -288,16 +296,24 @@ impl<'a> Storm<'a> {
             Kill::Server => Some(self.server.pid().unwrap()),
             Kill::Backend => Some(self.backend().await),
         };
+        let witness = self.witness().await;
         let blow = async {
-            if let Some(victim) = victim {
-                tokio::time::sleep(wait).await;
-                kill(victim);
-            }
+            let Some(victim) = victim else { return false };
+            tokio::time::sleep(wait).await;
+            kill(victim)
         };
-        let (answers, ()) = tokio::join!(calls, blow);
-        if matches!(what, Kill::Point(_) | Kill::Api) {
-            program.dead().await;
+        let (answers, hit) = tokio::join!(calls, blow);
+        match what {
+            Kill::Point(_) | Kill::Api => program.dead().await,
+            // PostgreSQL cuts off everybody when one of its processes dies, but a moment later: until then it answers.
+            Kill::Server | Kill::Backend if hit => {
+                let process = format!("/proc/{}/exe", witness.1);
+                let there = || std::fs::read_link(&process).is_ok();
+                until("PostgreSQL has cut off everybody", 60, async || !there()).await;
+            }
+            Kill::Server | Kill::Backend => {}
         }
+        drop(witness);
         // What was open is undone by the database, which may have to start again first.
         let pool = &self.world.pool;
         until("the database answers", 60, async || sqlx::query("select 1").execute(pool).await.is_ok()).await;

@@ -15,6 +15,8 @@ mod recount;
 mod report;
 mod world;
 
+pub use world::sums_are_right;
+
 use crate::audit::verified;
 use crate::closing::documents;
 use crate::storm::driver::Storm;
