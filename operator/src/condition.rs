@@ -23,6 +23,10 @@ pub mod kind {
     pub const METERING_ACTIVE: &str = "MeteringActive";
     /// Why a deletion does not finish; absent otherwise.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+    /// Kept data that is removed within days.
+    pub const EXPIRES_SOON: &str = "ExpiresSoon";
+    /// Kept data from which a new order can begin.
+    pub const RESTORABLE: &str = "Restorable";
     /// kstatus: work is under way; absent otherwise.
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: somebody must act; absent otherwise.
@@ -58,13 +62,20 @@ pub mod reason {
         (CREDENTIALS_LOST, "The source of the credentials is gone although the database exists."),
         (BINDING_READY, "The binding Secret is beside the order."),
         (DRILL_FAILED, "The last backup that was tried could not be restored and read."),
+        (NEVER_BACKED_UP, "The kept data was never backed up, so no order can begin with it."),
         (NEVER_PROVEN, "No backup was restored yet to prove that it can be."),
         (PROVEN, "A backup was restored and read."),
+        (
+            ENGINE_OBJECT_STAYS,
+            "An object of the engine has not gone in time; the message names it and what holds it.",
+        ),
         (ENGINE_NOT_READY, "The engine does not report a running database yet."),
         (HIGH_AVAILABILITY_NOT_OFFERED, "The plan has no standbys."),
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
         (LOGIN_FAILED, "Nobody could log in with the bound Secret."),
         (LOGIN_SUCCEEDED, "The operator logged in with the bound Secret over verified TLS."),
+        (EXPIRING, "The kept data is removed within days."),
+        (KEPT, "The data of a deleted order is kept."),
         (METERING, "The ledger has acknowledged what is billed."),
         (NAME_CONFLICT, "An object of somebody else has the name of a part."),
         (NAMESPACE_WITHOUT_TENANT, "The namespace belongs to no tenant."),
@@ -88,6 +99,7 @@ pub mod reason {
         (VERIFYING, "The first login has not been tried yet."),
         (VERSION_UNKNOWN, "The offering has no such version."),
         (VOLUME_PENDING, "The volumes do not exist yet."),
+        (VOLUME_STAYS, "A volume has not gone in time; the message names it and what holds it."),
         (WAITING_FOR_ENGINE, "The engine has not removed its objects yet."),
         (WRITE_FAILED, "A part could not be written; it is tried again by itself."),
         (WRITE_REFUSED, "The API server refused a part."),
@@ -200,6 +212,16 @@ pub mod reason {
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
     /// Volumes outstanding.
     pub const VOLUME_PENDING: &str = "VolumePending";
+    /// Engine object not gone in time.
+    pub const ENGINE_OBJECT_STAYS: &str = "EngineObjectStays";
+    /// Near its end.
+    pub const EXPIRING: &str = "Expiring";
+    /// Data kept.
+    pub const KEPT: &str = "Kept";
+    /// Nothing to restore from.
+    pub const NEVER_BACKED_UP: &str = "NeverBackedUp";
+    /// Volume not gone in time.
+    pub const VOLUME_STAYS: &str = "VolumeStays";
     /// Engine still removing.
     pub const WAITING_FOR_ENGINE: &str = "WaitingForEngine";
     /// Part not written, tried again.

@@ -25,6 +25,7 @@ pub mod lease;
 pub mod ledger;
 pub mod metering;
 pub mod metrics;
+pub mod mirror;
 pub mod names;
 pub mod namespaces;
 pub mod object;

@@ -1,6 +1,6 @@
 //! The end of orders.
 
-use super::{DISPOSABLE, HOME, postgres};
+use super::{DISPOSABLE, HOME, backup, postgres};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
 use crate::platform::{Api, SYSTEM, engine, gone, ready, uid};
@@ -197,4 +197,89 @@ pub async fn torn_out() -> Result<()> {
     .await?;
     is_kept("interior", &name, &engine(&order)?).await?;
     remove_retained("interior", &name, "torn").await
+}
+
+/// What a deleted order left is listed beside it, restored under the same name with its rows, and discarded by its name.
+pub async fn listed() -> Result<()> {
+    backup::set_up().await?;
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    let kept = backup::order("archive", "").replace("onDeletion: Delete", "onDeletion: Retain");
+    ministry.apply(&kept).await?;
+    let order = ready(&ministry, "pgi", HOME, "archive", 240).await?;
+    let (old, cluster) = (uid(&order)?, engine(&order)?);
+    let (db, _) = backup::client(&ministry, "archive").await?;
+    db.batch_execute("create table citizens (id int primary key, name text)").await?;
+    backup::add(&db, 1, 777).await?;
+    let before = backup::content(&db).await?;
+    ministry.apply(&backup::on_demand("of-archive", "PostgresInstance", "archive")).await?;
+    backup::completed(&ministry, "of-archive").await?;
+    backup::archived(&db).await?;
+    drop(db);
+    ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
+    gone("pgi", HOME, "archive", 60).await?;
+    is_kept("interior", &old, &cluster).await?;
+    let name = cluster.1.as_str();
+    let listing = eventually(seconds(60), "the kept data to be listed", || async {
+        let listing = ministry.get("rti", HOME, name).await?.context("it is not listed")?;
+        let status = &listing["status"];
+        ensure!(status["cost"]["maximumMonthly"].is_string(), "it has no price: {status}");
+        ensure!(status["storage"].is_string() && status["keptSince"].is_string(), "{status}");
+        ensure!(status.get("expires").is_none(), "nobody set an end: {status}");
+        Ok(listing)
+    })
+    .await?;
+    ensure!(listing["spec"]["orderUid"] == old.as_str(), "it lists another order: {}", listing["spec"]);
+    only_discarded(&admin, &ministry, &listing).await?;
+
+    let from = format!(", restoreFrom: {{retainedInstance: {name}}}");
+    ministry.apply(&backup::order("archive", &from)).await?;
+    ready(&ministry, "pgi", HOME, "archive", 300).await?;
+    let (db, _) = backup::client(&ministry, "archive").await?;
+    let after = backup::content(&db).await?;
+    ensure!(after == before, "kept were {before:?}, restored are {after:?}");
+    drop(db);
+
+    ministry.patch("rti", HOME, name, &json!({"spec": {"discard": "archive"}})).await?;
+    gone("rti", HOME, name, 120).await?;
+    let api = api_of("interior").await?;
+    eventually(seconds(120), "the discarded data to go", || async {
+        let volumes = admin.list("pvc", &cluster.0, &format!("siyada.cloud/order-uid={old}")).await?;
+        ensure!(volumes.is_empty(), "{} volumes are left", volumes.len());
+        ensure!(reservation(&api, "interior", &old).await?.is_none(), "its quota is still held");
+        ensure!(open_intervals(&api, "interior", &old).await? == 0, "its storage is still billed");
+        Ok(())
+    })
+    .await?;
+    let (db, _) = backup::client(&ministry, "archive").await?;
+    ensure!(backup::content(&db).await? == before, "the restored data went with what was discarded");
+    drop(db);
+    let free = json!({"spec": {"deletionProtection": false, "onDeletion": "Delete"}});
+    ministry.patch("pgi", HOME, "archive", &free).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
+    gone("pgi", HOME, "archive", 180).await
+}
+
+/// A listing is neither made, deleted nor changed by its ministry; only the name of its instance discards it. One that is torn
+/// out comes back, and the data is not touched.
+async fn only_discarded(admin: &Kubectl, ministry: &Kubectl, listing: &Value) -> Result<()> {
+    let name = listing.pointer("/metadata/name").and_then(Value::as_str).context("no name")?;
+    ensure!(ministry.run(&["-n", HOME, "delete", "rti", name]).await.is_err(), "its ministry deleted it");
+    for (what, patch) in [
+        ("another name", json!({"spec": {"discard": "another"}})),
+        ("another order", json!({"spec": {"orderUid": "forged"}})),
+    ] {
+        ensure!(ministry.patch("rti", HOME, name, &patch).await.is_err(), "{what} was accepted");
+    }
+    let mut forged = listing.clone();
+    forged["metadata"] = json!({"name": "forged", "namespace": HOME});
+    ministry.fails(&["create", "-f", "-"], &forged.to_string(), &["forbidden"]).await?;
+    let old = uid(listing)?;
+    admin.run(&["-n", HOME, "delete", "rti", name, "--wait=false"]).await?;
+    eventually(seconds(60), "the listing that was torn out to come back", || async {
+        let listing = ministry.get("rti", HOME, name).await?.context("it is not there")?;
+        ensure!(uid(&listing)? != old, "it is still the one before");
+        ensure!(listing["status"]["storage"].is_string(), "nothing is told yet");
+        Ok(())
+    })
+    .await
 }

@@ -201,6 +201,11 @@ fn services() -> Vec<Story> {
             deletion::retain
         ),
         story!(false, "an order torn out by force leaves its data, which is found again", deletion::torn_out),
+        story!(
+            false,
+            "kept data is listed beside its order, restored under the same name row by row, and discarded by its name",
+            deletion::listed
+        ),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
         // Alone: while it is away nobody advises, and others ask for advice.
         story!(
