@@ -1,7 +1,8 @@
-//! The only file that writes to the cluster, with its parts for tenants, backups, credentials and kept data in `apply/`.
+//! The only file that writes to the cluster, with its parts for tenants, backups, credentials, deletions and kept data in `apply/`.
 
 pub mod backups;
 pub mod credentials;
+pub mod deletions;
 pub mod retained;
 pub mod tenants;
 

@@ -96,11 +96,11 @@ pub mod reason {
         (SUSPENDED, "The order asks for no compute, or may not have it again now; the data is kept."),
         (TENANT_SUSPENDED, "The tenant or one above it takes no new orders."),
         (TENANT_NOT_READY, "The tenant is not set up yet."),
+        (TOO_MANY_DELETIONS, "Too much data was to be removed at once; the platform must confirm."),
         (VERIFYING, "The first login has not been tried yet."),
         (VERSION_UNKNOWN, "The offering has no such version."),
         (VOLUME_PENDING, "The volumes do not exist yet."),
         (VOLUME_STAYS, "A volume has not gone in time; the message names it and what holds it."),
-        (WAITING_FOR_ENGINE, "The engine has not removed its objects yet."),
         (WRITE_FAILED, "A part could not be written; it is tried again by itself."),
         (WRITE_REFUSED, "The API server refused a part."),
         (INSTANCE_UNKNOWN, "There is no such order in the namespace."),
@@ -222,8 +222,8 @@ pub mod reason {
     pub const NEVER_BACKED_UP: &str = "NeverBackedUp";
     /// Volume not gone in time.
     pub const VOLUME_STAYS: &str = "VolumeStays";
-    /// Engine still removing.
-    pub const WAITING_FOR_ENGINE: &str = "WaitingForEngine";
+    /// Deletions stopped.
+    pub const TOO_MANY_DELETIONS: &str = "TooManyDeletions";
     /// Part not written, tried again.
     pub const WRITE_FAILED: &str = "WriteFailed";
     /// Part refused by the API server.

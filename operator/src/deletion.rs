@@ -1,6 +1,7 @@
 //! The end of an order: usage closed, data kept or removed, quota given back, each step provable and repeatable.
 
 use crate::apply;
+use crate::breaker::{self, Verdict};
 use crate::check::Refusal;
 use crate::condition::reason;
 use crate::context::Context;
@@ -117,6 +118,22 @@ async fn steps<K: OrderResource>(order: &Order, context: &Context) -> Result<Act
         return Ok(Action::await_change());
     }
     let uid = seen.children.get(&cluster).and_then(|v| v.pointer("/metadata/uid")).and_then(Value::as_str);
+    let going =
+        seen.children.get(&cluster).is_some_and(|v| v.pointer("/metadata/deletionTimestamp").is_some());
+    if !going {
+        // Its spec may have changed since: the event of that brings the next pass.
+        if !still_unwanted::<K>(order, context).await? {
+            return Ok(Action::requeue(AGAIN));
+        }
+        if let Verdict::Stopped(since) = breaker::judge(context, order.uid.as_str(), Timestamp::now()).await?
+        {
+            let message =
+                breaker::sentence(context.config.deletions_at_most, since, &context.config.namespace);
+            let stopped = Refusal { reason: reason::TOO_MANY_DELETIONS, message };
+            tell::<K>(order, Some(stopped), context).await?;
+            return Ok(Action::requeue(AGAIN));
+        }
+    }
     apply::remove(&context.client, &cluster, uid).await?;
     tell::<K>(order, blocked(order, &seen, Timestamp::now()), context).await?;
     Ok(Action::requeue(AGAIN))
@@ -141,6 +158,15 @@ async fn close_running(order: &Order, tenant: &TenantName, context: &Context) ->
     let stamped = RUNNING.into_iter().filter(stamped).map(|meter| end(meter, order.deletion));
     report(context, stamped.chain(RUNNING.map(|meter| end(meter, None))).collect()).await?;
     Ok(())
+}
+
+/// Whether the API server itself says that the order is being deleted with its data: nothing is removed on the word of a
+/// cache.
+async fn still_unwanted<K: OrderResource>(order: &Order, context: &Context) -> Result<bool, Pass> {
+    let api: Api<K> = Api::namespaced(context.client.clone(), &order.at.namespace);
+    let live = api.get_opt(&order.at.name).await.map_err(|e| Pass::Look("the order", Box::new(e)))?;
+    let live = live.as_ref().and_then(|object| Order::of(object).ok());
+    Ok(live.is_some_and(|live| live.uid == order.uid && live.deletion.is_some() && !live.retains_data()))
 }
 
 /// When the kind's definition itself is being removed, nobody asked for the data to go: it is kept.

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod authority;
 pub mod backoff;
 pub mod backup;
+pub mod breaker;
 pub mod cache;
 pub mod catalogue;
 pub mod check;

@@ -4,6 +4,7 @@
 //! data changes, and every hour, as time alone brings an end near. Before data is removed the API server itself is asked.
 
 use crate::apply;
+use crate::breaker::{self, Verdict};
 use crate::context::Context;
 use crate::deletion::{cluster_key, record};
 use crate::metering::{self, stopped};
@@ -243,9 +244,16 @@ async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
     if seems_unwanted(context, uid, &cluster, &seen, now)
         && let Some((why, object_uid)) = confirmed(context, uid, &cluster, now).await?
     {
-        tracing::warn!(order.uid = uid, "removing the kept data of {cluster} for ever: {why:?}");
-        apply::remove(&context.client, &cluster, Some(&object_uid)).await?;
-        return Ok(true);
+        if let Verdict::Stopped(since) = breaker::judge(context, uid, now).await? {
+            tracing::warn!(
+                order.uid = uid,
+                "the kept data of {cluster} stays: deletions are stopped since {since}"
+            );
+        } else {
+            tracing::warn!(order.uid = uid, "removing the kept data of {cluster} for ever: {why:?}");
+            apply::remove(&context.client, &cluster, Some(&object_uid)).await?;
+            return Ok(true);
+        }
     }
     settle(context, &cluster, &seen).await?;
     tracing::info!(

@@ -103,7 +103,9 @@ impl Landing {
         let programs = [("operator", "siyada-operator"), ("api", "siyada-api")];
         let image = |(part, program): &(&str, &str)| Ok(format!("{part}.image={}", self.image(program)?));
         let finance = Ok(format!("platform.finance={{{NATIONAL_FINANCE}}}"));
-        programs.iter().map(image).chain([finance]).collect()
+        // The stories delete more in ten minutes than a platform does; the landing before does not know the setting.
+        let many = (self.tag == "dev").then(|| Ok("operator.deletionsAtMost=10000".to_owned()));
+        programs.iter().map(image).chain([finance]).chain(many).collect()
     }
 
     /// Applies the platform's examples and waits until the tenants are set up.

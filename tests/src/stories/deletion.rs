@@ -3,7 +3,7 @@
 use super::{DISPOSABLE, HOME, backup, postgres};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
-use crate::platform::{Api, SYSTEM, engine, gone, ready, uid};
+use crate::platform::{Api, SYSTEM, engine, gone, ready, uid, wait_for, wait_until_it_works};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -282,4 +282,66 @@ async fn only_discarded(admin: &Kubectl, ministry: &Kubectl, listing: &Value) ->
         Ok(())
     })
     .await
+}
+
+/// The notes of deletions; beside the platform nobody writes them.
+const NOTES: [&str; 4] = ["-n", SYSTEM, "configmap", "siyada-deletions"];
+
+async fn at_most(deletions: &str) -> Result<()> {
+    let admin = Kubectl::admin();
+    let setting = format!("SIYADA_DELETIONS_AT_MOST={deletions}");
+    admin.run(&["-n", SYSTEM, "set", "env", "deploy/siyada-operator", &setting]).await?;
+    let [flag, namespace, kind, name] = NOTES;
+    admin.run(&[flag, namespace, "delete", kind, name, "--ignore-not-found"]).await?;
+    wait_until_it_works().await
+}
+
+/// With one deletion in ten minutes the second waits with its data, through a restart and a wrong word, until it is confirmed.
+pub async fn too_many() -> Result<()> {
+    let outcome = stopped_and_confirmed().await;
+    // Whatever became of it, the stories after this one delete as before.
+    at_most("10000").await.and(outcome)
+}
+
+async fn stopped_and_confirmed() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    for name in ["first-to-go", "second-to-go"] {
+        ministry.apply(&postgres(HOME, name, DISPOSABLE)).await?;
+    }
+    ready(&ministry, "pgi", HOME, "first-to-go", 240).await?;
+    let second = ready(&ministry, "pgi", HOME, "second-to-go", 240).await?;
+    at_most("1").await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "first-to-go", "--wait=false"]).await?;
+    gone("pgi", HOME, "first-to-go", 180).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "second-to-go", "--wait=false"]).await?;
+    let waits = || async {
+        let why = Some("TooManyDeletions");
+        wait_for(&admin, "pgi", HOME, "second-to-go", "DeletionBlocked", "True", why, 90).await
+    };
+    waits().await?;
+    let pods = ["-n", SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/name=siyada-operator"];
+    admin.run(&pods).await?;
+    wait_until_it_works().await?;
+    let [flag, namespace, kind, name] = NOTES;
+    let confirm = |moment: String| async move {
+        let word = format!("siyada.cloud/confirm-deletions={moment}");
+        Kubectl::admin().run(&[flag, namespace, "annotate", kind, name, &word, "--overwrite"]).await
+    };
+    confirm("2026-01-01T00:00:00Z".to_owned()).await?;
+    // Two of its passes at least must have gone by: they come every 15 s.
+    let (engine_namespace, cluster) = engine(&second)?;
+    let watched = tokio::time::Instant::now();
+    eventually(seconds(90), "the order to wait through the restart and the wrong word", || async {
+        let object = admin.get("clusters.postgresql.cnpg.io", &engine_namespace, &cluster).await?;
+        let object = object.context("the data went without a confirmation")?;
+        ensure!(object.pointer("/metadata/deletionTimestamp").is_none(), "the data is going");
+        ensure!(watched.elapsed() > seconds(40), "not for long enough yet");
+        Ok(())
+    })
+    .await?;
+    waits().await?;
+    let notes = admin.get(kind, namespace, name).await?.context("there are no notes")?;
+    let notes: Value = serde_json::from_str(notes["data"]["notes"].as_str().context("the notes are empty")?)?;
+    confirm(notes["stopped"].as_str().context("nothing is stopped")?.to_owned()).await?;
+    gone("pgi", HOME, "second-to-go", 180).await
 }

@@ -207,6 +207,12 @@ fn services() -> Vec<Story> {
             deletion::listed
         ),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
+        // Alone: it lets one deletion through in ten minutes, and others delete too.
+        story!(
+            true,
+            "too many deletions of data stop, through a restart, until that very stop is confirmed",
+            deletion::too_many
+        ),
         // Alone: while it is away nobody advises, and others ask for advice.
         story!(
             true,
