@@ -128,7 +128,7 @@ pub struct RestoreFrom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 30))]
     pub instance: Option<String>,
-    /// Uid of a deleted order of this tenant whose data is kept.
+    /// A `RetainedInstance` of this namespace, or the uid of a deleted order of this tenant whose data is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub retained_instance: Option<String>,

@@ -77,6 +77,8 @@ pub struct Valid {
     pub rotation_days: Option<i64>,
     /// How long the login before is accepted after the binding was switched.
     pub grace_seconds: i64,
+    /// What it leaves when it is deleted is kept for so many days; absent: until somebody discards it.
+    pub retained_days: Option<i32>,
     /// True when its version is deprecated.
     pub deprecated: bool,
     _made_by_check: (),
@@ -214,6 +216,7 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         billing: billing(order, tenant),
         rotation_days: rotation_days(order, offering),
         grace_seconds: i64::from(offering.spec.credentials.grace_period_seconds),
+        retained_days: offering.spec.retained_days,
         deprecated: version.lifecycle == Lifecycle::Deprecated,
         order: Order { spec: spec.clone(), ..order.clone() },
         _made_by_check: (),

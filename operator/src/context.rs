@@ -18,11 +18,11 @@ use crate::tenant::delegation::Delegation;
 use crate::tenant::figures::Figures;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
-use siyada_crds::order::DrillStatus;
+use siyada_crds::order::{Cost, DrillStatus};
 use siyada_crds::tenant::ExistingNamespace;
 use siyada_crds::{
-    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
-    Site, Tenant,
+    DocumentStoreInstance, PostgresInstance, PriceList, RetainedInstance, ServiceBackup, ServiceCredential,
+    ServiceOffering, Site, Tenant,
 };
 use siyada_model::usage::{Level, Meter};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +70,8 @@ pub struct OrderStores {
     pub backups: Store<ServiceBackup>,
     /// `ServiceCredential`s of both.
     pub credentials: Store<ServiceCredential>,
+    /// The listings of what deleted orders left.
+    pub retained: Store<RetainedInstance>,
 }
 
 impl OrderStores {
@@ -122,6 +124,8 @@ pub struct Remembered {
     pub restored: BTreeSet<String>,
     /// What drills found since this process began, by order uid.
     pub drills: BTreeMap<String, DrillStatus>,
+    /// What kept data costs, as the ledger said when it was held, by order uid.
+    pub kept: BTreeMap<String, Cost>,
     /// Whether a namespace is marked as holding protected orders.
     pub protected: BTreeMap<String, bool>,
     /// Hash of what was set up for a tenant, by its uid.
@@ -144,6 +148,7 @@ impl Remembered {
         self.held.remove(uid);
         self.metered.retain(|(of, _), _| of != uid);
         self.restored.remove(uid);
+        self.kept.remove(uid);
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Metrics {
     pub drill_seconds: Family<OfOffering, Gauge>,
     /// Instances of an offering with drills whose backups are not proven, by offering.
     pub unproven: Family<OfOffering, Gauge>,
+    /// 1 while deletions of data are stopped.
+    pub deletions_stopped: Gauge,
     /// 1 on the leader.
     pub leader: Gauge,
 }
@@ -71,6 +73,7 @@ impl Default for Metrics {
             drill_age_seconds: Family::default(),
             drill_seconds: Family::default(),
             unproven: Family::default(),
+            deletions_stopped: Gauge::default(),
             leader: Gauge::default(),
         };
         registry.register("passes", "Passes over an order, by kind and outcome", metrics.passes.clone());
@@ -98,6 +101,8 @@ impl Default for Metrics {
         registry.register("drill_duration_seconds", what, metrics.drill_seconds.clone());
         let what = "Instances with drills whose backups are not proven, by offering";
         registry.register("backups_unproven", what, metrics.unproven.clone());
+        let what = "1 while deletions of data are stopped until the platform confirms";
+        registry.register("deletions_stopped", what, metrics.deletions_stopped.clone());
         registry.register("leader", "1 on the replica that works", metrics.leader.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }

@@ -36,6 +36,8 @@ pub const ENGINE: &str = "siyada.cloud/engine";
 pub const PROTECTED_ORDERS: &str = "siyada.cloud/protected-orders";
 /// Label on an engine object whose order is gone and whose data is kept.
 pub const RETAINED: &str = "siyada.cloud/retained";
+/// Annotation on such an engine object: since when its data is kept. An expiry counts from it.
+pub const RETAINED_SINCE: &str = "siyada.cloud/retained-since";
 /// Annotation with the hash of what was last applied: tells that a field left the plan.
 pub const APPLIED: &str = "siyada.cloud/applied";
 /// Annotation on a certificate: renew from this second on.

@@ -33,8 +33,8 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use siyada_crds::{
-    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
-    Site, Tenant,
+    DocumentStoreInstance, PostgresInstance, PriceList, RetainedInstance, ServiceBackup, ServiceCredential,
+    ServiceOffering, Site, Tenant,
 };
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -182,8 +182,31 @@ fn reflect_credentials(client: &Client, triggers: Triggers) -> Store<ServiceCred
     })
 }
 
+/// Watches the listings of kept data into a store; a sweep looks at each change: it may ask for a removal.
+fn reflect_retained(client: &Client, sweep: Arc<Notify>) -> Store<RetainedInstance> {
+    reflect_each(client, move |_: &RetainedInstance| sweep.notify_one())
+}
+
 /// Watches a kind that people write beside their orders into a store; the orders that `of` names are looked at.
 fn reflect_beside<K>(client: &Client, triggers: Triggers, of: fn(&K) -> (Kind, String)) -> Store<K>
+where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    reflect_each(client, move |object: &K| {
+        let (kind, name) = of(object);
+        let namespace = object.namespace().unwrap_or_default();
+        triggers.look_at(OrderRef { kind, namespace, name });
+    })
+}
+
+/// Watches a kind into a store, and does something about every object that changed.
+fn reflect_each<K>(client: &Client, touched: impl Fn(&K) + Send + 'static) -> Store<K>
 where
     K: Resource<DynamicType = ()>
         + Clone
@@ -203,11 +226,7 @@ where
         let mut events = events.boxed();
         while let Some(event) = events.next().await {
             match event {
-                Ok(object) => {
-                    let (kind, name) = of(&object);
-                    let namespace = object.namespace().unwrap_or_default();
-                    triggers.look_at(OrderRef { kind, namespace, name });
-                }
+                Ok(object) => touched(&object),
                 Err(error) => {
                     tracing::warn!(error = %error, "the watch of {} stumbled and is started again", K::kind(&()));
                 }
@@ -344,8 +363,7 @@ async fn operate(
     let (postgres_sender, postgres_news) = mpsc::unbounded_channel();
     let (documents_sender, documents_news) = mpsc::unbounded_channel();
     let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
-    let backups = reflect_backups(&client, triggers.clone());
-    let credentials = reflect_credentials(&client, triggers.clone());
+    let sweep = Arc::<Notify>::default();
     let (probe_sender, probe_news) = mpsc::unbounded_channel::<OrderRef>();
     let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(BURST);
     let (postgres, postgres_store, postgres_listed) = controller::<PostgresInstance>(&client);
@@ -361,10 +379,10 @@ async fn operate(
         prober: Arc::new(Prober::new(probe_sender, authority_file)),
         cache: ChildCache::default(),
         watches: Watches::default(),
-        orders: OrderStores { postgres: postgres_store, documents: documents_store, backups, credentials },
+        orders: order_stores(&client, (postgres_store, documents_store), &triggers, &sweep),
         memory: Memory::default(),
         backoff: Backoff::default(),
-        sweep: Arc::default(),
+        sweep,
         compare: Arc::default(),
         recorder: recorder(&client, &config),
         client: client.clone(),
@@ -381,10 +399,7 @@ async fn operate(
     });
     tokio::spawn(forward(probe_news, triggers));
     start_watches(&context).await;
-    // Before, an order would look as if it had no backups and no further logins: the one would end in the bill, the other in
-    // the database.
-    context.orders.backups.wait_until_ready().await.context("the watch of ServiceBackup ended")?;
-    context.orders.credentials.wait_until_ready().await.context("the watch of ServiceCredential ended")?;
+    wait_for_listings(&context.orders).await?;
     let [tick_postgres, tick_documents, tick_tenants, tick_lists] = split(news);
     start_tasks(&context, [postgres_listed, documents_listed]);
     tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed.clone()));
@@ -404,6 +419,26 @@ async fn operate(
     let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
     futures::future::join4(tenants, lists, postgres, documents).await;
     Ok(())
+}
+
+fn order_stores(
+    client: &Client,
+    (postgres, documents): (Store<PostgresInstance>, Store<DocumentStoreInstance>),
+    triggers: &Triggers,
+    sweep: &Arc<Notify>,
+) -> OrderStores {
+    let backups = reflect_backups(client, triggers.clone());
+    let credentials = reflect_credentials(client, triggers.clone());
+    let retained = reflect_retained(client, Arc::clone(sweep));
+    OrderStores { postgres, documents, backups, credentials, retained }
+}
+
+/// Before, an order would look as if it had no backups and no further logins: the one would end in the bill, the other in the
+/// database.
+async fn wait_for_listings(orders: &OrderStores) -> Result<()> {
+    orders.backups.wait_until_ready().await.context("the watch of ServiceBackup ended")?;
+    orders.credentials.wait_until_ready().await.context("the watch of ServiceCredential ended")?;
+    orders.retained.wait_until_ready().await.context("the watch of RetainedInstance ended")
 }
 
 fn recorder(client: &Client, config: &Config) -> Recorder {
@@ -595,9 +630,9 @@ fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.turner).run());
     tokio::spawn(Arc::clone(&context.further).run());
     tokio::spawn(credentials::run(Arc::clone(context)));
-    tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
     // Before, every order would look as if it were gone.
+    tokio::spawn(once_listed(listed.clone(), retained::run(Arc::clone(context))));
     tokio::spawn(once_listed(listed.clone(), first_sweep(Arc::clone(context))));
     tokio::spawn(once_listed(listed, drills::run(Arc::clone(context))));
     tokio::spawn(tenant::figures::run(Arc::clone(context)));
@@ -692,6 +727,7 @@ async fn wait_for_definitions(client: &Client, health: &Health) {
             async { Api::<DocumentStoreInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<ServiceBackup>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<ServiceCredential>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<RetainedInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
         );
         match found {
             Ok(_) => break,

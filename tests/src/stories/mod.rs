@@ -235,7 +235,18 @@ fn services() -> Vec<Story> {
             deletion::retain
         ),
         story!(false, "an order torn out by force leaves its data, which is found again", deletion::torn_out),
+        story!(
+            false,
+            "kept data is listed beside its order, restored under the same name row by row, and discarded by its name",
+            deletion::listed
+        ),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
+        // Alone: it lets one deletion through in ten minutes, and others delete too.
+        story!(
+            true,
+            "too many deletions of data stop, through a restart, until that very stop is confirmed",
+            deletion::too_many
+        ),
         // Alone: while it is away nobody advises, and others ask for advice.
         story!(
             true,
