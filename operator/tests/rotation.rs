@@ -287,7 +287,10 @@ impl World {
         let next = self.names.login_secret(rotation.number + 1);
         let logins = self.objects.keys().filter(|key| {
             let of_login = key.name.contains("-login-") || key.name.contains("-closing-");
-            key.kind == ChildKind::Secret && key.namespace == self.names.engine && of_login && key.name != next
+            key.kind == ChildKind::Secret
+                && key.namespace == self.names.engine
+                && of_login
+                && key.name != next
         });
         assert_eq!(logins.count(), 1, "and one source");
     }
