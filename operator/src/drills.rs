@@ -77,25 +77,35 @@ pub async fn run(context: Arc<Context>) {
     for label in ["proven", "failed"] {
         drop(context.metrics.drills.get_or_create(&[("result", label)]));
     }
+    // Another operator may have left some.
+    let mut any = true;
     loop {
         tokio::time::sleep(PERIOD).await;
-        if let Err(error) = round(&context).await {
-            tracing::warn!(
+        match round(&context, any).await {
+            Ok(left) => any = left,
+            Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "restore drills cannot be looked at; tried again soon"
-            );
+            ),
         }
     }
 }
 
-async fn round(context: &Context) -> Result<(), Pass> {
+/// One look at all orders, in memory; the server is asked only where there may be a drill, or one is about to begin. Says
+/// whether there may be one afterwards.
+async fn round(context: &Context, any: bool) -> Result<bool, Pass> {
     // People read these times.
     let now = Timestamp::now();
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    let mut found = look(context).await?;
-    let running = found.len();
     let catalogue = context.catalogue.catalogue();
-    let cases = cases(context, &found, &catalogue, now);
+    let mut found = if any { look(context).await? } else { BTreeMap::new() };
+    let mut cases = all_cases(context, &found, &catalogue, now);
+    let begins = |case: &Case| matches!(drill::next(&case.facts, now), Step::Begin(_));
+    if !any && cases.values().any(begins) {
+        found = look(context).await?;
+        cases = all_cases(context, &found, &catalogue, now);
+    }
+    let running = found.len();
     measure(context, &cases, now);
     let (mut due, mut steps) = (Vec::new(), Vec::new());
     for (uid, case) in &cases {
@@ -109,6 +119,7 @@ async fn round(context: &Context) -> Result<(), Pass> {
     }
     steps.extend(found.into_values().map(|throwaway| (None, throwaway, Step::Remove)));
     let begun = chosen(due, running, usize::from(context.config.drills_at_once));
+    let left = running > 0 || !begun.is_empty();
     let begins = begun.iter().filter_map(|uid| cases.get(uid)).map(|case| begin(context, case, now));
     let goes = steps.iter().map(|(case, throwaway, step)| one(context, *case, throwaway, *step, now));
     let (begun, gone) =
@@ -120,7 +131,7 @@ async fn round(context: &Context) -> Result<(), Pass> {
             "a step of a restore drill failed and is tried again"
         );
     }
-    Ok(())
+    Ok(left)
 }
 
 /// The throw-away clusters, by the order's uid. The server itself is asked: no cache decides whether there is one.
@@ -140,7 +151,7 @@ async fn look(context: &Context) -> Result<BTreeMap<String, Throwaway>, Pass> {
     Ok(all.items.into_iter().filter_map(read).collect())
 }
 
-fn cases(
+fn all_cases(
     context: &Context,
     found: &BTreeMap<String, Throwaway>,
     catalogue: &Catalogue,
