@@ -1,6 +1,7 @@
 //! The command line. Every option can be given by an environment variable instead.
 
 use crate::access::Platform;
+use crate::store::incarnation::Declaration;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,6 +22,9 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Bring the schema of the database up to date, and stop.
     Migrate(DatabaseArgs),
+    /// Declare what a restored database is: until then nothing is served from it. What it lost is proved again or becomes
+    /// a gap, and no number that was given out is given out again.
+    Recover(RecoverArgs),
     /// Write everything that statements are computed from into a new directory, for auditors.
     Export(ExportArgs),
     /// Check an export with nothing but its files: every hash, number, link and signature, and every month computed again.
@@ -48,6 +52,37 @@ pub struct DatabaseArgs {
     /// Let the private PostgreSQL lose data when the machine stops: only for tests.
     #[arg(long, env = "SIYADA_EMBEDDED_UNSAFE_NO_FSYNC", requires = "embedded_postgres")]
     pub embedded_unsafe_no_fsync: bool,
+}
+
+/// What a restored database is.
+#[derive(Clone, Debug, Args)]
+pub struct RecoverArgs {
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseArgs,
+    /// Who declares it, for the audit trail.
+    #[arg(long, value_name = "NAME")]
+    pub by: String,
+    /// Why it was restored, for the audit trail.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// It is a whole copy that was moved while no api ran: nothing is lost.
+    #[arg(long, conflicts_with = "void")]
+    pub nothing_lost: bool,
+    /// It is a copy of files or volumes on the same server and timeline, which PostgreSQL does not know of.
+    #[arg(long)]
+    pub unnoticed: bool,
+    /// Number of a document that was given out and is not in the restored database: it is put on record as void. May be
+    /// given many times.
+    #[arg(long, value_name = "NUMBER")]
+    pub void: Vec<String>,
+}
+
+impl From<RecoverArgs> for Declaration {
+    fn from(args: RecoverArgs) -> Self {
+        let RecoverArgs { by, reason, nothing_lost, unnoticed, void, .. } = args;
+        Self { by, reason, nothing_lost, unnoticed, void }
+    }
 }
 
 /// Where to write an export.
@@ -99,6 +134,10 @@ pub struct Serve {
     /// Who has a role on the platform.
     #[command(flatten)]
     pub platform: PlatformArgs,
+    /// A standby of the same cluster may take over without being declared: only where none is behind what was acknowledged
+    /// (synchronous replication), and where a restored cluster has another cluster_name.
+    #[arg(long, env = "SIYADA_ACCEPT_FAILOVER")]
+    pub accept_failover: bool,
     /// The month in which the issuer's fiscal year begins.
     #[arg(long, env = "SIYADA_FISCAL_YEAR_START_MONTH", default_value_t = 1, value_parser = clap::value_parser!(i8).range(1..=12))]
     pub fiscal_year_start_month: i8,

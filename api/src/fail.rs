@@ -33,6 +33,10 @@ pub const CLOSING: &[&str] =
 /// Every point, in the order in which a credit note passes them.
 pub const CREDIT: &[&str] = &["insert-statements", "credit-before-commit", "credit-after-commit"];
 
+/// Every point, in the order in which the declaration of a recovery passes them; the last is after its commit.
+pub const RECOVERY: &[&str] =
+    &["recover-declared", "recover-spans", "recover-before-commit", "recover-after-commit"];
+
 /// Dies here if the environment says so: `SIYADA_FAIL_AT=<name>`, or `<name>:3` for the third time it is passed.
 pub fn point(name: &'static str) {
     if cfg!(debug_assertions) && is_chosen(name) {

@@ -3,9 +3,11 @@
 use crate::access;
 use crate::error::Error;
 use crate::state::App;
+use crate::store::incarnation::UNDECLARED;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use siyada_model::wire::INCARNATION;
 use std::time::Duration;
 
 /// Longest time that a request may take.
@@ -28,6 +30,16 @@ pub async fn bound(State(app): State<App>, request: Request, next: Next) -> Resp
     }
 }
 
+/// Says with each answer which incarnation of the ledger gave it: whoever remembers what another one acknowledged, tells it
+/// again.
+pub async fn name_incarnation(State(app): State<App>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(began) = app.standing.incarnation() {
+        response.headers_mut().insert(INCARNATION, began.into());
+    }
+    response
+}
+
 /// Lets a request pass if its route is declared and its caller has the right that the route asks.
 pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Result<Response, Error> {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
@@ -40,6 +52,9 @@ pub async fn guard(State(app): State<App>, mut request: Request, next: Next) -> 
     access::admit(right, &app.platform.roles(&caller))?;
     if !app.is_migrated() {
         return Err(Error::unavailable("the ledger is starting; GET /readyz says what it waits for"));
+    }
+    if app.standing.is_undeclared() && crate::store::ping(&app.pool).await.is_err() {
+        return Err(Error::unavailable(UNDECLARED));
     }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)

@@ -30,6 +30,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(args) => Box::pin(serve::serve(*args)).await,
         Command::Migrate(args) => serve::migrate(args).await,
+        Command::Recover(args) => serve::recover(args).await,
         Command::Export(args) => serve::export(args).await,
         Command::Verify(args) => serve::verify(&args),
         Command::Openapi => {

@@ -1,9 +1,10 @@
 //! Serving: opens the database, listens, keeps the certificate fresh and stops in good order.
 
 use crate::auth::{Issuer, KeySource, Population, Verifier};
-use crate::config::{DatabaseArgs, ExportArgs, Serve, TokenArgs, VerifyArgs};
+use crate::config::{DatabaseArgs, ExportArgs, RecoverArgs, Serve, TokenArgs, VerifyArgs};
 use crate::embedded::{Embedded, Options};
 use crate::signing::Signer;
+use crate::store::incarnation::{self, Declaration, Standing, stand};
 use crate::webhook::Webhooks;
 use crate::{App, app, people, store, tasks};
 use anyhow::{Context, bail};
@@ -16,6 +17,7 @@ use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions, Connection};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,7 +48,10 @@ pub async fn serve(args: Serve) -> anyhow::Result<()> {
     let verifier = verifier(&args.tokens)?;
     let (database, embedded) = open(&args.database).await?;
     let webhooks = Webhooks::read(args.webhooks.as_deref(), &args.webhook_allow)?;
-    let mut state = App::new(store::pool(database.clone()), verifier, args.platform.clone().into());
+    let standing = Arc::new(Standing::new(args.accept_failover));
+    let pool = store::guarded_pool(database.clone(), &standing);
+    let mut state = App::new(pool, verifier, args.platform.clone().into());
+    state.standing = standing;
     state.webhooks = Arc::new(webhooks);
     state.signer = args.signing_key.as_deref().map(Signer::read).transpose()?.map(Arc::new);
     state.fiscal_year_start_month = args.fiscal_year_start_month;
@@ -91,6 +96,42 @@ pub async fn migrate(args: DatabaseArgs) -> anyhow::Result<()> {
         embedded.stop().await?;
     }
     migrated
+}
+
+/// Declares what a restored database is, and stops.
+///
+/// # Errors
+/// When there is nothing to declare, or the database does not answer.
+pub async fn recover(args: RecoverArgs) -> anyhow::Result<()> {
+    let (database, embedded) = open(&args.database).await?;
+    let recovered = declare(&database, args.into()).await;
+    if let Some(embedded) = embedded {
+        embedded.stop().await?;
+    }
+    recovered
+}
+
+async fn declare(database: &PgConnectOptions, declaration: Declaration) -> anyhow::Result<()> {
+    store::migrate(database).await.context("failed to migrate the database")?;
+    let mut connection = database.connect().await?;
+    let recovered = incarnation::recover(&mut connection, &declaration).await;
+    let recovered = recovered.map_err(|error| match error.refusal() {
+        Some(problem) => anyhow::anyhow!("{}", problem.detail),
+        None => anyhow::anyhow!("the database failed: {error:?}"),
+    })?;
+    connection.close().await?;
+    if declaration.nothing_lost {
+        println!("declared: the ledger is whole on this server since {}", recovered.began);
+    } else {
+        println!(
+            "declared: the ledger is restored as of {}\n{} streams of usage wait until they are seen again; from there until \
+             then is a gap of each\nnumbers of this fiscal year go on in a series of their own, R{}",
+            recovered.last_known,
+            recovered.spans,
+            siyada_model::statement::chain::restored_at(recovered.began)
+        );
+    }
+    Ok(())
 }
 
 /// Writes an export, and stops.
@@ -179,7 +220,7 @@ async fn stop_when_told(handle: Handle<SocketAddr>) {
 
 async fn migrate_until_done(state: App, database: PgConnectOptions) {
     loop {
-        match store::migrate(&database).await {
+        match ready(&state, &database).await {
             Ok(()) => {
                 state.set_migrated();
                 tracing::info!("the schema is in place");
@@ -190,10 +231,21 @@ async fn migrate_until_done(state: App, database: PgConnectOptions) {
                 tokio::spawn(tasks::keep_told(state));
                 return;
             }
-            Err(cause) => tracing::warn!(cause = %cause, "failed to migrate the database; trying again"),
+            Err(cause) => {
+                let cause = format!("{cause:#}");
+                tracing::warn!(cause, "failed to migrate the database, or to stand on it; trying again");
+            }
         }
         tokio::time::sleep(TRY_AGAIN).await;
     }
+}
+
+/// The schema is in place, and the server is the one that is on record: a connection from before may not have been asked.
+async fn ready(state: &App, database: &PgConnectOptions) -> anyhow::Result<()> {
+    store::migrate(database).await?;
+    let mut connection = database.connect().await?;
+    stand(&mut connection, &state.standing).await?;
+    Ok(connection.close().await?)
 }
 
 /// What the port for metrics serves.

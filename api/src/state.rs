@@ -5,6 +5,7 @@ use crate::auth::Verifier;
 use crate::group::Group;
 use crate::metrics::Metrics;
 use crate::signing::Signer;
+use crate::store::incarnation::Standing;
 use crate::webhook::Webhooks;
 use sqlx::PgPool;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct App {
     pub coverage_threshold_basis_points: Option<u32>,
     /// Signs documents, if there is a key.
     pub signer: Option<Arc<Signer>>,
+    /// On which server the ledger is.
+    pub standing: Arc<Standing>,
     /// Told when the first month may have been opened.
     pub months: Arc<Notify>,
     /// Told when somebody put other settings.
@@ -64,6 +67,7 @@ impl App {
             in_flight: Arc::new(Semaphore::new(MOST_IN_FLIGHT)),
             exports: Arc::new(Semaphore::new(MOST_EXPORTS)),
             signer: None,
+            standing: Arc::default(),
             months: Arc::default(),
             set: Arc::default(),
             migrated: Arc::default(),

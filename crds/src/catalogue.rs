@@ -127,6 +127,11 @@ pub struct ServiceOfferingSpec {
     /// How logins are renewed.
     #[serde(default)]
     pub credentials: CredentialPolicy,
+    /// What a deleted order left is removed after so many days, of which the last fourteen are warned about; absent: it is kept
+    /// until somebody discards it. What is kept already keeps the days that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 15, max = 36500))]
+    pub retained_days: Option<i32>,
 }
 
 /// How logins are renewed. Two take turns, so that no client is cut off.

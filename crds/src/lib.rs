@@ -6,6 +6,7 @@ pub mod backup;
 pub mod catalogue;
 pub mod credential;
 pub mod order;
+pub mod retained;
 pub mod shared;
 pub mod tenant;
 
@@ -16,6 +17,7 @@ pub use order::{
     DocumentStoreInstance, DocumentStoreInstanceSpec, OrderSpec, OrderStatus, PostgresInstance,
     PostgresInstanceSpec,
 };
+pub use retained::{RetainedInstance, RetainedInstanceSpec, RetainedInstanceStatus};
 pub use tenant::{Tenant, TenantSpec, TenantStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -37,6 +39,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         bindable(DocumentStoreInstance::crd()),
         ServiceBackup::crd(),
         ServiceCredential::crd(),
+        RetainedInstance::crd(),
     ]
 }
 

@@ -20,9 +20,9 @@ pub struct OrderSpec {
     /// Size, as named by the offering.
     #[schemars(length(min = 1, max = 63))]
     pub plan: String,
-    /// Version of the engine, as named by the offering.
+    /// Version of the engine, as named by the offering. It may become a newer one of the same major version.
     #[schemars(length(min = 1, max = 20))]
-    #[x_kube(validation = ("self == oldSelf", "the version cannot be changed yet: order a new instance with the other version"))]
+    #[x_kube(validation = ("self.split('.')[0] == oldSelf.split('.')[0]", "the major version cannot be changed in place: order a new instance with the other version and move the data"))]
     pub version: String,
     /// Size of the volume, like `10Gi`; by default the plan's. It may grow, never shrink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,7 +128,7 @@ pub struct RestoreFrom {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 30))]
     pub instance: Option<String>,
-    /// Uid of a deleted order of this tenant whose data is kept.
+    /// A `RetainedInstance` of this namespace, or the uid of a deleted order of this tenant whose data is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub retained_instance: Option<String>,
@@ -191,9 +191,12 @@ pub struct OrderStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
-    /// What is being done to it, or was done last.
+    /// How its login was replaced last, in the words of earlier versions; `operation` says the same and more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_operation: Option<LastOperation>,
+    /// What is being done to it, or was done last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<Operation>,
     /// The Secret that a client connects with, beside the order (servicebinding.io).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
@@ -212,6 +215,13 @@ pub struct OrderStatus {
     /// Size of each volume. It only ever grows, whatever the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
+    /// Count of its instances: one, and its standbys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances: Option<i64>,
+    /// Engine parameters that are set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub parameters: Vec<Parameter>,
     /// What it costs at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
@@ -224,6 +234,79 @@ pub struct OrderStatus {
 }
 
 /// What is being done to an instance, or was done last.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    /// What kind of work, named by the part of it that disturbs most.
+    #[serde(rename = "type")]
+    pub type_: Work,
+    /// How far.
+    pub state: OperationPhase,
+    /// What is asked, like `plan dev to small; storage 1Gi to 5Gi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// How far, in a sentence.
+    pub message: String,
+    /// When it was first seen, RFC 3339.
+    pub started: String,
+    /// When it was over, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished: Option<String>,
+    /// What hinders it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether it goes on by itself; false: somebody must do what the error says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retries: Option<bool>,
+}
+
+/// What may be done to an instance. Later versions may do more, which this one reads as `Other`.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// It is made.
+    Create,
+    /// It is made from data that was there.
+    Restore,
+    /// Other CPU and memory.
+    ChangePlan,
+    /// Larger volumes.
+    ChangeStorage,
+    /// Another version of the engine.
+    ChangeVersion,
+    /// More or fewer instances.
+    ChangeInstances,
+    /// Other settings of the engine.
+    ChangeParameters,
+    /// Compute stops.
+    Suspend,
+    /// Compute runs again.
+    Resume,
+    /// The login is replaced.
+    RotateCredentials,
+    /// What a later version calls otherwise.
+    #[serde(other)]
+    Other,
+}
+
+/// How far an operation is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationPhase {
+    /// Asked for, and not begun.
+    Pending,
+    /// Under way.
+    InProgress,
+    /// Done.
+    Succeeded,
+    /// It cannot be as it is asked.
+    Failed,
+    /// Taken back before it began.
+    Cancelled,
+    /// What a later version calls otherwise.
+    #[serde(other)]
+    Other,
+}
+
+/// How the login was replaced last. Its words cannot become more: the platform before this one reads no others.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct LastOperation {

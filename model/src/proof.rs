@@ -27,6 +27,8 @@ pub enum GapReason {
     ClockJumped,
     /// The collector came back after more than [`MOST_AWAY_MS`].
     CollectorAway,
+    /// The ledger was restored to a moment before, and what was recorded since then is lost.
+    LedgerRestored,
 }
 
 impl GapReason {
@@ -36,6 +38,7 @@ impl GapReason {
             Self::NotSeen => "notSeen",
             Self::ClockJumped => "clockJumped",
             Self::CollectorAway => "collectorAway",
+            Self::LedgerRestored => "ledgerRestored",
         }
     }
 }
@@ -98,6 +101,24 @@ pub fn report(before: Watch, elapsed_ms: Option<i64>, now: Timestamp) -> (Watch,
 pub fn unseen(before: &Level, proven: Timestamp, now: Timestamp) -> Option<Gap> {
     let for_ms = now.as_millisecond().saturating_sub(proven.as_millisecond());
     (for_ms > MOST_UNSEEN_MS).then(|| Gap { level: before.clone(), start: proven, end: now })
+}
+
+/// What a restored ledger knows of a stream: its level at the last proof that is on record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// The level; none means stopped.
+    pub level: Option<Level>,
+    /// The first instant of which nothing is known.
+    pub since: Timestamp,
+}
+
+/// The gap that ends as a stream is seen again which a ledger lost when it was restored: the levels that it had meanwhile
+/// were on record, and are not any more. So it is one also where the level is what it was; none where it was stopped before
+/// and is stopped now.
+pub fn seen_again(lost: &Lost, level: Option<&Level>, at: Option<Timestamp>, now: Timestamp) -> Option<Gap> {
+    let end = at.unwrap_or(now);
+    let level = lost.level.as_ref().or(level)?;
+    (lost.since < end).then(|| Gap { level: level.clone(), start: lost.since, end })
 }
 
 /// From when until when; without an end, it lasts.
@@ -212,6 +233,26 @@ mod tests {
         assert_eq!(unseen(&level(1), at(0), at(MOST_UNSEEN_MS)), None);
         let gap = Gap { level: level(1), start: at(0), end: at(MOST_UNSEEN_MS + 1) };
         assert_eq!(unseen(&level(1), at(0), at(MOST_UNSEEN_MS + 1)), Some(gap));
+    }
+
+    #[test]
+    fn what_a_restored_ledger_lost_is_a_gap_whatever_it_is_now() {
+        let check =
+            |before: Option<i64>, now: Option<i64>, stamp: Option<i64>, expect: Option<(i64, i64, i64)>| {
+                let lost = Lost { level: before.map(level), since: at(10) };
+                let found = seen_again(&lost, now.map(level).as_ref(), stamp.map(at), at(20));
+                let gap =
+                    |(quantity, start, end)| Gap { level: level(quantity), start: at(start), end: at(end) };
+                assert_eq!(found, expect.map(gap), "{before:?} {now:?} {stamp:?}");
+            };
+        check(Some(1), Some(1), None, Some((1, 10, 20)));
+        check(Some(1), Some(2), None, Some((1, 10, 20)));
+        check(Some(1), None, None, Some((1, 10, 20)));
+        check(None, Some(2), None, Some((2, 10, 20)));
+        check(None, None, None, None);
+        check(Some(1), None, Some(15), Some((1, 10, 15)));
+        check(Some(1), None, Some(10), None);
+        check(Some(1), None, Some(5), None);
     }
 
     /// What of `from` until `to` is in `intervals`, and whether any two overlap.

@@ -404,6 +404,10 @@ pub struct UsageBatch {
     pub facts: Vec<UsageFact>,
 }
 
+/// Header of every answer: which incarnation of the ledger gave it. Whoever remembers what another one acknowledged tells
+/// it again, because a ledger that was restored has lost it.
+pub const INCARNATION: &str = "siyada-incarnation";
+
 /// From `at` (or now) the order has this level of this meter; no level means stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -426,6 +430,11 @@ pub struct UsageFact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
     pub since: Option<Timestamp>,
+    /// Since when, by what the order's status says, this was metered before. A ledger that was restored and knows nothing of
+    /// it takes the time from then on for a gap; any other pays no heed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime))]
+    pub metered_since: Option<Timestamp>,
     /// Why it changed, one word: `Ready`, `Suspended`, `Deleted`, ...
     pub reason: String,
 }
@@ -863,7 +872,7 @@ pub struct PeriodState {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Blocker {
-    /// A word that never changes: `notOver`, `earlierOpen`, `collectorBehind`, `gapUndecided`, `priceUnknown`,
+    /// A word that never changes: `notOver`, `earlierOpen`, `collectorBehind`, `notSeenAgain`, `gapUndecided`, `priceUnknown`,
     /// `budgetLineMissing`.
     pub reason: String,
     /// The tenant it is about.
@@ -895,7 +904,7 @@ pub struct GapRecord {
     /// First instant after it.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub end: Timestamp,
-    /// Why it is not proven: `notSeen`, `clockJumped`, `collectorAway`.
+    /// Why it is not proven: `notSeen`, `clockJumped`, `collectorAway`, `ledgerRestored`.
     pub reason: String,
     /// When it was recorded.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]

@@ -19,6 +19,7 @@ use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 use kube::runtime::watcher::{self, Event, watcher};
 use siyada_crds::{DocumentStoreInstance, OrderSpec, PostgresInstance};
+use siyada_model::money::Money;
 use siyada_model::wire::{Quote, QuoteRequest};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -79,13 +80,20 @@ pub enum Advice {
     Deny(Refusal),
 }
 
-/// The advice for an order, from what was found out beforehand. Pure. `quote` is absent when the ledger was silent.
-pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, wish: Wish) -> Advice {
+/// The advice for an order, from what was found out beforehand. Pure. `quote` is absent when the ledger was silent, `before`
+/// where the order is new or was not possible as it was.
+pub fn advise(
+    valid: Result<&Valid, &Refusal>,
+    before: Option<&Valid>,
+    quote: Option<&Quote>,
+    wish: Wish,
+) -> Advice {
     let valid = match valid {
         Ok(valid) => valid,
         Err(refusal) => return Advice::Deny(refusal.clone()),
     };
-    let mut warnings = vec![price_warning(valid, quote)];
+    let mut warnings = vec![price_warning(valid, before, quote)];
+    warnings.extend(before.and_then(|before| disturbance(before, valid)).map(ToOwned::to_owned));
     if valid.deprecated {
         warnings
             .push(format!("version {} is deprecated: plan to move to a newer one", valid.order.spec.version));
@@ -116,8 +124,9 @@ pub fn advise(valid: Result<&Valid, &Refusal>, quote: Option<&Quote>, wish: Wish
     Advice::Allow(warnings)
 }
 
-fn price_warning(valid: &Valid, quote: Option<&Quote>) -> String {
-    let price = valid.price_sentence();
+fn price_warning(valid: &Valid, before: Option<&Valid>, quote: Option<&Quote>) -> String {
+    let difference = before.and_then(|before| difference(before.monthly_maximum, valid.monthly_maximum));
+    let price = format!("{}{}", valid.price_sentence(), difference.unwrap_or_default());
     match quote {
         Some(Quote { committed_after, limit: Some(limit), .. }) => {
             format!("{price}; committed {committed_after} of {limit}")
@@ -125,6 +134,41 @@ fn price_warning(valid: &Valid, quote: Option<&Quote>) -> String {
         Some(quote) => format!("{price}; committed {}", quote.committed_after),
         None => format!("{price}; the quota cannot be looked at now and is checked before anything starts"),
     }
+}
+
+/// What a change makes of the price of a month, both at the prices of today.
+fn difference(before: Money, after: Money) -> Option<String> {
+    let minor = after.minor.checked_sub(before.minor).filter(|_| before.currency == after.currency)?;
+    let by = Money { minor: minor.checked_abs()?, currency: after.currency };
+    Some(match minor {
+        0 => format!("; as much as before ({before}/month)"),
+        1.. => format!("; {by}/month more than the {before}/month before"),
+        _ => format!("; {by}/month less than the {before}/month before"),
+    })
+}
+
+/// What a change does to clients that are connected, in a sentence; nothing where it does nothing.
+fn disturbance(before: &Valid, after: &Valid) -> Option<&'static str> {
+    if before.order.spec.suspend || after.order.spec.suspend {
+        return None;
+    }
+    let form = |v: &Valid| (v.cpu_milli, v.memory_bytes, v.image.clone());
+    if form(before) != form(after) {
+        return Some(match before.instances {
+            1 => "the database is restarted once: connections end, and new ones are taken when it runs again",
+            _ => {
+                "instances are restarted one after the other: connections end once, when a standby takes over"
+            }
+        });
+    }
+    if before.parameters != after.parameters {
+        return Some(
+            "some parameters need a restart of the database, which the engine does: connections end once",
+        );
+    }
+    (after.instances == 1 && before.instances > 1).then_some(
+        "without standbys the database is away while its node is, and while its plan or version changes",
+    )
 }
 
 async fn validate(
@@ -196,18 +240,20 @@ async fn review_order<K: OrderResource>(
     // An edit is held to the price of today, whatever the order was admitted with.
     order.status.conditions.clear();
     let valid = check(&order, &catalogue, now);
+    let mut old = None;
     if let Some(mut before) = before.and_then(|b| Order::of(&b).ok()) {
         before.status.conditions.clear();
-        let old = check(&before, &catalogue, now);
-        if let Some(advice) = unchanged(&old, &valid, gives_up(&before.spec, &order.spec)) {
+        let judged = check(&before, &catalogue, now);
+        if let Some(advice) = unchanged(&judged, &valid, gives_up(&before.spec, &order.spec)) {
             return advice;
         }
+        old = judged.ok();
     }
     let quote = match &valid {
         Ok(valid) => quote(valid, wish != Wish::Order, adviser).await,
         Err(_) => None,
     };
-    advise(valid.as_ref(), quote.as_ref(), wish)
+    advise(valid.as_ref(), old.as_ref(), quote.as_ref(), wish)
 }
 
 /// The advice for an edit that takes nothing more and breaks nothing anew, such as giving up the protection of an order
@@ -218,7 +264,9 @@ fn unchanged(
     gives_up: bool,
 ) -> Option<Advice> {
     match (before, after) {
-        (Ok(b), Ok(a)) if b.resources == a.resources && b.items == a.items => Some(Advice::Allow(Vec::new())),
+        (Ok(b), Ok(a)) if b.resources == a.resources && b.items == a.items => {
+            Some(Advice::Allow(disturbance(b, a).map(ToOwned::to_owned).into_iter().collect()))
+        }
         (Err(_), Err(a)) if a.reason == reason::COST_ABOVE_MAXIMUM && !gives_up => None,
         (Err(b), Err(a)) if b == a => Some(Advice::Allow(vec![a.message.clone()])),
         _ => None,

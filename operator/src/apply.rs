@@ -1,16 +1,20 @@
-//! The only file that writes to the cluster, with its parts for tenants, backups and credentials in `apply/`.
+//! The only file that writes to the cluster, with its parts for tenants, backups, credentials, deletions and kept data in `apply/`.
 
 pub mod backups;
 pub mod credentials;
+pub mod deletions;
+pub mod retained;
 pub mod tenants;
 
 use crate::names::{
     APPLIED, CREATING_MANAGER, FIELD_MANAGER, FINALIZER, HIBERNATION, ORDER_UID, PROTECTED_ORDERS, RETAINED,
+    RETAINED_SINCE,
 };
 use crate::object::{ChildKind, Key, Mode, Planned, is_so};
 use crate::order::{Order, OrderResource};
 use crate::retained::REMOVE;
 use crate::seen::{Seen, metadata};
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::ValidatingWebhookConfiguration;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -197,16 +201,24 @@ pub async fn remove(client: &Client, key: &Key, uid: Option<&str>) -> Result<(),
     }
 }
 
-/// Stops an engine cluster and marks its data as kept. Its order is gone or going.
+/// Stops an engine cluster and marks its data as kept since a moment. Its order is gone or going.
 ///
 /// # Errors
 /// [`Apply::Write`] when the API server does not do it.
-pub async fn retain(client: &Client, key: &Key) -> Result<(), Apply> {
+pub async fn retain(client: &Client, key: &Key, since: Timestamp) -> Result<(), Apply> {
     let body = json!({"metadata": {
         "labels": {RETAINED: "true"},
-        "annotations": {HIBERNATION: "on"},
+        "annotations": {HIBERNATION: "on", RETAINED_SINCE: since.to_string()},
     }});
     merge(client, key, &body).await
+}
+
+/// Asks the storage for a larger volume.
+///
+/// # Errors
+/// [`Apply::Write`] when the API server does not do it: the storage class may not let volumes grow.
+pub async fn grow(client: &Client, claim: &Key, size: &str) -> Result<(), Apply> {
+    merge(client, claim, &json!({"spec": {"resources": {"requests": {"storage": size}}}})).await
 }
 
 /// Ends a Deployment's pods: the gateway of an order whose data is kept.

@@ -3,6 +3,7 @@
 use crate::names::{CREATING_MANAGER, ORDER_KIND, ORDER_NAME, ORDER_NAMESPACE, ORDER_UID};
 use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
+use crate::pods::{self, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::DynamicObject;
 use kube::{ResourceExt, runtime::watcher::Event};
@@ -97,7 +98,7 @@ impl ChildCache {
     /// The children of an order.
     pub fn children(&self, uid: &str) -> BTreeMap<Key, Arc<Value>> {
         let inner = self.lock();
-        let keys = inner.by_order.get(uid).into_iter().flatten();
+        let keys = inner.by_order.get(uid).into_iter().flatten().filter(|key| key.kind != ChildKind::Pod);
         keys.filter_map(|key| {
             let child = inner.children.get(key)?;
             Some((key.clone(), Arc::new(serde_json::from_str(&child.text).ok()?)))
@@ -105,10 +106,21 @@ impl ChildCache {
         .collect()
     }
 
-    /// Every order that has children here: its uid and where it is or was.
+    /// The pods of an order, by name.
+    pub fn pods(&self, uid: &str) -> Vec<Pod> {
+        let inner = self.lock();
+        let keys = inner.by_order.get(uid).into_iter().flatten().filter(|key| key.kind == ChildKind::Pod);
+        let kept = keys.filter_map(|key| serde_json::from_str(&inner.children.get(key)?.text).ok());
+        kept.map(|kept: Value| pods::read(&kept)).collect()
+    }
+
+    /// Every order that has children here, pods aside: its uid and where it is or was.
     pub fn orders(&self) -> Vec<(String, OrderRef)> {
         let inner = self.lock();
-        let first = |keys: &BTreeSet<Key>| inner.children.get(keys.first()?).map(|child| child.order.clone());
+        let first = |keys: &BTreeSet<Key>| {
+            let key = keys.iter().find(|key| key.kind != ChildKind::Pod)?;
+            inner.children.get(key).map(|child| child.order.clone())
+        };
         inner.by_order.iter().filter_map(|(uid, keys)| Some((uid.clone(), first(keys)?))).collect()
     }
 
@@ -140,21 +152,40 @@ fn order_of(object: &DynamicObject) -> Option<(OrderRef, String)> {
 impl Inner {
     fn put(&mut self, kind: ChildKind, mut object: DynamicObject) -> Option<OrderRef> {
         let key = key_of(kind, &object);
-        let Some((order, uid)) = order_of(&object) else {
+        let of = if kind == ChildKind::Pod { self.order_of_pod(&object) } else { order_of(&object) };
+        let Some((order, uid)) = of else {
             return self.drop_key(&key);
         };
+        if kind == ChildKind::Pod {
+            let text = pods::compact(&object).to_string().into_boxed_str();
+            // A pod says much that changes nothing here, and nobody need look then.
+            let same = self.children.get(&key).is_some_and(|old| old.uid == uid && old.text == text);
+            self.keep(key, Child { uid, order: order.clone(), text });
+            return (!same).then_some(order);
+        }
         object.metadata.managed_fields = creation(&object);
         if let (ChildKind::Cluster, Some(status)) = (kind, object.data.get_mut("status")) {
             *status = engine_status(status);
         }
         let text = serde_json::to_string(&object).ok()?.into_boxed_str();
-        if let Some(old) = self.children.get(&key).filter(|old| old.uid != uid) {
+        self.keep(key, Child { uid, order: order.clone(), text });
+        Some(order)
+    }
+
+    fn keep(&mut self, key: Key, child: Child) {
+        if let Some(old) = self.children.get(&key).filter(|old| old.uid != child.uid) {
             let old = old.uid.clone();
             self.unlink(&old, &key);
         }
-        self.by_order.entry(uid.clone()).or_default().insert(key.clone());
-        self.children.insert(key, Child { uid, order: order.clone(), text });
-        Some(order)
+        self.by_order.entry(child.uid.clone()).or_default().insert(key.clone());
+        self.children.insert(key, child);
+    }
+
+    /// Whose pod it is: what prepares a database carries no label but the engine's, with the name of its cluster.
+    fn order_of_pod(&self, pod: &DynamicObject) -> Option<(OrderRef, String)> {
+        let Some(cluster) = pod.labels().get(pods::CLUSTER) else { return order_of(pod) };
+        let key = Key::new(ChildKind::Cluster, &pod.namespace()?, cluster);
+        self.children.get(&key).map(|child| (child.order.clone(), child.uid.clone()))
     }
 
     fn drop_key(&mut self, key: &Key) -> Option<OrderRef> {
@@ -246,6 +277,37 @@ mod tests {
         let touched = cache.take(&source, Event::InitDone);
         assert_eq!(touched.len(), 1);
         assert_eq!(cache.children("u").len(), 1);
+    }
+
+    fn pod(name: &str, cluster: &str, more: Value) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "postgres"}]}, "status": more,
+            "metadata": {"namespace": "n", "name": name, "labels": {"cnpg.io/cluster": cluster}},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_pod_is_its_clusters_orders_and_wakes_nobody_by_what_says_nothing() {
+        let cache = ChildCache::default();
+        let pods = Source { kind: ChildKind::Pod, namespace: Some("n".into()) };
+        let clusters = Source { kind: ChildKind::Cluster, namespace: None };
+        let take = |pod| cache.take(&pods, Event::Apply(pod)).len();
+        assert_eq!(take(pod("a-1-initdb", "a", json!({}))), 0, "it is nobody's that we know");
+        assert!(cache.is_empty());
+        cache.take(&clusters, Event::Apply(object("a", "u")));
+        assert_eq!(take(pod("a-1-initdb", "a", json!({}))), 1);
+        assert_eq!(take(pod("a-1-initdb", "a", json!({"podIP": "10.0.0.1"}))), 0);
+        let full = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "Insufficient cpu"}]});
+        assert_eq!(take(pod("a-1-initdb", "a", full)), 1);
+        assert!(cache.pods("u")[0].hindrance.as_ref().unwrap().contains("Insufficient cpu"));
+        assert_eq!(take(pod("b-1", "of-somebody", json!({}))), 0);
+        assert_eq!(cache.pods("u").len(), 1);
+        assert_eq!(cache.children("u").len(), 1, "a pod is nothing that an order leaves");
+        cache.take(&clusters, Event::Delete(object("a", "u")));
+        assert!(cache.orders().is_empty());
+        cache.forget(&pods);
+        assert!(cache.is_empty());
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Valid {
     pub rotation_days: Option<i64>,
     /// How long the login before is accepted after the binding was switched.
     pub grace_seconds: i64,
+    /// What it leaves when it is deleted is kept for so many days; absent: until somebody discards it.
+    pub retained_days: Option<i32>,
     /// True when its version is deprecated.
     pub deprecated: bool,
     _made_by_check: (),
@@ -214,6 +216,7 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         billing: billing(order, tenant),
         rotation_days: rotation_days(order, offering),
         grace_seconds: i64::from(offering.spec.credentials.grace_period_seconds),
+        retained_days: offering.spec.retained_days,
         deprecated: version.lifecycle == Lifecycle::Deprecated,
         order: Order { spec: spec.clone(), ..order.clone() },
         _made_by_check: (),
@@ -272,7 +275,17 @@ fn find_offering<'a>(order: &Order, catalogue: &'a Catalogue) -> Result<&'a Serv
 
 fn find_version<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a EngineVersion, Refusal> {
     let wanted = &order.spec.version;
-    let usable = |v: &&EngineVersion| v.lifecycle != Lifecycle::EndOfLife || order.status.version.is_some();
+    let running = order.status.version.as_deref();
+    if let Some(running) = running.filter(|running| is_older(wanted, running)) {
+        return refuse(
+            reason::VERSION_UNKNOWN,
+            format!(
+                "version {wanted} is older than {running}, which it has: data never goes back, so ask for {running} or newer"
+            ),
+        );
+    }
+    let usable =
+        |v: &&EngineVersion| v.lifecycle != Lifecycle::EndOfLife || running == Some(v.version.as_str());
     offering.spec.versions.iter().filter(usable).find(|v| v.version == *wanted).ok_or_else(|| {
         let known = names(offering.spec.versions.iter().filter(usable).map(|v| v.version.as_str()));
         Refusal {
@@ -280,6 +293,12 @@ fn find_version<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a 
             message: format!("version {wanted:?} cannot be ordered: use one of: {known}"),
         }
     })
+}
+
+/// Whether a version comes before another, number by number. What is no number says nothing.
+fn is_older(wanted: &str, running: &str) -> bool {
+    let numbers = |text: &str| text.split('.').map(|n| n.parse::<u32>().ok()).collect::<Option<Vec<_>>>();
+    numbers(wanted).zip(numbers(running)).is_some_and(|(wanted, running)| wanted < running)
 }
 
 fn find_plan<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a Plan, Refusal> {

@@ -13,7 +13,7 @@ pub mod kind {
     pub const PROVISIONED: &str = "Provisioned";
     /// The credentials exist and are in the binding.
     pub const CREDENTIALS_READY: &str = "CredentialsReady";
-    /// The volumes are there in the size that was ordered.
+    /// The volumes are there in the size that was ordered, and have room.
     pub const STORAGE_HEALTHY: &str = "StorageHealthy";
     /// Changes are archived and a whole backup is recent.
     pub const BACKUP_HEALTHY: &str = "BackupHealthy";
@@ -23,6 +23,10 @@ pub mod kind {
     pub const METERING_ACTIVE: &str = "MeteringActive";
     /// Why a deletion does not finish; absent otherwise.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+    /// Kept data that is removed within days.
+    pub const EXPIRES_SOON: &str = "ExpiresSoon";
+    /// Kept data from which a new order can begin.
+    pub const RESTORABLE: &str = "Restorable";
     /// kstatus: work is under way; absent otherwise.
     pub const RECONCILING: &str = "Reconciling";
     /// kstatus: somebody must act; absent otherwise.
@@ -57,14 +61,24 @@ pub mod reason {
         (CREDENTIAL_NOT_OFFERED, "This instance can have no such further login."),
         (CREDENTIALS_LOST, "The source of the credentials is gone although the database exists."),
         (BINDING_READY, "The binding Secret is beside the order."),
+        (DISK_FULL, "The volume is full: the database takes no more data or has stopped."),
+        (DISK_NEARLY_FULL, "80 % or more of the volume is used."),
         (DRILL_FAILED, "The last backup that was tried could not be restored and read."),
+        (NEVER_BACKED_UP, "The kept data was never backed up, so no order can begin with it."),
         (NEVER_PROVEN, "No backup was restored yet to prove that it can be."),
         (PROVEN, "A backup was restored and read."),
+        (
+            ENGINE_OBJECT_STAYS,
+            "An object of the engine has not gone in time; the message names it and what holds it.",
+        ),
         (ENGINE_NOT_READY, "The engine does not report a running database yet."),
         (HIGH_AVAILABILITY_NOT_OFFERED, "The plan has no standbys."),
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
         (LOGIN_FAILED, "Nobody could log in with the bound Secret."),
         (LOGIN_SUCCEEDED, "The operator logged in with the bound Secret over verified TLS."),
+        (MAJOR_VERSION_CHANGE, "The image of the version is of another major version than the data."),
+        (EXPIRING, "The kept data is removed within days."),
+        (KEPT, "The data of a deleted order is kept."),
         (METERING, "The ledger has acknowledged what is billed."),
         (NAME_CONFLICT, "An object of somebody else has the name of a part."),
         (NAMESPACE_WITHOUT_TENANT, "The namespace belongs to no tenant."),
@@ -85,10 +99,11 @@ pub mod reason {
         (SUSPENDED, "The order asks for no compute, or may not have it again now; the data is kept."),
         (TENANT_SUSPENDED, "The tenant or one above it takes no new orders."),
         (TENANT_NOT_READY, "The tenant is not set up yet."),
+        (TOO_MANY_DELETIONS, "Too much data was to be removed at once; the platform must confirm."),
         (VERIFYING, "The first login has not been tried yet."),
         (VERSION_UNKNOWN, "The offering has no such version."),
         (VOLUME_PENDING, "The volumes do not exist yet."),
-        (WAITING_FOR_ENGINE, "The engine has not removed its objects yet."),
+        (VOLUME_STAYS, "A volume has not gone in time; the message names it and what holds it."),
         (WRITE_FAILED, "A part could not be written; it is tried again by itself."),
         (WRITE_REFUSED, "The API server refused a part."),
         (INSTANCE_UNKNOWN, "There is no such order in the namespace."),
@@ -138,6 +153,10 @@ pub mod reason {
     pub const INSTANCE_UNKNOWN: &str = "InstanceUnknown";
     /// Source of credentials gone.
     pub const CREDENTIALS_LOST: &str = "CredentialsLost";
+    /// No room left.
+    pub const DISK_FULL: &str = "DiskFull";
+    /// Little room left.
+    pub const DISK_NEARLY_FULL: &str = "DiskNearlyFull";
     /// Drill without a database that answers.
     pub const DRILL_FAILED: &str = "DrillFailed";
     /// No drill yet.
@@ -154,6 +173,8 @@ pub mod reason {
     pub const LOGIN_FAILED: &str = "LoginFailed";
     /// Login succeeded.
     pub const LOGIN_SUCCEEDED: &str = "LoginSucceeded";
+    /// Data of another major version.
+    pub const MAJOR_VERSION_CHANGE: &str = "MajorVersionChange";
     /// Metered.
     pub const METERING: &str = "Metering";
     /// Foreign object in the way.
@@ -200,8 +221,18 @@ pub mod reason {
     pub const VERSION_UNKNOWN: &str = "VersionUnknown";
     /// Volumes outstanding.
     pub const VOLUME_PENDING: &str = "VolumePending";
-    /// Engine still removing.
-    pub const WAITING_FOR_ENGINE: &str = "WaitingForEngine";
+    /// Engine object not gone in time.
+    pub const ENGINE_OBJECT_STAYS: &str = "EngineObjectStays";
+    /// Near its end.
+    pub const EXPIRING: &str = "Expiring";
+    /// Data kept.
+    pub const KEPT: &str = "Kept";
+    /// Nothing to restore from.
+    pub const NEVER_BACKED_UP: &str = "NeverBackedUp";
+    /// Volume not gone in time.
+    pub const VOLUME_STAYS: &str = "VolumeStays";
+    /// Deletions stopped.
+    pub const TOO_MANY_DELETIONS: &str = "TooManyDeletions";
     /// Part not written, tried again.
     pub const WRITE_FAILED: &str = "WriteFailed";
     /// Part refused by the API server.

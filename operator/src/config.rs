@@ -91,6 +91,9 @@ pub struct Config {
     /// Restore drills at once; 0: none begins.
     #[arg(long, env = "SIYADA_DRILLS_AT_ONCE", default_value_t = 2)]
     pub drills_at_once: u16,
+    /// Deletions of data within ten minutes; more are stopped until the platform confirms.
+    #[arg(long, env = "SIYADA_DELETIONS_AT_MOST", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub deletions_at_most: u16,
     /// Admission policies without which nothing runs: they hold who may write what.
     #[arg(long, env = "SIYADA_REQUIRED_POLICIES", value_delimiter = ',')]
     pub required_policies: Vec<String>,

@@ -18,11 +18,11 @@ use crate::tenant::delegation::Delegation;
 use crate::tenant::figures::Figures;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
-use siyada_crds::order::DrillStatus;
+use siyada_crds::order::{Cost, DrillStatus};
 use siyada_crds::tenant::ExistingNamespace;
 use siyada_crds::{
-    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
-    Site, Tenant,
+    DocumentStoreInstance, PostgresInstance, PriceList, RetainedInstance, ServiceBackup, ServiceCredential,
+    ServiceOffering, Site, Tenant,
 };
 use siyada_model::usage::{Level, Meter};
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +70,8 @@ pub struct OrderStores {
     pub backups: Store<ServiceBackup>,
     /// `ServiceCredential`s of both.
     pub credentials: Store<ServiceCredential>,
+    /// The listings of what deleted orders left.
+    pub retained: Store<RetainedInstance>,
 }
 
 impl OrderStores {
@@ -122,6 +124,8 @@ pub struct Remembered {
     pub restored: BTreeSet<String>,
     /// What drills found since this process began, by order uid.
     pub drills: BTreeMap<String, DrillStatus>,
+    /// What kept data costs, as the ledger said when it was held, by order uid.
+    pub kept: BTreeMap<String, Cost>,
     /// Whether a namespace is marked as holding protected orders.
     pub protected: BTreeMap<String, bool>,
     /// Hash of what was set up for a tenant, by its uid.
@@ -131,11 +135,20 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// Remembers nothing of what the ledger acknowledged.
+    pub fn forget_ledger(&mut self) {
+        self.held.clear();
+        self.metered.clear();
+        // What was set up in the cluster has a uid alone for a key.
+        self.tenants.retain(|key, _| !key.contains('/'));
+    }
+
     /// Remembers nothing more of an order that is gone.
     pub fn forget(&mut self, uid: &str) {
         self.held.remove(uid);
         self.metered.retain(|(of, _), _| of != uid);
         self.restored.remove(uid);
+        self.kept.remove(uid);
     }
 }
 
@@ -203,6 +216,8 @@ pub struct Context {
     pub recorder: kube::runtime::events::Recorder,
     /// Makes the sweep look for engine objects without an order.
     pub sweep: Arc<Notify>,
+    /// Makes reservations be compared with orders at once.
+    pub compare: Arc<Notify>,
     /// Makes a controller look again.
     pub triggers: Triggers,
     /// Brings the tenants' figures up to date.
@@ -216,6 +231,15 @@ pub struct Context {
 }
 
 impl Context {
+    /// Tells the ledger everything again, because another incarnation of it answers: what was acknowledged by the one before
+    /// may be lost.
+    pub fn prove_again(&self) {
+        self.memory.lock().forget_ledger();
+        self.orders.all().into_iter().for_each(|order| self.triggers.look_at(order.at));
+        self.sweep.notify_one();
+        self.compare.notify_one();
+    }
+
     /// What the caches hold of an order; nothing while a namespace of it is not watched yet.
     pub fn observe(&self, order: &Order, names: &Names) -> Option<Seen> {
         let watched = |namespace: &str| {
@@ -235,6 +259,27 @@ impl Context {
     pub fn seen(&self, uid: &str) -> Seen {
         let (children, login) = (self.cache.children(uid), self.prober.outcome(uid));
         let drill = self.memory.lock().drills.get(uid).cloned();
-        Seen { children, login, drill, ..Seen::default() }
+        let (pods, disk) = (self.cache.pods(uid), self.prober.fullness(uid));
+        Seen { children, pods, login, disk, drill, ..Seen::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_ledger_is_told_all_that_it_is_told_and_what_was_set_up_in_the_cluster_stays() {
+        let mut memory = Remembered::default();
+        memory.held.insert("order".to_owned(), 1);
+        memory.metered.insert(("order".to_owned(), Meter::COMPUTE), None);
+        for key in ["uid", "ledger/uid", "prices/uid"] {
+            memory.tenants.insert(key.to_owned(), 1);
+        }
+        memory.protected.insert("namespace".to_owned(), true);
+        memory.forget_ledger();
+        assert!(memory.held.is_empty() && memory.metered.is_empty());
+        assert_eq!(memory.tenants.keys().collect::<Vec<_>>(), ["uid"]);
+        assert!(memory.protected["namespace"]);
     }
 }

@@ -1,9 +1,11 @@
 //! The end of an order: usage closed, data kept or removed, quota given back, each step provable and repeatable.
 
 use crate::apply;
+use crate::breaker::{self, Verdict};
 use crate::check::Refusal;
 use crate::condition::reason;
 use crate::context::Context;
+use crate::ledger::Ledger;
 use crate::metering::{RUNNING, stopped};
 use crate::names::ORDER_RECORD;
 use crate::object::{ChildKind, Key};
@@ -12,7 +14,7 @@ use crate::reconcile::{Pass, report};
 use crate::retained::{self, Record};
 use crate::seen::{Seen, metadata};
 use crate::status;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::runtime::controller::Action;
@@ -24,11 +26,73 @@ use std::time::Duration;
 /// While the engine removes its objects; its events come sooner.
 const AGAIN: Duration = Duration::from_secs(15);
 
+/// The engine may take so long to remove its object: it ends connections first, and a node may have to be waited for.
+pub const ENGINE_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+/// A volume may take so long after it was told to go: the kubelet and the storage driver each have a part in it.
+pub const VOLUME_DEADLINE: SignedDuration = SignedDuration::from_mins(5);
+/// The ledger may be away for so long before the order says so.
+pub const LEDGER_DEADLINE: SignedDuration = SignedDuration::from_mins(2);
+
 /// One pass over an order that is being deleted.
 ///
 /// # Errors
 /// [`Pass`]; the controller tries again with back-off.
 pub async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Action, Pass> {
+    let outcome = steps::<K>(order, context).await;
+    if let Err(Pass::Ledger(error)) = &outcome
+        && let Some(blocked) = ledger_blocks(order, error, Timestamp::now())
+    {
+        tell::<K>(order, Some(blocked), context).await?;
+    }
+    outcome
+}
+
+/// What the order says when the ledger has not closed its account in time. Its data and its finalizer stay meanwhile.
+pub fn ledger_blocks(order: &Order, error: &Ledger, now: Timestamp) -> Option<Refusal> {
+    let late = now.duration_since(order.deletion?) >= LEDGER_DEADLINE;
+    late.then(|| Refusal {
+        reason: reason::LEDGER_UNAVAILABLE,
+        message: format!("its account is not closed: {error}; it is tried again by itself"),
+    })
+}
+
+/// What has not gone in time and what holds it, by the API server's own stamps. Nothing while every step is within its
+/// deadline.
+pub fn blocked(order: &Order, seen: &Seen, now: Timestamp) -> Option<Refusal> {
+    let stamp = |object: &Value| {
+        let text = object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
+        text.parse::<Timestamp>().ok()
+    };
+    if let Some(cluster) = cluster_key(seen) {
+        let object = seen.children.get(&cluster)?;
+        // Removed by our own call: until it is stamped, that call is what fails, and says so itself.
+        let since = stamp(object)?;
+        let late = now.duration_since(since) >= ENGINE_DEADLINE;
+        return late.then(|| stays(reason::ENGINE_OBJECT_STAYS, &cluster, object, since));
+    }
+    let mut claims = seen.children.iter().filter(|(key, _)| key.kind == ChildKind::PersistentVolumeClaim);
+    claims.find_map(|(key, claim)| {
+        let since = stamp(claim).or(order.deletion)?;
+        let late = now.duration_since(since) >= VOLUME_DEADLINE;
+        late.then(|| stays(reason::VOLUME_STAYS, key, claim, since))
+    })
+}
+
+fn stays(reason: &'static str, key: &Key, object: &Value, since: Timestamp) -> Refusal {
+    let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
+    let names: Vec<&str> = finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
+    let told = object.pointer("/metadata/deletionTimestamp").is_some();
+    let why = match (names.is_empty(), told) {
+        (false, true) => {
+            format!("was told to go at {since} and is held by its finalizers {}", names.join(", "))
+        }
+        (true, true) => format!("was told to go at {since} and is still there"),
+        (_, false) => "was not told to go by the engine".to_owned(),
+    };
+    Refusal { reason, message: format!("{key} {why}: ask the platform to look at it") }
+}
+
+async fn steps<K: OrderResource>(order: &Order, context: &Context) -> Result<Action, Pass> {
     context.prober.forget(order.uid.as_str());
     crate::rotate::forget(context, order.uid.as_str());
     let uid = order.uid.as_str();
@@ -54,8 +118,24 @@ pub async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<
         return Ok(Action::await_change());
     }
     let uid = seen.children.get(&cluster).and_then(|v| v.pointer("/metadata/uid")).and_then(Value::as_str);
+    let going =
+        seen.children.get(&cluster).is_some_and(|v| v.pointer("/metadata/deletionTimestamp").is_some());
+    if !going {
+        // Its spec may have changed since: the event of that brings the next pass.
+        if !still_unwanted::<K>(order, context).await? {
+            return Ok(Action::requeue(AGAIN));
+        }
+        if let Verdict::Stopped(since) = breaker::judge(context, order.uid.as_str(), Timestamp::now()).await?
+        {
+            let message =
+                breaker::sentence(context.config.deletions_at_most, since, &context.config.namespace);
+            let stopped = Refusal { reason: reason::TOO_MANY_DELETIONS, message };
+            tell::<K>(order, Some(stopped), context).await?;
+            return Ok(Action::requeue(AGAIN));
+        }
+    }
     apply::remove(&context.client, &cluster, uid).await?;
-    tell::<K>(order, format!("waiting for the engine to remove {cluster} and its volumes"), context).await?;
+    tell::<K>(order, blocked(order, &seen, Timestamp::now()), context).await?;
     Ok(Action::requeue(AGAIN))
 }
 
@@ -80,6 +160,15 @@ async fn close_running(order: &Order, tenant: &TenantName, context: &Context) ->
     Ok(())
 }
 
+/// Whether the API server itself says that the order is being deleted with its data: nothing is removed on the word of a
+/// cache.
+async fn still_unwanted<K: OrderResource>(order: &Order, context: &Context) -> Result<bool, Pass> {
+    let api: Api<K> = Api::namespaced(context.client.clone(), &order.at.namespace);
+    let live = api.get_opt(&order.at.name).await.map_err(|e| Pass::Look("the order", Box::new(e)))?;
+    let live = live.as_ref().and_then(|object| Order::of(object).ok());
+    Ok(live.is_some_and(|live| live.uid == order.uid && live.deletion.is_some() && !live.retains_data()))
+}
+
 /// When the kind's definition itself is being removed, nobody asked for the data to go: it is kept.
 async fn definition_is_going<K: OrderResource>(context: &Context) -> Result<bool, Pass> {
     let name = format!("{}.{}", K::plural(&()), K::group(&()));
@@ -97,7 +186,7 @@ async fn finish_without_engine<K: OrderResource>(
 ) -> Result<Action, Pass> {
     let claims = seen.claim_names();
     if !claims.is_empty() {
-        tell::<K>(order, format!("waiting for volume {} to be removed", claims.join(", ")), context).await?;
+        tell::<K>(order, blocked(order, seen, Timestamp::now()), context).await?;
         return Ok(Action::requeue(AGAIN));
     }
     if let Some(tenant) = tenant_of(order, context) {
@@ -136,9 +225,12 @@ fn forget(order: &Order, context: &Context) {
     context.sweep.notify_one();
 }
 
-async fn tell<K: OrderResource>(order: &Order, message: String, context: &Context) -> Result<(), Pass> {
-    let blocked = Refusal { reason: reason::WAITING_FOR_ENGINE, message };
-    let told = status::deleting(order, Some(blocked), Timestamp::now());
+async fn tell<K: OrderResource>(
+    order: &Order,
+    blocked: Option<Refusal>,
+    context: &Context,
+) -> Result<(), Pass> {
+    let told = status::deleting(order, blocked, Timestamp::now());
     apply::status::<K>(&context.client, order, &told).await?;
     Ok(())
 }

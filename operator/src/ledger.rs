@@ -4,11 +4,13 @@ use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::wire::{
-    Alert, Checkpoint, CounterBatch, LARGEST_PAGE, Page, PriceListRecord, Problem, QuotaView, Quote,
-    QuoteRequest, Reservation, ReservationRequest, TenantRecord, UsageAccepted, UsageBatch,
+    Alert, Checkpoint, CounterBatch, INCARNATION, LARGEST_PAGE, Page, PriceListRecord, Problem, QuotaView,
+    Quote, QuoteRequest, Reservation, ReservationRequest, TenantRecord, UsageAccepted, UsageBatch,
 };
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// A call may take so long.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,6 +42,28 @@ pub struct LedgerClient {
     http: reqwest::Client,
     base: String,
     token_file: PathBuf,
+    incarnation: Arc<Incarnation>,
+}
+
+/// Which incarnation of the ledger answers: another one may have lost what the one before acknowledged.
+#[derive(Debug, Default)]
+struct Incarnation {
+    last: Mutex<Option<String>>,
+    another: Notify,
+}
+
+impl Incarnation {
+    /// Takes note of who answered. An api of the version before does not say it.
+    fn heard(&self, name: Option<&str>) {
+        let Some(name) = name else { return };
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.as_deref() == Some(name) {
+            return;
+        }
+        if last.replace(name.to_owned()).is_some() {
+            self.another.notify_one();
+        }
+    }
 }
 
 impl LedgerClient {
@@ -55,7 +79,17 @@ impl LedgerClient {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token_file })
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            token_file,
+            incarnation: Arc::default(),
+        })
+    }
+
+    /// Returns when another incarnation of the ledger answered than the one before.
+    pub async fn another_incarnation(&self) {
+        self.incarnation.another.notified().await;
     }
 
     async fn call<B: Serialize, A: DeserializeOwned>(
@@ -74,6 +108,7 @@ impl LedgerClient {
             request = request.json(body);
         }
         let answer = request.send().await.map_err(|e| unavailable(e.without_url().to_string()))?;
+        self.incarnation.heard(answer.headers().get(INCARNATION).and_then(|name| name.to_str().ok()));
         let status = answer.status();
         if status == StatusCode::NO_CONTENT {
             return Ok(None);
@@ -223,5 +258,30 @@ impl LedgerClient {
     pub async fn reservations(&self, token: Option<&str>) -> Result<Page<Reservation>, Ledger> {
         let token = token.map(|t| format!("&pageToken={t}")).unwrap_or_default();
         self.read(&format!("/v1/reservations?pageSize={LARGEST_PAGE}{token}")).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_another_incarnation_than_the_one_before_is_told() {
+        let incarnation = Incarnation::default();
+        let told = async || {
+            let told = incarnation.another.notified();
+            tokio::time::timeout(Duration::ZERO, told).await.is_ok()
+        };
+        for (name, expect) in [
+            (None, false),
+            (Some("1"), false),
+            (Some("1"), false),
+            (None, false),
+            (Some("2"), true),
+            (Some("2"), false),
+        ] {
+            incarnation.heard(name);
+            assert_eq!(told().await, expect, "{name:?}");
+        }
     }
 }

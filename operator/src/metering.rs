@@ -1,8 +1,10 @@
 //! What is billed, as facts about state. Pure; the reconciler sends what the ledger has not acknowledged yet.
 
 use crate::check::{Valid, mib};
+use crate::condition::{is_true, kind};
 use crate::seen::Seen;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_model::id::{OrderUid, Sku, TenantName};
 use siyada_model::usage::{Level, Meter};
 use siyada_model::wire::UsageFact;
@@ -60,6 +62,7 @@ pub fn storage(uid: &OrderUid, tenant: &TenantName, sku: &Sku, seen: &Seen) -> O
         level: Some(level),
         at: None,
         since: volumes.first().and_then(|v| v.created),
+        metered_since: None,
         reason: "Volume".to_owned(),
     })
 }
@@ -79,8 +82,15 @@ pub fn stopped(
         level: None,
         at,
         since: None,
+        metered_since: None,
         reason: reason.to_owned(),
     }
+}
+
+/// Since when an order that is ready was metered, as its status says: what a restored ledger may have lost.
+fn metered_since(conditions: &[Condition]) -> Option<Timestamp> {
+    let since = conditions.iter().find(|c| c.type_ == kind::METERING_ACTIVE && c.status == "True")?;
+    is_true(conditions, kind::READY).then_some(since.last_transition_time.0)
 }
 
 fn ready(valid: &Valid, meter: Meter, level: Level) -> UsageFact {
@@ -91,6 +101,7 @@ fn ready(valid: &Valid, meter: Meter, level: Level) -> UsageFact {
         level: Some(level),
         at: None,
         since: None,
+        metered_since: metered_since(&valid.order.status.conditions),
         reason: "Ready".to_owned(),
     }
 }

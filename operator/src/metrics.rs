@@ -27,6 +27,8 @@ pub struct Metrics {
     pub orders: Family<Labels<1>, Gauge>,
     /// Orders that are ready, by kind.
     pub orders_ready: Family<Labels<1>, Gauge>,
+    /// Orders that run and of which a condition is False, by condition.
+    pub conditions_false: Family<Labels<1>, Gauge>,
     /// Instances whose order is gone and whose data is kept.
     pub retained: Gauge,
     /// Objects in the cache of children.
@@ -45,6 +47,8 @@ pub struct Metrics {
     pub drill_seconds: Family<OfOffering, Gauge>,
     /// Instances of an offering with drills whose backups are not proven, by offering.
     pub unproven: Family<OfOffering, Gauge>,
+    /// 1 while deletions of data are stopped.
+    pub deletions_stopped: Gauge,
     /// 1 on the leader.
     pub leader: Gauge,
 }
@@ -59,6 +63,7 @@ impl Default for Metrics {
             child_writes: Counter::default(),
             orders: Family::default(),
             orders_ready: Family::default(),
+            conditions_false: Family::default(),
             retained: Gauge::default(),
             cached: Gauge::default(),
             reviews: Family::default(),
@@ -68,6 +73,7 @@ impl Default for Metrics {
             drill_age_seconds: Family::default(),
             drill_seconds: Family::default(),
             unproven: Family::default(),
+            deletions_stopped: Gauge::default(),
             leader: Gauge::default(),
         };
         registry.register("passes", "Passes over an order, by kind and outcome", metrics.passes.clone());
@@ -75,6 +81,8 @@ impl Default for Metrics {
         registry.register("child_writes", "Writes to children of orders", metrics.child_writes.clone());
         registry.register("orders", "Orders, by kind", metrics.orders.clone());
         registry.register("orders_ready", "Orders that are ready, by kind", metrics.orders_ready.clone());
+        let what = "Orders that run and of which a condition is False, by condition";
+        registry.register("conditions_false", what, metrics.conditions_false.clone());
         registry.register(
             "retained_instances",
             "Instances without an order whose data is kept",
@@ -93,6 +101,8 @@ impl Default for Metrics {
         registry.register("drill_duration_seconds", what, metrics.drill_seconds.clone());
         let what = "Instances with drills whose backups are not proven, by offering";
         registry.register("backups_unproven", what, metrics.unproven.clone());
+        let what = "1 while deletions of data are stopped until the platform confirms";
+        registry.register("deletions_stopped", what, metrics.deletions_stopped.clone());
         registry.register("leader", "1 on the replica that works", metrics.leader.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }

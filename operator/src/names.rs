@@ -28,12 +28,16 @@ pub const ORDER_NAMESPACE: &str = "siyada.cloud/order-namespace";
 pub const ORDER_NAME: &str = "siyada.cloud/order-name";
 /// Label with the tenant, on namespaces and on every object.
 pub const TENANT: &str = "siyada.cloud/tenant";
+/// Label on the namespace of the monitoring, which may read the metrics of databases. Nobody but the platform can set it.
+pub const MONITORING: &str = "siyada.cloud/monitoring";
 /// Label of engine namespaces.
 pub const ENGINE: &str = "siyada.cloud/engine";
 /// Label on a namespace that holds protected orders; a policy refuses to delete such a one.
 pub const PROTECTED_ORDERS: &str = "siyada.cloud/protected-orders";
 /// Label on an engine object whose order is gone and whose data is kept.
 pub const RETAINED: &str = "siyada.cloud/retained";
+/// Annotation on such an engine object: since when its data is kept. An expiry counts from it.
+pub const RETAINED_SINCE: &str = "siyada.cloud/retained-since";
 /// Annotation with the hash of what was last applied: tells that a field left the plan.
 pub const APPLIED: &str = "siyada.cloud/applied";
 /// Annotation on a certificate: renew from this second on.

@@ -24,10 +24,12 @@ pub enum ChildKind {
     ScheduledBackup,
     /// CloudNativePG `Backup`: of the schedule, made by the engine, or on demand.
     Backup,
+    /// Core `Pod`: made by the engine, only watched, and no child in the sense of what an order leaves.
+    Pod,
 }
 
 impl ChildKind {
-    /// Every kind that is watched in all namespaces; Secrets are watched in tenants' namespaces only.
+    /// Every kind that is watched in all namespaces; Secrets are watched in tenants' namespaces only, pods in engine namespaces.
     pub const WATCHED: [Self; 7] = [
         Self::NetworkPolicy,
         Self::Cluster,
@@ -49,6 +51,7 @@ impl ChildKind {
             Self::Service => ("", "v1", "Service", "services"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
             Self::PersistentVolumeClaim => ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+            Self::Pod => ("", "v1", "Pod", "pods"),
         };
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }

@@ -1,6 +1,7 @@
 //! The readiness probe: logs in with the bound Secret, over TLS that it verifies. It is what turns Ready to False.
 
 use crate::counters::{Transactions, transactions};
+use crate::disk::{self, Fullness};
 use crate::names::Names;
 use crate::order::{Kind, OrderRef};
 use crate::seen::secret_value;
@@ -31,6 +32,8 @@ const FAILURES: u32 = 2;
 const FIRST_FAILURES: u32 = 4;
 /// Between two readings of what a database counts, at least.
 const COUNT: Duration = Duration::from_secs(3600);
+/// Between two looks at how full a disk is.
+const MEASURE: Duration = Duration::from_secs(300);
 /// One reading may take so long, within the login's time.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two looks whether the sessions of a login that ends are gone.
@@ -126,6 +129,45 @@ struct Entry {
     due: Instant,
     running: bool,
     counted: Counted,
+    disk: Disk,
+}
+
+/// What is known of a database's disk.
+#[derive(Clone, Copy, Default)]
+struct Disk {
+    /// Size of its volume in bytes; zero: nobody wants to know.
+    capacity: i64,
+    /// When it was last looked at.
+    at: Option<Instant>,
+    fullness: Fullness,
+}
+
+impl Disk {
+    fn is_due(&self, now: Instant) -> bool {
+        self.capacity > 0 && self.at.is_none_or(|at| now.duration_since(at) >= MEASURE)
+    }
+
+    /// Takes in what is used; true when that changes what is said.
+    fn take(&mut self, used: i64, now: Instant) -> bool {
+        self.at = Some(now);
+        let before = self.fullness;
+        self.fullness = Fullness::of(before, used, self.capacity);
+        self.fullness != before
+    }
+}
+
+/// What to read beside a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wanted {
+    counts: bool,
+    disk: bool,
+}
+
+/// What was read beside a login.
+#[derive(Default)]
+struct Found {
+    transactions: Option<Transactions>,
+    used: Option<i64>,
 }
 
 /// What is known of a database's transactions.
@@ -153,8 +195,8 @@ impl Counted {
     }
 }
 
-/// What to log in to now, by the order's uid, and whether to read what it counts.
-type Due = (String, Arc<Target>, bool);
+/// What to log in to now, by the order's uid, and what to read there.
+type Due = (String, Arc<Target>, Wanted);
 
 /// Logs in to every running instance, each at its own time.
 pub struct Prober {
@@ -191,9 +233,11 @@ impl Prober {
         }
         let outcome = before.and_then(|e| e.outcome);
         let counted = before.map(|e| e.counted.clone()).unwrap_or_default();
+        let disk = before.map(|e| e.disk).unwrap_or_default();
         let entry = Entry {
             tenant: tenant.clone(),
             counted,
+            disk,
             order: order.clone(),
             target: Arc::new(target),
             outcome,
@@ -205,6 +249,19 @@ impl Prober {
         entries.insert(uid.to_owned(), entry);
         drop(entries);
         self.wake.notify_one();
+    }
+
+    /// Measures the disk of an instance that is logged in to, against the size of its volume.
+    pub fn measure(&self, uid: &str, capacity: i64) {
+        if let Some(entry) = self.lock().get_mut(uid).filter(|e| e.disk.capacity != capacity) {
+            // A volume that grew is looked at with the next login.
+            entry.disk = Disk { capacity, at: None, ..entry.disk };
+        }
+    }
+
+    /// How full the disk of an instance is, as far as that is known.
+    pub fn fullness(&self, uid: &str) -> Fullness {
+        self.lock().get(uid).map(|e| e.disk.fullness).unwrap_or_default()
     }
 
     /// Stops logging in to an instance.
@@ -248,9 +305,9 @@ impl Prober {
     pub async fn run(self: Arc<Self>) {
         loop {
             let (due, next) = self.take_due();
-            for (uid, target, counts) in due {
+            for (uid, target, wanted) in due {
                 let prober = Arc::clone(&self);
-                tokio::spawn(async move { prober.one(uid, target, counts).await });
+                tokio::spawn(async move { prober.one(uid, target, wanted).await });
             }
             let wait = next.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
             tokio::select! {
@@ -267,15 +324,16 @@ impl Prober {
         let mut entries = self.lock();
         for (uid, entry) in entries.iter_mut().filter(|(_, e)| !e.running && e.due <= now) {
             entry.running = true;
-            due.push((uid.clone(), Arc::clone(&entry.target), entry.counted.is_due(now)));
+            let wanted = Wanted { counts: entry.counted.is_due(now), disk: entry.disk.is_due(now) };
+            due.push((uid.clone(), Arc::clone(&entry.target), wanted));
         }
         let next = entries.values().filter(|e| !e.running).map(|e| e.due).min();
         (due, next)
     }
 
-    async fn one(&self, uid: String, target: Arc<Target>, counts: bool) {
+    async fn one(&self, uid: String, target: Arc<Target>, wanted: Wanted) {
         let Ok(_permit) = self.permits.acquire().await else { return };
-        let found = match tokio::time::timeout(TIMEOUT, log_in(&target, &self.authority_file, counts)).await {
+        let found = match tokio::time::timeout(TIMEOUT, log_in(&target, &self.authority_file, wanted)).await {
             Ok(found) => found,
             Err(_) => Err("it does not answer in time"),
         };
@@ -285,10 +343,14 @@ impl Prober {
             let Some(entry) = entries.get_mut(&uid).filter(|e| Arc::ptr_eq(&e.target, &target)) else {
                 return;
             };
-            if let Ok(Some(read)) = &found {
-                entry.counted.take(read.clone(), Instant::now());
+            let now = Instant::now();
+            let mut fuller = false;
+            if let Ok(Found { transactions, used }) = &found {
+                transactions.iter().for_each(|read| entry.counted.take(read.clone(), now));
+                fuller = used.is_some_and(|used| entry.disk.take(used, now));
             }
-            entry.settle(found.map(|_| ()))
+            let turned = entry.settle(found.map(|_| ()));
+            turned.or_else(|| fuller.then(|| entry.order.clone()))
         };
         if let Some(order) = changed {
             let _ = self.changed.send(order);
@@ -326,16 +388,16 @@ impl Entry {
     }
 }
 
-/// Logs in, as a client with the bound Secret would. With `counts` it also reads what the database counts.
+/// Logs in, as a client with the bound Secret would, and reads what is wanted beside.
 async fn log_in(
     target: &Target,
     authority_file: &std::path::Path,
-    counts: bool,
-) -> Result<Option<Transactions>, &'static str> {
+    wanted: Wanted,
+) -> Result<Found, &'static str> {
     if target.kind == Kind::Documents {
         documents(target, authority_file).await?;
     }
-    postgres(target, counts).await
+    postgres(target, wanted).await
 }
 
 /// A session with the database, over TLS that is verified, and the task that serves it.
@@ -363,23 +425,26 @@ async fn connect(
     Ok((client, tokio::spawn(async move { drop(connection.await) })))
 }
 
-async fn postgres(target: &Target, counts: bool) -> Result<Option<Transactions>, &'static str> {
+async fn postgres(target: &Target, wanted: Wanted) -> Result<Found, &'static str> {
     let (client, served) = connect(target).await?;
     if target.closing {
         let ended = end_sessions(&client).await;
         drop(client);
         served.abort();
-        return ended.map(|()| None);
+        return ended.map(|()| Found::default());
     }
     let answer = client.simple_query("select 1").await;
     // A database that serves is ready, whether it tells what it counts or not.
-    let counted = match answer.is_ok() && counts {
-        true => tokio::time::timeout(COUNT_TIMEOUT, transactions(&client)).await.ok().flatten(),
-        false => None,
-    };
+    let mut found = Found::default();
+    if answer.is_ok() && wanted.counts {
+        found.transactions = tokio::time::timeout(COUNT_TIMEOUT, transactions(&client)).await.ok().flatten();
+    }
+    if answer.is_ok() && wanted.disk {
+        found.used = tokio::time::timeout(COUNT_TIMEOUT, disk::used(&client)).await.ok().flatten();
+    }
     drop(client);
     served.abort();
-    answer.map(|_| counted).map_err(|e| why(&e))
+    answer.map(|_| found).map_err(|e| why(&e))
 }
 
 /// What reading a restored database found.
@@ -536,7 +601,29 @@ mod tests {
             due: Instant::now(),
             running: true,
             counted: Counted::default(),
+            disk: Disk::default(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_disk_is_measured_every_five_minutes_and_told_when_that_says_something_new() {
+        let mut disk = Disk::default();
+        let now = Instant::now();
+        assert!(!disk.is_due(now), "without a volume there is nothing to measure");
+        disk.capacity = 1000;
+        assert!(disk.is_due(now));
+        assert!(!disk.take(500, now) && !disk.is_due(now + MEASURE / 2) && disk.is_due(now + MEASURE));
+        assert!(disk.take(810, now) && !disk.take(830, now));
+        let (changed, _turns) = mpsc::unbounded_channel();
+        let prober = Prober::new(changed, PathBuf::new());
+        prober.lock().insert("u".to_owned(), Entry { disk, ..entry() });
+        prober.measure("u", 1000);
+        assert!(!prober.lock()["u"].disk.is_due(now));
+        prober.measure("u", 2000);
+        assert!(prober.lock()["u"].disk.is_due(now), "a volume that grew is looked at again");
+        assert_eq!(prober.fullness("u"), Fullness::NearlyFull, "and is as full as before until then");
+        assert!(prober.lock().get_mut("u").unwrap().disk.take(830, now));
+        assert_eq!(prober.fullness("u"), Fullness::Roomy);
     }
 
     #[tokio::test]

@@ -10,17 +10,18 @@ use crate::object::ChildKind;
 use crate::object_store::{Store, StoreError};
 use crate::order::{Kind, Order, OrderResource, ReadOrder};
 use crate::plan::backup::{StoreKey, needs_store_key};
-use crate::plan::{Fresh, needs_certificate, plan};
+use crate::plan::{Fresh, growth, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
-use crate::{credentials, deletion, metering, restore, rotate, service_backup};
+use crate::{credentials, deletion, metering, operation, restore, rotate, service_backup};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::runtime::controller::Action;
-use siyada_model::quantity::bytes;
+use siyada_crds::order::{Operation, OperationPhase, Work};
+use siyada_model::quantity::{bytes, show_bytes};
 use siyada_model::quota::Dimension;
 use siyada_model::usage::Meter;
 use siyada_model::wire::{Reservation, ReservationRequest, UsageBatch, UsageFact, code};
@@ -34,6 +35,8 @@ const PASS: Duration = Duration::from_secs(60);
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// An order that waits for an approval is offered again so often.
 const PENDING_AGAIN: Duration = Duration::from_secs(15);
+/// An operation that only time shows to be over is looked at again so soon.
+const SETTLE: Duration = Duration::from_secs(operation::SETTLE.as_secs().unsigned_abs() + 1);
 /// An order that waits for a cache or a tenant.
 const SOON: Duration = Duration::from_secs(2);
 /// Whether backups came in time is looked at so often, from caches.
@@ -148,14 +151,25 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     let valid = valid.ok();
     let picture = Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, metered };
     let told = status::status(&picture, now);
-    if apply::status::<K>(&context.client, order, &told).await? {
-        tell_turn::<K>(order, &told, context).await;
-        tell_operation::<K>(order, &told, context).await;
-    }
+    tell::<K>(order, &told, context).await?;
     match fault {
         Some(error) => Err(error.into()),
+        None if operation::needs_a_look(&told) => Ok(Action::requeue(SETTLE)),
         None => Ok(next),
     }
+}
+
+/// Writes what an order is told, if it says anything new, and tells people what that means.
+async fn tell<K: OrderResource>(
+    order: &Order,
+    told: &siyada_crds::OrderStatus,
+    context: &Context,
+) -> Result<(), Pass> {
+    if apply::status::<K>(&context.client, order, told).await? {
+        tell_turn::<K>(order, told, context).await;
+        tell_operation::<K>(order, told, context).await;
+    }
+    Ok(())
 }
 
 /// What an order is told of a write that failed and is tried again. The cause is the platform's to read, in the log.
@@ -236,6 +250,8 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));
     if let (Some(target), Some(tenant)) = (target, crate::names::tenant_of(&names.engine)) {
         context.prober.watch(order.uid.as_str(), &order.at, &tenant, target);
+        let smallest = seen.volumes().iter().map(|v| v.held_bytes).min().unwrap_or(0);
+        context.prober.measure(order.uid.as_str(), smallest);
     }
 }
 
@@ -423,6 +439,9 @@ async fn build(
     }
     let refused = match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
         Applied::Done(writes) => {
+            for claim in growth(valid, seen) {
+                apply::grow(&context.client, &claim, &show_bytes(valid.storage_bytes)).await?;
+            }
             context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
             let wait = rotate::wait(valid, &names, seen, now);
             seen.add(plan.objects);
@@ -590,16 +609,22 @@ impl Context {
     }
 }
 
-/// Logs and tells people that an operation began or ended.
+/// Logs and tells people that an operation began or ended. How an order is made they are told by its turns.
 async fn tell_operation<K: OrderResource>(order: &Order, told: &siyada_crds::OrderStatus, context: &Context) {
-    let Some(now) = &told.last_operation else { return };
-    let before = order.status.last_operation.as_ref();
-    if before.is_some_and(|before| (&before.started, before.state) == (&now.started, now.state)) {
+    let Some(now) = &told.operation else { return };
+    let before = order.status.operation.as_ref();
+    let same = |before: &Operation| {
+        (before.type_, &before.started, before.state) == (now.type_, &now.started, now.state)
+    };
+    if before.is_some_and(same) || [Work::Create, Work::Restore].contains(&now.type_) {
         return;
     }
     let what = format!("{:?}{:?}", now.type_, now.state);
     tracing::info!(order.uid = %order.uid, order.namespace = order.at.namespace, "{what} of order {}", order.at.name);
-    apply::event::<K>(&context.recorder, order, false, &what, &now.progress).await;
+    let change = now.change.as_ref().map(|change| format!("{change}: ")).unwrap_or_default();
+    let sentence = format!("{change}{}", now.error.as_ref().unwrap_or(&now.message));
+    let warning = now.state == OperationPhase::Failed;
+    apply::event::<K>(&context.recorder, order, warning, &what, &sentence).await;
 }
 
 /// Logs a turn in an order's life, and tells people of those that matter to them: it became ready, it stopped being so,

@@ -12,8 +12,8 @@ use crate::plan::backup::recorded;
 use crate::seen::{Seen, metadata};
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
-use siyada_crds::ServiceBackup;
 use siyada_crds::order::RestoreFrom;
+use siyada_crds::{RetainedInstance, ServiceBackup};
 use siyada_model::classification::Classification;
 use siyada_model::quantity::{bytes, show_bytes};
 
@@ -110,7 +110,10 @@ fn of_instance(
     Ok((origin.uid, None))
 }
 
-fn of_retained(valid: &Valid, uid: &str, context: &Context) -> Result<Named, Refusal> {
+fn of_retained(valid: &Valid, named: &str, context: &Context) -> Result<Named, Refusal> {
+    let key = ObjectRef::<RetainedInstance>::new(named).within(&valid.order.at.namespace);
+    let listed = context.orders.retained.get(&key).map(|listing| listing.spec.order_uid.clone());
+    let uid = listed.as_deref().unwrap_or(named);
     let names = Names::of(&valid.order, &valid.tenant);
     let seen = context.seen(uid);
     let key = cluster_key(&seen).filter(|key| key.namespace == names.engine);
@@ -121,7 +124,9 @@ fn of_retained(valid: &Valid, uid: &str, context: &Context) -> Result<Named, Ref
     });
     // Data of another tenant answers as absence does.
     let Some((key, record)) = kept.filter(|(_, record)| record.tenant == valid.tenant) else {
-        return impossible(format!("no data of a deleted order {uid} is kept for this tenant"));
+        return impossible(format!(
+            "no data of a deleted order {uid} is kept for this tenant: kubectl get rti lists what is"
+        ));
     };
     if record.kind != valid.order.at.kind.as_str() {
         return impossible(format!("what is kept of {uid} is a {}: order that kind", record.kind));

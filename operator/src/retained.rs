@@ -1,21 +1,29 @@
 //! Data without an order: stopped, kept, billed and reported, until somebody removes it by name.
 //!
-//! The sweep reads caches only. It runs after the caches filled, when an order goes, and when an engine object changes.
+//! The sweep reads caches only. It runs after the caches filled, when an order goes, when an engine object or a listing of kept
+//! data changes, and every hour, as time alone brings an end near. Before data is removed the API server itself is asked.
 
 use crate::apply;
+use crate::breaker::{self, Verdict};
 use crate::context::Context;
 use crate::deletion::{cluster_key, record};
 use crate::metering::{self, stopped};
-use crate::names::{HIBERNATION, ORDER_RECORD, RETAINED};
+use crate::mirror;
+use crate::names::{HIBERNATION, ORDER_RECORD, ORDER_UID, RETAINED, RETAINED_SINCE, TENANT};
 use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
 use crate::reconcile::{Pass, fingerprint, report};
 use crate::seen::{Seen, metadata};
+use crate::unwell;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use siyada_crds::RetainedInstance;
+use siyada_crds::order::Cost;
 use siyada_model::id::{OrderUid, Sku, TenantName};
 use siyada_model::price::Item;
 use siyada_model::resources::Resources;
@@ -30,6 +38,8 @@ pub const REMOVE: &str = "siyada.cloud/remove-data";
 const SELECTOR: &str = "siyada.cloud/retained=true";
 /// After a fault.
 const AGAIN: Duration = Duration::from_secs(30);
+/// An end that comes near is noticed so late at most.
+const EVERY: Duration = Duration::from_secs(3600);
 
 /// What an engine object says of its order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +63,20 @@ pub struct Record {
     pub billing: Billing,
     /// Who ordered.
     pub requester: Option<String>,
+    /// It is kept for so many days; absent: until somebody discards it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retained_days: Option<i32>,
+}
+
+/// Why kept data goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The platform asked for it by name.
+    Asked,
+    /// Its ministry discarded it by name.
+    Discarded,
+    /// Its days are over, and that was told in time.
+    Expired,
 }
 
 /// Stops an engine object, keeps its data, and shrinks its reservation to storage. Any number of times.
@@ -61,10 +85,15 @@ pub struct Record {
 /// [`Pass`].
 pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(), Pass> {
     let Some(object) = seen.children.get(cluster) else { return Ok(()) };
-    if metadata(object, "labels", RETAINED).is_none()
+    let since: Option<Timestamp> =
+        metadata(object, "annotations", RETAINED_SINCE).and_then(|text| text.parse().ok());
+    if since.is_none()
+        || metadata(object, "labels", RETAINED).is_none()
         || metadata(object, "annotations", HIBERNATION) != Some("on")
     {
-        apply::retain(&context.client, cluster).await?;
+        let now = Timestamp::now();
+        let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        apply::retain(&context.client, cluster, since.unwrap_or(second)).await?;
     }
     for (key, schedule) in seen.children.iter().filter(|(key, _)| key.kind == ChildKind::ScheduledBackup) {
         let uid = schedule.pointer("/metadata/uid").and_then(Value::as_str);
@@ -106,16 +135,24 @@ async fn hold_storage(context: &Context, record: &Record, seen: &Seen) -> Result
     if context.memory.lock().held.get(record.uid.as_str()) == Some(&hash) {
         return Ok(());
     }
-    context.ledger.hold(&record.uid, &request).await?;
+    let held = context.ledger.hold(&record.uid, &request).await?;
     context.figures.touch(record.tenant.as_str());
-    context.memory.lock().held.insert(record.uid.to_string(), hash);
+    let cost = held.commitment.monthly_cost;
+    let cost = Cost {
+        currency: cost.currency.to_string(),
+        maximum_monthly: cost.decimal(),
+        price_list: held.price_list.to_string(),
+    };
+    let mut memory = context.memory.lock();
+    memory.held.insert(record.uid.to_string(), hash);
+    memory.kept.insert(record.uid.to_string(), cost);
     Ok(())
 }
 
-/// Runs until it is dropped: a sweep whenever something asks for one.
+/// Runs until it is dropped: a sweep whenever something asks for one, and every hour.
 pub async fn run(context: Arc<Context>) {
     loop {
-        context.sweep.notified().await;
+        let _ = tokio::time::timeout(EVERY, context.sweep.notified()).await;
         // Events come in bursts; one sweep serves them all.
         tokio::time::sleep(Duration::from_secs(1)).await;
         if let Err(error) = sweep(&context).await {
@@ -132,42 +169,34 @@ pub async fn run(context: Arc<Context>) {
 async fn sweep(context: &Context) -> Result<(), Pass> {
     let orders = context.orders.all();
     let living: BTreeSet<String> = orders.iter().map(|o| o.uid.to_string()).collect();
-    let mut kept = BTreeSet::new();
+    let (mut kept, mut failed) = (BTreeSet::new(), None);
     for (uid, at) in context.cache.orders() {
         if living.contains(&uid) || is_there(context, &at, &uid).await? {
             continue;
         }
-        if leftover(context, &uid).await? {
-            kept.insert(uid);
+        // What one order left must not hide what another did.
+        match leftover(context, &uid).await {
+            Ok(false) => {}
+            Ok(true) => drop(kept.insert(uid)),
+            Err(error) => {
+                kept.insert(uid);
+                failed = Some(error);
+            }
         }
     }
+    mirror::tell(context, &kept, Timestamp::now()).await?;
     context.metrics.retained.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
     context.cache.set_leftovers(kept);
     context.metrics.cached.set(i64::try_from(context.cache.len()).unwrap_or(i64::MAX));
-    for kind in Kind::ALL {
-        let of_kind = orders.iter().filter(|o| o.at.kind == kind);
-        let ready = |o: &&crate::order::Order| {
-            crate::condition::is_true(&o.status.conditions, crate::condition::kind::READY)
-        };
-        let (count, ready) = (of_kind.clone().count(), of_kind.filter(ready).count());
-        context
-            .metrics
-            .orders
-            .get_or_create(&[("kind", kind.as_str())])
-            .set(i64::try_from(count).unwrap_or(0));
-        context
-            .metrics
-            .orders_ready
-            .get_or_create(&[("kind", kind.as_str())])
-            .set(i64::try_from(ready).unwrap_or(0));
-    }
+    unwell::count(context);
     context.prober.keep_only(|uid| living.contains(uid));
     for prober in [&context.turner, &context.further] {
         prober.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));
     }
     let catalogue = context.catalogue_uids();
     context.backoff.keep_only(|uid| living.contains(uid) || catalogue.contains(uid));
-    unprotect(context).await
+    unprotect(context).await?;
+    failed.map_or(Ok(()), Err)
 }
 
 /// A cache may be behind: before anything is stopped, the server itself is asked, once.
@@ -178,6 +207,10 @@ async fn is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, P
     if already_kept {
         return Ok(false);
     }
+    order_is_there(context, at, uid).await
+}
+
+async fn order_is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, Pass> {
     let gvk = GroupVersionKind::gvk(siyada_crds::GROUP, siyada_crds::VERSION, at.kind.as_str());
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &at.namespace, &ApiResource::from_gvk(&gvk));
@@ -192,12 +225,20 @@ async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
         remove_rest(context, uid, &seen).await?;
         return Ok(!seen.claim_names().is_empty());
     };
-    let object = &seen.children[&cluster];
-    if metadata(object, "annotations", REMOVE) == Some(uid) {
-        tracing::warn!(order.uid = uid, "removing the kept data of {cluster}, as the platform asked");
-        let object_uid = object.pointer("/metadata/uid").and_then(Value::as_str);
-        apply::remove(&context.client, &cluster, object_uid).await?;
-        return Ok(true);
+    let now = Timestamp::now();
+    if seems_unwanted(context, uid, &cluster, &seen, now)
+        && let Some((why, object_uid)) = confirmed(context, uid, &cluster, now).await?
+    {
+        if let Verdict::Stopped(since) = breaker::judge(context, uid, now).await? {
+            tracing::warn!(
+                order.uid = uid,
+                "the kept data of {cluster} stays: deletions are stopped since {since}"
+            );
+        } else {
+            tracing::warn!(order.uid = uid, "removing the kept data of {cluster} for ever: {why:?}");
+            apply::remove(&context.client, &cluster, Some(&object_uid)).await?;
+            return Ok(true);
+        }
     }
     settle(context, &cluster, &seen).await?;
     tracing::info!(
@@ -205,6 +246,79 @@ async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
         "data of {cluster} is kept without an order; `siyada-operator retained list` shows it"
     );
     Ok(true)
+}
+
+/// Whether the caches say that kept data should go. Only a hint.
+fn seems_unwanted(context: &Context, uid: &str, cluster: &Key, seen: &Seen, now: Timestamp) -> bool {
+    let Some(object) = seen.children.get(cluster) else { return false };
+    let going = object.pointer("/metadata/deletionTimestamp").is_some();
+    let asked = metadata(object, "annotations", REMOVE) == Some(uid);
+    let Some(kept) = mirror::Kept::of(seen, None) else { return asked && !going };
+    let expired = kept.expires().is_some_and(|end| end <= now);
+    let discarded = || context.orders.retained.state().iter().any(|l| mirror::discards(l, &kept.record));
+    !going && (asked || expired || discarded())
+}
+
+/// Why kept data may go now, and the uid of the engine's object that holds it, as the API server itself says: nothing is
+/// removed on the word of a cache, nor while there is an order of that uid.
+async fn confirmed(
+    context: &Context,
+    uid: &str,
+    cluster: &Key,
+    now: Timestamp,
+) -> Result<Option<(Why, String)>, Pass> {
+    let look = |e| Pass::Look("kept data", Box::new(e));
+    let resource = ChildKind::Cluster.api_resource();
+    let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &cluster.namespace, &resource);
+    let Some(live) = api.get_opt(&cluster.name).await.map_err(look)? else { return Ok(None) };
+    let is_kept =
+        live.labels().get(ORDER_UID).map(String::as_str) == Some(uid) && live.labels().contains_key(RETAINED);
+    let record: Option<Record> =
+        live.annotations().get(ORDER_RECORD).and_then(|text| serde_json::from_str(text).ok());
+    let (true, Some(record), Some(object_uid)) = (is_kept, record, live.uid()) else { return Ok(None) };
+    let Some(kind) = Kind::parse(&record.kind) else { return Ok(None) };
+    let at = OrderRef { kind, namespace: record.namespace.clone(), name: record.name.clone() };
+    if record.uid.as_str() != uid || order_is_there(context, &at, uid).await? {
+        tracing::error!(order.uid = uid, "the data of {cluster} is not removed: its order is there");
+        return Ok(None);
+    }
+    if live.annotations().get(REMOVE).map(String::as_str) == Some(uid) {
+        return Ok(Some((Why::Asked, object_uid)));
+    }
+    let Some(listing) = listed(context, &record, cluster).await? else { return Ok(None) };
+    let since = live.annotations().get(RETAINED_SINCE).and_then(|text| text.parse().ok());
+    let why = unwanted(&record, since, &listing, now);
+    Ok(why.map(|why| (why, object_uid)))
+}
+
+/// Why data that is listed should go, if it should.
+pub fn unwanted(
+    record: &Record,
+    since: Option<Timestamp>,
+    listing: &RetainedInstance,
+    now: Timestamp,
+) -> Option<Why> {
+    if mirror::discards(listing, record) {
+        return Some(Why::Discarded);
+    }
+    let told = listing.status.clone().unwrap_or_default();
+    let end = mirror::expires(since, record.retained_days);
+    mirror::may_expire(end, &told, now).then_some(Why::Expired)
+}
+
+/// The listing of kept data, where the API server has it, in a namespace that is its tenant's now.
+async fn listed(context: &Context, record: &Record, cluster: &Key) -> Result<Option<RetainedInstance>, Pass> {
+    let look = |e| Pass::Look("the listing of kept data", Box::new(e));
+    let Some(home) = mirror::home(record, &context.catalogue.namespaces.bound()) else { return Ok(None) };
+    let namespaces: Api<Namespace> = Api::all(context.client.clone());
+    let namespace = namespaces.get_opt(&home).await.map_err(look)?;
+    let is_theirs =
+        |n: &Namespace| n.labels().get(TENANT).map(String::as_str) == Some(record.tenant.as_str());
+    if !namespace.is_some_and(|n| is_theirs(&n)) {
+        return Ok(None);
+    }
+    let listings: Api<RetainedInstance> = Api::namespaced(context.client.clone(), &home);
+    listings.get_opt(&cluster.name).await.map_err(look)
 }
 
 /// The engine object is gone: when its volumes are proven to be gone too, the account is closed and the rest removed.

@@ -16,7 +16,7 @@ use crate::order::{Kind, OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant};
+use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant, unwell};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -33,8 +33,8 @@ use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
 use siyada_crds::{
-    DocumentStoreInstance, PostgresInstance, PriceList, ServiceBackup, ServiceCredential, ServiceOffering,
-    Site, Tenant,
+    DocumentStoreInstance, PostgresInstance, PriceList, RetainedInstance, ServiceBackup, ServiceCredential,
+    ServiceOffering, Site, Tenant,
 };
 use siyada_model::wire::{Checkpoint, MOST_FACTS};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,11 +102,13 @@ async fn watch_children(
         None => Api::all_with(client, &resource),
     };
     // The engine's volumes and backups carry the order's uid; everything else that counts was planned by us.
-    let label = match source.kind {
-        ChildKind::PersistentVolumeClaim | ChildKind::Backup => ORDER_UID,
-        _ => MANAGED,
+    let wanted = match source.kind {
+        ChildKind::PersistentVolumeClaim | ChildKind::Backup => watcher::Config::default().labels(ORDER_UID),
+        // Only in engine namespaces, where nobody else has any.
+        ChildKind::Pod => watcher::Config::default(),
+        _ => watcher::Config::default().labels(MANAGED),
     };
-    let mut events = watcher(api, watcher::Config::default().labels(label)).default_backoff().boxed();
+    let mut events = watcher(api, wanted).default_backoff().boxed();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
@@ -180,8 +182,31 @@ fn reflect_credentials(client: &Client, triggers: Triggers) -> Store<ServiceCred
     })
 }
 
+/// Watches the listings of kept data into a store; a sweep looks at each change: it may ask for a removal.
+fn reflect_retained(client: &Client, sweep: Arc<Notify>) -> Store<RetainedInstance> {
+    reflect_each(client, move |_: &RetainedInstance| sweep.notify_one())
+}
+
 /// Watches a kind that people write beside their orders into a store; the orders that `of` names are looked at.
 fn reflect_beside<K>(client: &Client, triggers: Triggers, of: fn(&K) -> (Kind, String)) -> Store<K>
+where
+    K: Resource<DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    reflect_each(client, move |object: &K| {
+        let (kind, name) = of(object);
+        let namespace = object.namespace().unwrap_or_default();
+        triggers.look_at(OrderRef { kind, namespace, name });
+    })
+}
+
+/// Watches a kind into a store, and does something about every object that changed.
+fn reflect_each<K>(client: &Client, touched: impl Fn(&K) + Send + 'static) -> Store<K>
 where
     K: Resource<DynamicType = ()>
         + Clone
@@ -201,11 +226,7 @@ where
         let mut events = events.boxed();
         while let Some(event) = events.next().await {
             match event {
-                Ok(object) => {
-                    let (kind, name) = of(&object);
-                    let namespace = object.namespace().unwrap_or_default();
-                    triggers.look_at(OrderRef { kind, namespace, name });
-                }
+                Ok(object) => touched(&object),
                 Err(error) => {
                     tracing::warn!(error = %error, "the watch of {} stumbled and is started again", K::kind(&()));
                 }
@@ -342,8 +363,7 @@ async fn operate(
     let (postgres_sender, postgres_news) = mpsc::unbounded_channel();
     let (documents_sender, documents_news) = mpsc::unbounded_channel();
     let triggers = Triggers { postgres: postgres_sender, documents: documents_sender };
-    let backups = reflect_backups(&client, triggers.clone());
-    let credentials = reflect_credentials(&client, triggers.clone());
+    let sweep = Arc::<Notify>::default();
     let (probe_sender, probe_news) = mpsc::unbounded_channel::<OrderRef>();
     let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(BURST);
     let (postgres, postgres_store, postgres_listed) = controller::<PostgresInstance>(&client);
@@ -359,10 +379,11 @@ async fn operate(
         prober: Arc::new(Prober::new(probe_sender, authority_file)),
         cache: ChildCache::default(),
         watches: Watches::default(),
-        orders: OrderStores { postgres: postgres_store, documents: documents_store, backups, credentials },
+        orders: order_stores(&client, (postgres_store, documents_store), &triggers, &sweep),
         memory: Memory::default(),
         backoff: Backoff::default(),
-        sweep: Arc::default(),
+        sweep,
+        compare: Arc::default(),
         recorder: recorder(&client, &config),
         client: client.clone(),
         config,
@@ -378,13 +399,11 @@ async fn operate(
     });
     tokio::spawn(forward(probe_news, triggers));
     start_watches(&context).await;
-    // Before, an order would look as if it had no backups and no further logins: the one would end in the bill, the other in
-    // the database.
-    context.orders.backups.wait_until_ready().await.context("the watch of ServiceBackup ended")?;
-    context.orders.credentials.wait_until_ready().await.context("the watch of ServiceCredential ended")?;
-    let (tick_postgres, tick_documents, tick_tenants) = split(news);
+    wait_for_listings(&context.orders).await?;
+    let [tick_postgres, tick_documents, tick_tenants, tick_lists] = split(news);
     start_tasks(&context, [postgres_listed, documents_listed]);
-    tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed));
+    tokio::spawn(follow_namespaces(Arc::clone(&context), namespace_news, changed.clone()));
+    tokio::spawn(follow_ledger(Arc::clone(&context), changed));
     let tenants = Controller::new(Api::<Tenant>::all(client.clone()), watcher::Config::default())
         .with_config(settings.clone())
         .reconcile_all_on(tick_tenants)
@@ -395,29 +414,31 @@ async fn operate(
             Arc::clone(&context),
         )
         .for_each(|outcome| note(outcome, None));
-    let lists = price_lists(&client, &settings, &stop, &context);
+    let lists = price_lists(&settings, tick_lists, &stop, &context);
     let postgres = orders(postgres, &settings, postgres_news, tick_postgres, &stop, &context);
     let documents = orders(documents, &settings, documents_news, tick_documents, &stop, &context);
     futures::future::join4(tenants, lists, postgres, documents).await;
     Ok(())
 }
 
-async fn price_lists(
+fn order_stores(
     client: &Client,
-    settings: &ControllerConfig,
-    stop: &CancellationToken,
-    context: &Arc<Context>,
-) {
-    Controller::new(Api::<PriceList>::all(client.clone()), watcher::Config::default())
-        .with_config(settings.clone())
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(
-            price_list::reconcile,
-            |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c),
-            Arc::clone(context),
-        )
-        .for_each(|outcome| note(outcome, None))
-        .await;
+    (postgres, documents): (Store<PostgresInstance>, Store<DocumentStoreInstance>),
+    triggers: &Triggers,
+    sweep: &Arc<Notify>,
+) -> OrderStores {
+    let backups = reflect_backups(client, triggers.clone());
+    let credentials = reflect_credentials(client, triggers.clone());
+    let retained = reflect_retained(client, Arc::clone(sweep));
+    OrderStores { postgres, documents, backups, credentials, retained }
+}
+
+/// Before, an order would look as if it had no backups and no further logins: the one would end in the bill, the other in the
+/// database.
+async fn wait_for_listings(orders: &OrderStores) -> Result<()> {
+    orders.backups.wait_until_ready().await.context("the watch of ServiceBackup ended")?;
+    orders.credentials.wait_until_ready().await.context("the watch of ServiceCredential ended")?;
+    orders.retained.wait_until_ready().await.context("the watch of RetainedInstance ended")
 }
 
 fn recorder(client: &Client, config: &Config) -> Recorder {
@@ -447,6 +468,25 @@ fn controller<K: OrderResource>(client: &Client) -> (Controller<K>, Store<K>, Li
         })
         .touched_objects();
     (Controller::for_stream(events, reader.clone()), reader, listed)
+}
+
+async fn price_lists(
+    settings: &ControllerConfig,
+    ticks: impl Stream<Item = ()> + Send + 'static,
+    stop: &CancellationToken,
+    context: &Arc<Context>,
+) {
+    Controller::new(Api::<PriceList>::all(context.client.clone()), watcher::Config::default())
+        .with_config(settings.clone())
+        .reconcile_all_on(ticks)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(
+            price_list::reconcile,
+            |l, e, c| failed(&l.uid().unwrap_or_default(), &l.name_any(), e, &c),
+            Arc::clone(context),
+        )
+        .for_each(|outcome| note(outcome, None))
+        .await;
 }
 
 async fn orders<K: OrderResource>(
@@ -524,25 +564,18 @@ async fn forward(mut probes: mpsc::UnboundedReceiver<OrderRef>, triggers: Trigge
     }
 }
 
-/// One stream of news for each of three listeners.
-fn split(
-    mut news: mpsc::UnboundedReceiver<()>,
-) -> (
-    impl Stream<Item = ()> + Send + 'static,
-    impl Stream<Item = ()> + Send + 'static,
-    impl Stream<Item = ()> + Send + 'static,
-) {
-    let (a, from_a) = mpsc::unbounded_channel();
-    let (b, from_b) = mpsc::unbounded_channel();
-    let (c, from_c) = mpsc::unbounded_channel();
+/// One stream of news for each of four listeners.
+fn split(mut news: mpsc::UnboundedReceiver<()>) -> [impl Stream<Item = ()> + Send + 'static; 4] {
+    let channels: [_; 4] = std::array::from_fn(|_| mpsc::unbounded_channel());
+    let senders = channels.each_ref().map(|(sender, _)| sender.clone());
     tokio::spawn(async move {
         while news.recv().await.is_some() {
-            for sender in [&a, &b, &c] {
+            for sender in &senders {
                 let _ = sender.send(());
             }
         }
     });
-    (stream(from_a), stream(from_b), stream(from_c))
+    channels.map(|(_, receiver)| stream(receiver))
 }
 
 /// A namespace of a tenant that is gone is made again: what was set up in it is forgotten, and every tenant looked at.
@@ -568,8 +601,9 @@ async fn follow_namespaces(
             tracing::info!(
                 "namespace {namespace} is gone or no longer bound: it is made again while a Tenant lists it"
             );
-            let source = Source { kind: ChildKind::Secret, namespace: Some(namespace.clone()) };
-            context.watches.stop(&context, &source);
+            for kind in [ChildKind::Secret, ChildKind::Pod] {
+                context.watches.stop(&context, &Source { kind, namespace: Some(namespace.clone()) });
+            }
             context.memory.lock().protected.remove(namespace);
         }
         if !gone.is_empty() {
@@ -579,15 +613,26 @@ async fn follow_namespaces(
     }
 }
 
+/// Tells everything again whenever another incarnation of the ledger answers.
+async fn follow_ledger(context: Arc<Context>, changed: mpsc::UnboundedSender<()>) {
+    loop {
+        context.ledger.another_incarnation().await;
+        tracing::warn!("another incarnation of the ledger answers: reservations and levels are told again");
+        context.prove_again();
+        // Tenants and price lists too.
+        let _ = changed.send(());
+    }
+}
+
 /// What runs beside the controllers, until the process ends.
 fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.prober).run());
     tokio::spawn(Arc::clone(&context.turner).run());
     tokio::spawn(Arc::clone(&context.further).run());
     tokio::spawn(credentials::run(Arc::clone(context)));
-    tokio::spawn(retained::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
     // Before, every order would look as if it were gone.
+    tokio::spawn(once_listed(listed.clone(), retained::run(Arc::clone(context))));
     tokio::spawn(once_listed(listed.clone(), first_sweep(Arc::clone(context))));
     tokio::spawn(once_listed(listed, drills::run(Arc::clone(context))));
     tokio::spawn(tenant::figures::run(Arc::clone(context)));
@@ -638,6 +683,7 @@ async fn checkpoints(context: Arc<Context>) {
         let pages = seen.chunks(MOST_FACTS).map(<[_]>::to_vec).collect::<Vec<_>>();
         let pages = if pages.is_empty() { vec![Vec::new()] } else { pages };
         context.figures.look();
+        unwell::count(&context);
         crate::counters::tell(&context).await;
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
@@ -681,6 +727,7 @@ async fn wait_for_definitions(client: &Client, health: &Health) {
             async { Api::<DocumentStoreInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<ServiceBackup>::all(client.clone()).list(&one).await.map(|_| ()) },
             async { Api::<ServiceCredential>::all(client.clone()).list(&one).await.map(|_| ()) },
+            async { Api::<RetainedInstance>::all(client.clone()).list(&one).await.map(|_| ()) },
         );
         match found {
             Ok(_) => break,

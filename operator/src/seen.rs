@@ -2,8 +2,10 @@
 
 use crate::backup::Source;
 use crate::credential::Wanted;
+use crate::disk::Fullness;
 use crate::names::{HIBERNATION, Names};
 use crate::object::{ChildKind, Key, Planned};
+use crate::pods::Pod;
 use crate::probe::Outcome;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -28,8 +30,12 @@ pub struct Volume {
 pub struct Seen {
     /// Children by key.
     pub children: BTreeMap<Key, Arc<Value>>,
+    /// Its pods, by name.
+    pub pods: Vec<Pod>,
     /// What the last login found.
     pub login: Option<Outcome>,
+    /// How full its disk is, as far as that is known.
+    pub disk: Fullness,
     /// What the last try with a login that is being made or ended found.
     pub turning: Option<Outcome>,
     /// Backups that people asked for and that are not finished.
@@ -89,12 +95,28 @@ impl Seen {
         self.cluster(names)?.pointer("/status/phase")?.as_str()
     }
 
+    /// Why a pod does not run, where one does not.
+    pub fn hindrance(&self) -> Option<&str> {
+        self.pods.iter().find_map(|pod| pod.hindrance.as_deref())
+    }
+
     /// The volumes of the engine, oldest first.
     pub fn volumes(&self) -> Vec<Volume> {
         let claims = self.children.iter().filter(|(key, _)| key.kind == ChildKind::PersistentVolumeClaim);
         let mut found: Vec<Volume> = claims.map(|(_, claim)| volume(claim)).collect();
         found.sort_by_key(|v| v.created);
         found
+    }
+
+    /// The claims that ask for less than so many bytes.
+    pub fn claims_below(&self, least: i64) -> Vec<Key> {
+        let claims = self.children.iter().filter(|(key, _)| key.kind == ChildKind::PersistentVolumeClaim);
+        claims.filter(|(_, claim)| volume(claim).asked_bytes < least).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// How full the fullest disk is: a database that ended for want of room can be asked nothing.
+    pub fn fullness(&self) -> Fullness {
+        if self.pods.iter().any(|pod| pod.disk_full) { Fullness::Full } else { self.disk }
     }
 
     /// The name of a claim that is still there.

@@ -2,18 +2,19 @@
 
 use crate::check::{Refusal, Valid};
 use crate::condition::{Say, kind, merge, reason};
+use crate::disk::Fullness;
 use crate::names::{self, Names};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order};
 use crate::rotation::{Phase, Rotation, role};
 use crate::seen::Seen;
-use crate::{backup, drill};
+use crate::{backup, drill, operation};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::OrderStatus;
 use siyada_crds::order::{
     BackupStatus, Binding, Cost, DrillStatus, Endpoint, EngineRef, LastOperation, OperationState,
-    OperationType,
+    OperationType, Parameter,
 };
 use siyada_model::quantity::show_bytes;
 
@@ -92,17 +93,21 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     }
     let held = picture.valid.filter(|_| picture.admission == Admission::Held);
     let old = &order.status;
+    let turned = last_operation(picture).or_else(|| old.last_operation.clone());
     OrderStatus {
         observed_generation: Some(order.generation),
         phase: Some(phase(&ready, stalled.is_some(), picture).to_owned()),
         conditions: merge(&old.conditions, says, order.generation, now),
-        last_operation: last_operation(picture).or_else(|| old.last_operation.clone()),
+        operation: operation::operation(picture, ready.0 == Some(true), turned.as_ref(), now),
+        last_operation: turned,
         binding: held.map(|_| Binding { name: names::binding(&order.at) }).or_else(|| old.binding.clone()),
         endpoints: held.map(|_| endpoints(picture)).unwrap_or_else(|| old.endpoints.clone()),
         version: held.map(|v| v.order.spec.version.clone()).or_else(|| old.version.clone()),
         plan: held.map(|v| v.plan.clone()).or_else(|| old.plan.clone()),
         site: held.map(|v| v.site.clone()).or_else(|| old.site.clone()),
         storage: held.map(|v| show_bytes(v.storage_bytes)).or_else(|| old.storage.clone()),
+        instances: held.map(|v| v.instances).or(old.instances),
+        parameters: held.map(parameters).unwrap_or_else(|| old.parameters.clone()),
         cost: picture.valid.map(cost).or_else(|| old.cost.clone()),
         backup: picture
             .valid
@@ -223,10 +228,13 @@ fn provisioned(picture: &Picture<'_>) -> Verdict {
         );
     }
     if runs(picture) {
-        return yes(reason::RUNNING, "the engine reports a running database");
+        // One that waits beside it is a standby, or in the middle of a change.
+        let hindrance = picture.seen.hindrance().map(|why| format!("; {why}")).unwrap_or_default();
+        return yes(reason::RUNNING, format!("the engine reports a running database{hindrance}"));
     }
     let phase = picture.names.as_ref().and_then(|n| picture.seen.engine_phase(n)).unwrap_or("starting");
-    no(reason::ENGINE_NOT_READY, format!("the engine reports: {phase}"))
+    let hindrance = picture.seen.hindrance().map(|why| format!("; {why}")).unwrap_or_default();
+    no(reason::ENGINE_NOT_READY, format!("the engine reports: {phase}{hindrance}"))
 }
 
 fn credentials(picture: &Picture<'_>) -> Verdict {
@@ -242,7 +250,8 @@ fn credentials(picture: &Picture<'_>) -> Verdict {
     }
 }
 
-fn rotation(picture: &Picture<'_>) -> Option<Rotation> {
+/// Where the logins of an order stand.
+pub(crate) fn rotation(picture: &Picture<'_>) -> Option<Rotation> {
     picture.seen.cluster(picture.names.as_ref()?).and_then(Rotation::of)
 }
 
@@ -293,12 +302,33 @@ fn storage(picture: &Picture<'_>) -> Verdict {
     let Some(smallest) = volumes.iter().map(|v| v.held_bytes).min().filter(|held| *held > 0) else {
         return no(reason::VOLUME_PENDING, "the volume does not exist yet");
     };
-    match wanted {
-        Some(wanted) if smallest < wanted => no(
-            reason::RESIZE_PENDING,
-            format!("the volume has {} of {}: it is growing", show_bytes(smallest), show_bytes(wanted)),
+    let size = show_bytes(smallest);
+    if let Some(wanted) = wanted.filter(|wanted| smallest < *wanted) {
+        let asked = volumes.iter().all(|volume| volume.asked_bytes >= wanted);
+        let how = match asked {
+            true => "it is growing",
+            false => {
+                "nobody asked the storage for more yet; if it stays so, the storage class of its site lets no volume grow: ask \
+                 the platform"
+            }
+        };
+        return no(reason::RESIZE_PENDING, format!("the volume has {size} of {}: {how}", show_bytes(wanted)));
+    }
+    match picture.seen.fullness() {
+        Fullness::Full => no(
+            reason::DISK_FULL,
+            format!(
+                "the volume of {size} is full, and the database takes no more or has stopped: set spec.storage to more; it \
+                 grows while the database is down too, and nothing is lost"
+            ),
         ),
-        _ => yes(reason::BOUND, format!("{} volume(s) of {}", volumes.len(), show_bytes(smallest))),
+        Fullness::NearlyFull => no(
+            reason::DISK_NEARLY_FULL,
+            format!(
+                "80 % or more of {size} is used: set spec.storage to more, which interrupts nothing, or remove data"
+            ),
+        ),
+        Fullness::Roomy => yes(reason::BOUND, format!("{} volume(s) of {size}", volumes.len())),
     }
 }
 
@@ -374,6 +404,11 @@ fn endpoints(picture: &Picture<'_>) -> Vec<Endpoint> {
     let at = &picture.order.at;
     let service = if at.kind == Kind::Documents { names.gateway() } else { names.rw_service() };
     vec![Endpoint { role: "rw".to_owned(), host: names.host(&service), port: at.kind.port() }]
+}
+
+fn parameters(valid: &Valid) -> Vec<Parameter> {
+    let one = |(name, value): (&String, &String)| Parameter { name: name.clone(), value: value.clone() };
+    valid.parameters.iter().map(one).collect()
 }
 
 fn cost(valid: &Valid) -> Cost {

@@ -1,5 +1,5 @@
 //! Compares what the ledger holds with the orders there are, and repairs both directions: at the start, which is every
-//! new leader's too, and every hour. It asks the API server only about what does not fit.
+//! new leader's too, every hour, and when the ledger was restored. It asks the API server only about what does not fit.
 
 use crate::context::Context;
 use crate::ledger::Ledger;
@@ -27,7 +27,11 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub async fn run(context: Arc<Context>) {
     let mut wait = SETTLE;
     loop {
-        tokio::time::sleep(wait).await;
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            // The orders hold what they need first.
+            () = context.compare.notified() => tokio::time::sleep(SETTLE).await,
+        }
         wait = match sweep(&context).await {
             Ok(()) => HOURLY,
             Err(error) => {

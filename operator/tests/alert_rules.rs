@@ -1,4 +1,4 @@
-//! The alert rules of the chart name no metric of the operator that it does not serve.
+//! The alert rules and the dashboard of the chart name no metric that nobody serves.
 
 use siyada_operator::metrics::Metrics;
 use std::collections::BTreeSet;
@@ -17,6 +17,7 @@ fn every_metric_of_the_operator_that_a_rule_names_is_served() {
     metrics.passes.get_or_create(&[("kind", "PostgresInstance"), ("outcome", "failed")]).inc();
     metrics.repairs.get_or_create(&[("what", "held")]).inc();
     metrics.drills.get_or_create(&[("result", "failed")]).inc();
+    metrics.conditions_false.get_or_create(&[("condition", "Ready")]).set(1);
     let text = metrics.text();
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let served: BTreeSet<String> = types
@@ -25,4 +26,43 @@ fn every_metric_of_the_operator_that_a_rule_names_is_served() {
     for name in named {
         assert!(served.contains(name), "{name} is not among {served:?}");
     }
+}
+
+/// What the exporter of CloudNativePG 1.30 and the kubelet serve of what we name.
+const OF_OTHERS: [&str; 14] = [
+    "cnpg_backends_total",
+    "cnpg_collector_last_available_backup_timestamp",
+    "cnpg_collector_pg_wal",
+    "cnpg_collector_up",
+    "cnpg_pg_database_size_bytes",
+    "cnpg_pg_replication_lag",
+    "cnpg_pg_settings_setting",
+    "cnpg_pg_stat_archiver_last_archived_time",
+    "cnpg_pg_stat_archiver_last_failed_time",
+    "cnpg_pg_stat_archiver_seconds_since_last_archival",
+    "cnpg_pg_stat_database_xact_commit",
+    "kubelet_volume_stats_capacity_bytes",
+    "kubelet_volume_stats_used_bytes",
+    "siyada_operator_conditions_false",
+];
+
+#[test]
+fn what_is_told_of_one_instance_names_only_metrics_that_there_are() {
+    let read = |name: &str| {
+        let path = format!("{}/../charts/siyada/files/{name}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    let dashboard: serde_json::Value = serde_json::from_str(&read("dashboard.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    assert!(panels.iter().all(|panel| panel["targets"][0]["expr"].is_string()));
+    let rules: serde_json::Value = serde_saphyr::from_str(&read("instance-alerts.yaml")).unwrap();
+    let rules = rules["groups"][0]["rules"].as_array().unwrap();
+    let of_rules = rules.iter().map(|rule| rule["expr"].as_str().unwrap().to_owned());
+    let of_panels = panels.iter().map(|panel| panel["targets"][0]["expr"].as_str().unwrap().to_owned());
+    let all = of_rules.chain(of_panels).collect::<Vec<_>>().join("\n");
+    let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+    let begins = |w: &&str| ["cnpg_", "kubelet_", "siyada_operator_"].iter().any(|of| w.starts_with(of));
+    let named: BTreeSet<&str> = all.split(word).filter(begins).collect();
+    let known = BTreeSet::from(OF_OTHERS);
+    assert_eq!(named, known);
 }

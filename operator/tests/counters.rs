@@ -3,6 +3,7 @@
 
 use siyada_model::counter::{Reading, is_new, sum, windows};
 use siyada_operator::counters::{Transactions, transactions};
+use siyada_operator::disk;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,8 +39,8 @@ fn account() -> Option<(String, String)> {
 }
 
 impl Server {
-    fn start() -> Self {
-        let directory = std::env::temp_dir().join(format!("siyada-counters-{}", std::process::id()));
+    fn start(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("siyada-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         if let Some((user, group)) = account() {
             let (user, group) = (user.parse().unwrap(), group.parse().unwrap());
@@ -125,7 +126,7 @@ impl Drop for Server {
 
 #[tokio::test]
 async fn transactions_are_read_by_an_ordinary_login_and_every_reset_has_an_id_of_its_own() {
-    let server = Server::start();
+    let server = Server::start("counters");
     let administrator = server.connect("siyada", "postgres").await;
     administrator.batch_execute("create role tenant login").await.unwrap();
     administrator.batch_execute("create database app owner tenant").await.unwrap();
@@ -176,4 +177,54 @@ async fn transactions_are_read_by_an_ordinary_login_and_every_reset_has_an_id_of
     }
     let all = sum(&windows(&on_record.into_values().collect::<Vec<_>>())).unwrap();
     assert!(all.may_miss && all.quantity >= i128::from(restarted.value), "{all:?}");
+}
+
+/// Bytes of a folder and all below it.
+fn size_of(folder: &Path) -> i64 {
+    let entries = std::fs::read_dir(folder).unwrap().flatten();
+    entries
+        .map(|entry| {
+            let about = entry.metadata().unwrap();
+            if about.is_dir() { size_of(&entry.path()) } else { i64::try_from(about.len()).unwrap() }
+        })
+        .sum()
+}
+
+#[tokio::test]
+async fn an_ordinary_login_may_ask_how_full_the_disk_is_and_is_told_what_is_there() {
+    let server = Server::start("disk");
+    let administrator = server.connect("siyada", "postgres").await;
+    administrator.batch_execute("create role tenant login").await.unwrap();
+    administrator.batch_execute("create database app owner tenant").await.unwrap();
+    administrator.batch_execute("alter system set wal_keep_size = '64MB'").await.unwrap();
+    administrator.batch_execute("select pg_reload_conf()").await.unwrap();
+    let client = server.connect("tenant", "app").await;
+    let before = disk::used(&client).await.expect("any login may ask");
+    client
+        .batch_execute(
+            "create table papers as select g, repeat(md5(g::text), 30) from generate_series(1, 40000) g",
+        )
+        .await
+        .unwrap();
+    administrator.batch_execute("checkpoint").await.unwrap();
+    let after = disk::used(&client).await.unwrap();
+    let table = client.query_one("select pg_table_size('papers')", &[]).await.unwrap().get::<_, i64>(0);
+    assert!(table > 30 << 20, "{table}");
+    assert!(after - before >= table, "{before} {after} {table}");
+    // What is there: tables and the log. At most a segment or two of the log waits to be written again.
+    let data = server.directory.join("data");
+    let there = size_of(&data.join("base")) + size_of(&data.join("pg_wal"));
+    assert!((there - after).abs() < 48 << 20, "{after} is told and {there} is there");
+    // A standby that is behind holds the log back, and that is told.
+    administrator.batch_execute("select pg_create_physical_replication_slot('behind', true)").await.unwrap();
+    client
+        .batch_execute(
+            "insert into papers select g, repeat(md5(g::text), 30) from generate_series(1, 120000) g",
+        )
+        .await
+        .unwrap();
+    client.batch_execute("truncate papers").await.unwrap();
+    administrator.batch_execute("checkpoint").await.unwrap();
+    let held = disk::used(&client).await.unwrap();
+    assert!(held > before + (80 << 20), "{before} {held}");
 }

@@ -91,7 +91,7 @@ fn a_resumption_that_does_not_fit_is_advised_against_in_words_of_its_own() {
         "shortfall": {"tenant": "interior", "dimension": "instances", "asked": 1, "free": 0, "limit": 1},
     });
     let quote = serde_json::from_value(quote).unwrap();
-    let said = |wish| match advise(Ok(&valid), Some(&quote), wish) {
+    let said = |wish| match advise(Ok(&valid), None, Some(&quote), wish) {
         Advice::Deny(refusal) => (refusal.reason, refusal.message),
         Advice::Allow(warnings) => panic!("allowed with {warnings:?}"),
     };

@@ -32,6 +32,8 @@ struct Expected {
     serves: bool,
     /// People can ask the API server meanwhile.
     answers: bool,
+    /// A new order becomes Ready only afterwards.
+    waits: bool,
     /// Condition and status that the order comes to have.
     told: Option<(&'static str, &'static str)>,
 }
@@ -69,7 +71,7 @@ pub struct Seen {
 
 /// Every outage, in the order in which they are lived.
 pub fn all() -> Vec<Outage> {
-    let serves = Expected { serves: true, answers: true, told: None };
+    let serves = Expected { serves: true, answers: true, waits: false, told: None };
     vec![
         Outage {
             name: "the object store",
@@ -79,13 +81,13 @@ pub fn all() -> Vec<Outage> {
         },
         Outage {
             name: "the ledger's PostgreSQL",
-            expected: serves,
+            expected: Expected { waits: true, ..serves },
             away: |_| hibernate("on").boxed(),
             back: || hibernate("off").boxed(),
         },
         Outage {
             name: "the engine's operator",
-            expected: serves,
+            expected: Expected { waits: true, ..serves },
             away: |_| engine_operator("0").boxed(),
             back: || engine_operator("1").boxed(),
         },
@@ -97,14 +99,14 @@ pub fn all() -> Vec<Outage> {
         },
         Outage {
             name: "the database's pod",
-            expected: Expected { serves: false, told: Some(("Ready", "False")), ..serves },
+            expected: Expected { serves: false, waits: true, told: Some(("Ready", "False")), ..serves },
             away: |victim| pod_away(victim).boxed(),
             back: || node("uncordon").boxed(),
         },
         Outage {
             name: "the node's kubelet",
             // Its pods count as not ready after a minute, so that no Service leads to them.
-            expected: Expected { told: Some(("Ready", "False")), ..serves },
+            expected: Expected { waits: true, told: Some(("Ready", "False")), ..serves },
             away: |_| async { processes::one("kubelet")?.signal(Signal::STOP) }.boxed(),
             back: || async { processes::one("kubelet")?.signal(Signal::CONT) }.boxed(),
         },
@@ -145,15 +147,30 @@ async fn api_port() -> Result<u16> {
 async fn hibernate(value: &str) -> Result<()> {
     let annotation = format!("cnpg.io/hibernation={value}");
     let line = ["-n", SYSTEM, "annotate", "--overwrite", "clusters.postgresql.cnpg.io", "siyada-ledger"];
-    Kubectl::admin().run(&[&line[..], &[annotation.as_str()]].concat()).await.map(drop)
+    Kubectl::admin().run(&[&line[..], &[annotation.as_str()]].concat()).await?;
+    if value == "on" { no_pods(SYSTEM, "cnpg.io/cluster=siyada-ledger").await } else { Ok(()) }
+}
+
+/// Waits until the last pod is gone: only then the outage begins.
+async fn no_pods(namespace: &str, selector: &str) -> Result<()> {
+    eventually(seconds(120), "the last pod to be gone", || async {
+        let pods = Kubectl::admin().list("pods", namespace, selector).await?;
+        ensure!(pods.is_empty(), "{} are there", pods.len());
+        Ok(())
+    })
+    .await
 }
 
 async fn engine_operator(replicas: &str) -> Result<()> {
-    let replicas = format!("--replicas={replicas}");
+    let scale = format!("--replicas={replicas}");
     Kubectl::admin()
-        .run(&["-n", "cnpg-system", "scale", "deployment/cnpg-controller-manager", &replicas])
-        .await
-        .map(drop)
+        .run(&["-n", "cnpg-system", "scale", "deployment/cnpg-controller-manager", &scale])
+        .await?;
+    if replicas == "0" {
+        no_pods("cnpg-system", "app.kubernetes.io/name=cloudnative-pg").await
+    } else {
+        Ok(())
+    }
 }
 
 async fn node(verb: &str) -> Result<()> {
@@ -293,6 +310,10 @@ impl Outage {
             applied?;
             tokio::time::sleep_until(until).await;
             let new = ministry.get("pgi", HOME, "meanwhile").await?.context("the new order is gone")?;
+            if self.expected.waits {
+                let (status, reason, message) = condition(&new, "Ready").unwrap_or_default();
+                ensure!(status != "True", "a new order is Ready all the same: {reason}: {message}");
+            }
             for kind in ["Ready", "Admitted"] {
                 let (status, reason, message) = condition(&new, kind).unwrap_or_default();
                 told = format!("{told}; a new order: {kind} {status}, {reason}: {message}");

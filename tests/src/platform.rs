@@ -103,7 +103,11 @@ impl Landing {
         let programs = [("operator", "siyada-operator"), ("api", "siyada-api")];
         let image = |(part, program): &(&str, &str)| Ok(format!("{part}.image={}", self.image(program)?));
         let finance = Ok(format!("platform.finance={{{NATIONAL_FINANCE}}}"));
-        programs.iter().map(image).chain([finance]).collect()
+        // The stories kill and stop the one that works; two of each are a story of their own.
+        let one = programs.iter().map(|(part, _)| Ok(format!("{part}.replicas=1")));
+        // The stories delete more in ten minutes than a platform does; the landing before does not know the setting.
+        let many = (self.tag == "dev").then(|| Ok("operator.deletionsAtMost=10000".to_owned()));
+        programs.iter().map(image).chain(one).chain([finance]).chain(many).collect()
     }
 
     /// Applies the platform's examples and waits until the tenants are set up.

@@ -187,6 +187,7 @@ impl Facts {
             level: Some(Level { sku: sku.parse()?, quantity }),
             at: None,
             since: None,
+            metered_since: None,
             reason: "Bench".to_owned(),
         })
     }

@@ -26,7 +26,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Readiness {
     /// True when nothing is waited for.
     pub ready: bool,
-    /// What is waited for: `database`, `migrations`.
+    /// What is waited for: `database`, `migrations`, `recovery`: a restored ledger that nobody has declared.
     pub waiting_for: Vec<&'static str>,
 }
 
@@ -43,10 +43,12 @@ pub async fn healthz() -> &'static str {
 ))]
 pub async fn readyz(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let answers = matches!(tokio::time::timeout(PING_TIMEOUT, store::ping(&app.pool)).await, Ok(Ok(())));
-    let waiting_for: Vec<_> = [(answers, "database"), (app.is_migrated(), "migrations")]
-        .into_iter()
-        .filter_map(|(done, name)| (!done).then_some(name))
-        .collect();
+    let declared = answers || !app.standing.is_undeclared();
+    let waiting_for: Vec<_> =
+        [(answers, "database"), (app.is_migrated(), "migrations"), (declared, "recovery")]
+            .into_iter()
+            .filter_map(|(done, name)| (!done).then_some(name))
+            .collect();
     let ready = waiting_for.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready, waiting_for }))

@@ -115,6 +115,7 @@ pub fn app(state: App) -> Router {
     Router::from(described())
         .fallback(|| async { Error::not_found() })
         .layer(from_fn_with_state(state.clone(), limits::guard))
+        .layer(from_fn_with_state(state.clone(), limits::name_incarnation))
         .layer(from_fn_with_state(state.clone(), limits::bound))
         .layer(from_fn_with_state(state.clone(), metrics::count))
         .layer(from_fn(health::request_log))

@@ -5,7 +5,7 @@ use super::audit::{self, Act};
 use super::finance::{self, no_issuer};
 use super::gaps::{self, Scope};
 use super::statements::{self, Issued};
-use super::{allocations, id, periods, prices, timestamp};
+use super::{allocations, id, incarnation, periods, prices, timestamp};
 use crate::error::Error;
 use crate::fail::point;
 use crate::signing::Signer;
@@ -15,7 +15,7 @@ use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::money::{Currency, Money};
 use siyada_model::party::{IssuerRecord, Party, TaxRegime};
 use siyada_model::period::{Month, Period, zone};
-use siyada_model::statement::chain::{number, series};
+use siyada_model::statement::chain::{number, series, series_after};
 use siyada_model::statement::closing::{Books, Draft, closed_as_of, drafts, touched};
 use siyada_model::statement::{Billed, Buyer, FORMAT, Statement, StatementKind};
 use siyada_model::wire::{Blocker, Closing, PeriodState, TenantRecord};
@@ -185,7 +185,7 @@ async fn not_yet(tx: &mut PgConnection, period: &Period, all: &[PeriodState]) ->
     }
     let sql = "select id, watermark_ms from collector where coalesce(watermark_ms, 0) < $1 order by id";
     let behind: Vec<(String, Option<i64>)> =
-        sqlx::query_as(sql).bind(period.end.as_millisecond()).fetch_all(tx).await?;
+        sqlx::query_as(sql).bind(period.end.as_millisecond()).fetch_all(&mut *tx).await?;
     for (collector, watermark) in behind {
         let until = match watermark {
             Some(at) => format!("has reported until {}", timestamp(at)?),
@@ -196,6 +196,15 @@ async fn not_yet(tx: &mut PgConnection, period: &Period, all: &[PeriodState]) ->
             period.end
         );
         found.push(blocker("collectorBehind", detail));
+    }
+    let sql = "select count(*) from lost_span where since_ms < $1";
+    let lost: i64 = sqlx::query_scalar(sql).bind(period.end.as_millisecond()).fetch_one(&mut *tx).await?;
+    if lost > 0 {
+        let detail = format!(
+            "the ledger was restored, and {lost} streams of usage were not seen again yet; their operator reports them by \
+             itself, and a quarter of an hour later those it does not see are gaps"
+        );
+        found.push(blocker("notSeenAgain", detail));
     }
     Ok(found)
 }
@@ -356,7 +365,7 @@ async fn issue(
     signer: Option<&Signer>,
 ) -> Result<(), Error> {
     let mut head = statements::Head::lock(tx).await?;
-    let series = series_now(context.issuer, StatementKind::Statement, context.now)?;
+    let series = series_now(tx, context.issuer, StatementKind::Statement, context.now).await?;
     let mut sequence = statements::last_of(tx, &series).await?;
     let mut issued = Vec::with_capacity(drafts.len());
     for draft in drafts {
@@ -388,13 +397,19 @@ async fn issue(
     statements::insert(tx, &issued, by, None).await
 }
 
-/// The series of the fiscal year in which `now` lies.
-pub(super) fn series_now(
+/// The series of the fiscal year in which `now` lies. In one in which the ledger was restored, or that was over by then, a
+/// lost ledger may have issued: what follows is in a series of its own.
+pub(super) async fn series_now(
+    tx: &mut PgConnection,
     issuer: &IssuerRecord,
     kind: StatementKind,
     now: Timestamp,
 ) -> Result<String, Error> {
     let zone = zone(&issuer.time_zone).map_err(|cause| Error::Fault(cause.to_string()))?;
-    let year = Month::holding(now, &zone).fiscal_year(issuer.fiscal_year_start_month);
-    Ok(series(&issuer.number_prefix, kind, year))
+    let year = |at| Month::holding(at, &zone).fiscal_year(issuer.fiscal_year_start_month);
+    let series = series(&issuer.number_prefix, kind, year(now));
+    Ok(match incarnation::restored(tx).await? {
+        Some((restored, _)) if year(now) <= year(restored) => series_after(&series, restored),
+        _ => series,
+    })
 }

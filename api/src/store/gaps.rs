@@ -8,7 +8,7 @@ use crate::error::Error;
 use jiff::Timestamp;
 use serde_json::json;
 use siyada_model::id::OrderUid;
-use siyada_model::proof::{Gap, GapReason, Unproven};
+use siyada_model::proof::{Gap, GapReason, MOST_UNSEEN_MS, Unproven};
 use siyada_model::statement::Billed;
 use siyada_model::statement::closing::KnownGap;
 use siyada_model::usage::{Level, Meter};
@@ -235,6 +235,7 @@ pub(super) struct Found<'a> {
     pub order_uid: &'a OrderUid,
     pub meter: Meter,
     pub gap: &'a Gap,
+    pub reason: GapReason,
 }
 
 /// Puts gaps on record that a batch shows.
@@ -249,9 +250,9 @@ pub(super) async fn insert(
     let sql =
         "insert into meter_gap (order_uid, meter, start_ms, end_ms, sku, quantity, reason, collector, epoch,
                    recorded_ms)
-               select g.order_uid, g.meter, g.start_ms, g.end_ms, g.sku, g.quantity, $7, $8, $9, $10
-               from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[])
-                    as g (order_uid, meter, start_ms, end_ms, sku, quantity)";
+               select g.order_uid, g.meter, g.start_ms, g.end_ms, g.sku, g.quantity, g.reason, $8, $9, $10
+               from unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::bigint[], $7::text[])
+                    as g (order_uid, meter, start_ms, end_ms, sku, quantity, reason)";
     sqlx::query(sql)
         .bind(gaps.iter().map(|g| g.order_uid.as_str()).collect::<Vec<_>>())
         .bind(gaps.iter().map(|g| g.meter.as_str()).collect::<Vec<_>>())
@@ -259,7 +260,7 @@ pub(super) async fn insert(
         .bind(gaps.iter().map(|g| g.gap.end.as_millisecond()).collect::<Vec<_>>())
         .bind(gaps.iter().map(|g| g.gap.level.sku.as_str()).collect::<Vec<_>>())
         .bind(gaps.iter().map(|g| g.gap.level.quantity).collect::<Vec<_>>())
-        .bind(GapReason::NotSeen.as_str())
+        .bind(gaps.iter().map(|g| g.reason.as_str()).collect::<Vec<_>>())
         .bind(collector)
         .bind(epoch)
         .bind(now.as_millisecond())
@@ -306,4 +307,28 @@ pub(super) async fn open_up(
         .execute(tx)
         .await?;
     Ok(done.rows_affected() / 2)
+}
+
+/// Makes gaps, until `now`, of what a restored ledger lost and this collector has not named again, although its last complete
+/// report, at `reported`, was more than a quarter of an hour later: it does not see them.
+pub(super) async fn of_unseen(
+    tx: &mut PgConnection,
+    (collector, epoch, now): (&str, i64, Timestamp),
+    reported: Timestamp,
+) -> Result<u64, Error> {
+    let sql = "with unseen as (
+                   delete from lost_span where collector = $1 and began_ms < $5 returning *
+               )
+               insert into meter_gap (order_uid, meter, start_ms, end_ms, sku, quantity, reason, collector, epoch, recorded_ms)
+               select u.order_uid, u.meter, u.since_ms, $3, u.sku, u.quantity, $4, $1, $2, $3
+               from unseen u where u.sku is not null and u.since_ms < $3 order by 1, 2";
+    let done = sqlx::query(sql)
+        .bind(collector)
+        .bind(epoch)
+        .bind(now.as_millisecond())
+        .bind(GapReason::LedgerRestored.as_str())
+        .bind(reported.as_millisecond().saturating_sub(MOST_UNSEEN_MS))
+        .execute(tx)
+        .await?;
+    Ok(done.rows_affected())
 }

@@ -127,6 +127,10 @@ async fn intervals(tx: &mut PgConnection) -> Result<Vec<Found>, Error> {
                           o.meter || ', confirmed last at ' || ledger_stamp(o.proven_ms) || '; collector ' || k.id
                               || ' has reported until ' || ledger_stamp(k.watermark_ms)
                    from open o join collector k on k.id = o.collector where o.proven_ms < k.watermark_ms - $1
+                   union all
+                   select 'notProven', s.order_uid, o.tenant_id, s.meter,
+                          s.meter || ', not seen again since the ledger was restored; it was confirmed last at ' || ledger_stamp(s.since_ms)
+                   from lost_span s join orders o on o.uid = s.order_uid
                ), counted as (
                    select b.*, count(*) over (partition by b.word) as total,
                           row_number() over (partition by b.word order by b.uid, b.meter) as place

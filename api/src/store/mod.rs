@@ -15,6 +15,7 @@ pub mod finance;
 pub mod freeable;
 pub mod gaps;
 pub mod health;
+pub mod incarnation;
 pub mod ledger;
 pub mod meters;
 pub mod national;
@@ -32,9 +33,11 @@ pub mod tenants;
 pub mod usage;
 
 use crate::error::Error;
+use incarnation::Standing;
 use jiff::Timestamp;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, PgTransaction};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections of one api: enough for the work of a few cores, few enough for three replicas on a small server.
@@ -51,15 +54,31 @@ static MIGRATOR: sqlx::migrate::Migrator = {
 
 /// A pool that connects when it is first needed. A statement that takes longer than a request may is stopped.
 pub fn pool(options: PgConnectOptions) -> PgPool {
-    let options = options.application_name("siyada-api").options([
+    pool_options().connect_lazy_with(bounded(options))
+}
+
+fn bounded(options: PgConnectOptions) -> PgConnectOptions {
+    options.application_name("siyada-api").options([
         ("statement_timeout", "14s"),
         ("lock_timeout", "10s"),
         ("idle_in_transaction_session_timeout", "30s"),
-    ]);
-    PgPoolOptions::new()
-        .max_connections(MOST_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+    ])
+}
+
+/// The same, and each connection is to the server that is on record, or is refused.
+pub fn guarded_pool(options: PgConnectOptions, standing: &Arc<Standing>) -> PgPool {
+    let standing = Arc::clone(standing);
+    let options = bounded(options);
+    pool_options()
+        .after_connect(move |connection, _| {
+            let standing = Arc::clone(&standing);
+            Box::pin(async move { incarnation::stand(connection, &standing).await })
+        })
         .connect_lazy_with(options)
+}
+
+fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(MOST_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
 /// Brings the schema up to date; two at once wait for each other.

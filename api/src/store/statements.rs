@@ -305,7 +305,7 @@ pub async fn take_back(
     let (lines, totals) =
         credited(&earlier).map_err(|cause| Error::invalid(format!("{original}: {cause}")))?;
     let now = super::now(&mut tx).await?;
-    let series = super::closing::series_now(&issuer, StatementKind::CreditNote, now)?;
+    let series = super::closing::series_now(&mut tx, &issuer, StatementKind::CreditNote, now).await?;
     let sequence = last_of(&mut tx, &series).await?.saturating_add(1);
     let note = Statement {
         kind: StatementKind::CreditNote,

@@ -1,12 +1,12 @@
 //! Metering: changes of level are added and never altered; intervals and lines are derived from them.
 
 use super::gaps::{self, Found, Scope};
-use super::{id, meters, now, orders, timestamp};
+use super::{id, incarnation, meters, now, orders, timestamp};
 use crate::error::Error;
 use crate::fail::point;
 use jiff::Timestamp;
 use siyada_model::id::{OrderUid, TenantName};
-use siyada_model::proof::{Gap, Watch, report, with_billed};
+use siyada_model::proof::{self, Gap, GapReason, Lost, Watch, report, with_billed};
 use siyada_model::usage::{Change, Interval, Level, Meter, Observation, Record, intervals, record};
 use siyada_model::wire::{
     Checkpoint, CollectorRecord, MeterKind, UsageAccepted, UsageBatch, UsageFact, code,
@@ -39,13 +39,17 @@ struct Known {
     changes: Vec<Change>,
     /// When it was seen last, by the database's clock.
     proven: Option<Timestamp>,
+    /// What was lost of it when the ledger was restored, until it is seen again.
+    lost: Option<Lost>,
 }
 
 /// What a batch adds.
 #[derive(Default)]
 struct Decided<'a> {
     added: Vec<Added<'a>>,
-    gaps: Vec<(&'a UsageFact, Gap)>,
+    gaps: Vec<(&'a UsageFact, Gap, GapReason)>,
+    /// Those that were lost when the ledger was restored.
+    seen_again: Vec<&'a UsageFact>,
     /// Orders that are as they were.
     proven: BTreeSet<&'a str>,
     known: u64,
@@ -63,15 +67,22 @@ pub async fn ingest(pool: &PgPool, batch: &UsageBatch) -> Result<UsageAccepted, 
     let seen = lock_orders(&mut tx, batch.facts.iter().map(|f| (&f.order_uid, &f.tenant))).await?;
     let now = now(&mut tx).await?;
     let mut on_record = on_record(&mut tx, &batch.facts, &seen).await?;
+    add_lost(&mut tx, &batch.facts, &mut on_record).await?;
     let decided = decide(&batch.facts, &mut on_record, now)?;
     insert(&mut tx, batch, &decided.added, now).await?;
     let found: Vec<Found<'_>> = decided
         .gaps
         .iter()
-        .map(|(fact, gap)| Found { order_uid: &fact.order_uid, meter: fact.meter, gap })
+        .map(|(fact, gap, reason)| Found {
+            order_uid: &fact.order_uid,
+            meter: fact.meter,
+            gap,
+            reason: *reason,
+        })
         .collect();
     gaps::insert(&mut tx, (&batch.collector, batch.epoch, now), &found).await?;
     seen_again(&mut tx, &decided.proven, now).await?;
+    found_again(&mut tx, &decided.seen_again).await?;
     point("usage-before-commit");
     tx.commit().await?;
     point("usage-after-commit");
@@ -98,6 +109,11 @@ fn decide<'a>(
         let since = fact.since.map(to_millisecond).transpose()?;
         let seen = Observation { level: fact.level.clone(), at, since };
         let known = on_record.entry((fact.order_uid.clone(), fact.meter)).or_default();
+        if let Some(lost) = known.lost.take() {
+            let gap = proof::seen_again(&lost, fact.level.as_ref(), at, now);
+            decided.gaps.extend(gap.map(|gap| (fact, gap, GapReason::LedgerRestored)));
+            decided.seen_again.push(fact);
+        }
         let found = record(&known.changes, &seen, known.proven, now);
         match &found {
             Record::Nothing => {
@@ -107,7 +123,7 @@ fn decide<'a>(
                 }
             }
             Record::Add(_) => {}
-            Record::AddAfter(gap, _) => decided.gaps.push((fact, gap.clone())),
+            Record::AddAfter(gap, _) => decided.gaps.push((fact, gap.clone(), GapReason::NotSeen)),
             Record::Conflict => {
                 return Err(Error::refuse(
                     code::CONFLICT,
@@ -279,9 +295,61 @@ async fn on_record(
         .into_iter()
         .map(|(stream, changes)| {
             let proven = proven.get(&stream).copied().map(timestamp).transpose()?;
-            Ok((stream, Known { changes, proven }))
+            Ok((stream, Known { changes, proven, lost: None }))
         })
         .collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct LostRow {
+    order_uid: String,
+    meter: String,
+    since_ms: i64,
+    sku: Option<String>,
+    quantity: Option<i64>,
+}
+
+/// Adds what was lost of these streams when the ledger was restored: of those on record where they were seen last, and of
+/// those that it knows nothing of, although they were metered before.
+async fn add_lost(
+    tx: &mut PgConnection,
+    facts: &[UsageFact],
+    on_record: &mut BTreeMap<Stream, Known>,
+) -> Result<(), Error> {
+    let Some((began, last_known)) = incarnation::restored(tx).await? else { return Ok(()) };
+    let sql = "select order_uid, meter, since_ms, sku, quantity from lost_span where order_uid = any($1) for update";
+    let uids: Vec<&str> = facts.iter().map(|f| f.order_uid.as_str()).collect();
+    let rows: Vec<LostRow> = sqlx::query_as(sql).bind(uids).fetch_all(tx).await?;
+    for row in rows {
+        let level = row.sku.zip(row.quantity);
+        let level =
+            level.map(|(sku, quantity)| Ok::<_, Error>(Level { sku: id(sku)?, quantity })).transpose()?;
+        let lost = Lost { level, since: timestamp(row.since_ms)? };
+        on_record.entry((id(row.order_uid)?, meter(&row.meter)?)).or_default().lost = Some(lost);
+    }
+    for fact in facts.iter().filter(|fact| fact.at.is_none()) {
+        let Some(since) = fact.metered_since.filter(|since| *since < began) else { continue };
+        let known = on_record.entry((fact.order_uid.clone(), fact.meter)).or_default();
+        if known.changes.is_empty() {
+            known.lost = Some(Lost { level: None, since: to_millisecond(since)?.max(last_known) });
+        }
+    }
+    Ok(())
+}
+
+/// Nobody waits any longer for these to be seen again.
+async fn found_again(tx: &mut PgConnection, facts: &[&UsageFact]) -> Result<(), Error> {
+    if facts.is_empty() {
+        return Ok(());
+    }
+    let sql = "delete from lost_span l using unnest($1::text[], $2::text[]) as f (order_uid, meter)
+               where (l.order_uid, l.meter) = (f.order_uid, f.meter)";
+    sqlx::query(sql)
+        .bind(facts.iter().map(|f| f.order_uid.as_str()).collect::<Vec<_>>())
+        .bind(facts.iter().map(|f| f.meter.as_str()).collect::<Vec<_>>())
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 async fn insert(
@@ -352,6 +420,17 @@ async fn raise(tx: &mut PgConnection, checkpoint: &Checkpoint) -> Result<(), Err
             "from {} until {now} nothing is proven: {gaps} gaps wait for a decision",
             unproven.since
         );
+    }
+    // One that has just started may not have looked at everything.
+    if let (Some(_), Some(reported)) = (checkpoint.elapsed_ms, before.until) {
+        let by = (checkpoint.collector.as_str(), checkpoint.epoch, now);
+        let gaps = gaps::of_unseen(tx, by, reported).await?;
+        if gaps > 0 {
+            tracing::warn!(
+                gaps,
+                "{gaps} streams that the restored ledger lost are not seen again: gaps until {now}"
+            );
+        }
     }
     let sql = "update collector set watermark_ms = $2, ran_ms = $3 where id = $1";
     sqlx::query(sql)

@@ -37,14 +37,24 @@ impl Drop for Program {
 }
 
 impl Program {
-    /// The program on a database, which dies at `fail_at` if it is a fail point.
+    /// The program on a database, which dies at `fail_at` if it is a fail point; it serves.
     pub async fn start(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
+        let program = Self::spawn(database, keys, fail_at).await;
+        until("the program is ready", 30, async || {
+            program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
+        })
+        .await;
+        program
+    }
+
+    /// The same, which listens and may not serve yet.
+    pub async fn spawn(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_siyada-api"));
         command.env("SIYADA_FAIL_AT", fail_at);
         Self::serve(command, database, keys).await
     }
 
-    /// A program that is started by this command, of whatever landing it is.
+    /// A program that is started by this command, of whatever landing it is; it listens and may not serve yet.
     pub async fn serve(mut command: Command, database: &PgConnectOptions, keys: &str) -> Self {
         let mut child = command
             .args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--insecure-http"])
@@ -62,12 +72,7 @@ impl Program {
             .unwrap();
         let address = served_address(&mut child).await;
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let program = Self { child, address: Address { base: format!("http://{address}"), client } };
-        until("the program is ready", 30, async || {
-            program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
-        })
-        .await;
-        program
+        Self { child, address: Address { base: format!("http://{address}"), client } }
     }
 
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<u16, reqwest::Error> {
@@ -124,14 +129,25 @@ impl Address {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Vec<u8>), reqwest::Error> {
+        let response = self.response(subject, method, path, body).await?;
+        Ok((response.status().as_u16(), response.bytes().await?.to_vec()))
+    }
+
+    /// The whole answer, as soon as its head is there.
+    pub async fn response(
+        &self,
+        subject: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<reqwest::Response, reqwest::Error> {
         let url = format!("{}{path}", self.base);
         let mut request =
             self.client.request(method.parse().unwrap(), url).bearer_auth(signer().sign(&claims(subject)));
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await?;
-        Ok((response.status().as_u16(), response.bytes().await?.to_vec()))
+        request.send().await
     }
 
     /// The answer to a request that was made for an api in this process.

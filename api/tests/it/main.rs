@@ -26,6 +26,8 @@ mod prices;
 mod quotes;
 mod races;
 mod random;
+mod recovery;
+mod replicas;
 mod reservations;
 mod retention;
 mod revaluation;

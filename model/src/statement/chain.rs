@@ -8,6 +8,7 @@
 use super::{BookedTotal, FORMAT, Statement, StatementKind, totals};
 use crate::canonical::{NOTHING_BEFORE, sha256};
 use crate::money::InvalidMoney;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 
 /// The chain before the first document.
@@ -24,6 +25,16 @@ pub fn series(prefix: &str, kind: StatementKind, year: i16) -> String {
         StatementKind::Statement => format!("{prefix}-{year:04}"),
         StatementKind::CreditNote => format!("{prefix}-C-{year:04}"),
     }
+}
+
+/// A series of its own for what is issued after a ledger was restored: by its instant, so that nobody can have used it.
+pub fn series_after(series: &str, restored: Timestamp) -> String {
+    format!("{series}-R{}", restored_at(restored))
+}
+
+/// The instant of a restoration as it stands in numbers.
+pub fn restored_at(restored: Timestamp) -> String {
+    restored.strftime("%Y%m%d%H%M%S").to_string()
 }
 
 /// The number of the document `sequence` of a series, from 1.

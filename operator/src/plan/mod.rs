@@ -97,6 +97,13 @@ pub fn needs_certificate(valid: &Valid, seen: &Seen, platform: &Platform, now: T
     !same || !whole || renew.is_none_or(|second| second <= now.as_second())
 }
 
+/// Volumes that must be made to grow past the engine: it raises none while a disk is full (CloudNativePG 1.30), and so could
+/// never be helped.
+pub fn growth(valid: &Valid, seen: &Seen) -> Vec<Key> {
+    let full = seen.pods.iter().any(|pod| pod.disk_full);
+    if full { seen.claims_below(valid.storage_bytes) } else { Vec::new() }
+}
+
 /// Plans a valid order from what was seen.
 pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> Plan {
     let names = Names::of(&valid.order, &valid.tenant);
@@ -104,6 +111,9 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
         Ok(now) => now,
         Err(problem) => return Plan { objects: Vec::new(), surplus: Vec::new(), problem: Some(problem) },
     };
+    if let Some(problem) = other_major(valid, seen, &names) {
+        return Plan { objects: Vec::new(), surplus: Vec::new(), problem: Some(problem) };
+    }
     let next = fresh.rotation.as_ref().unwrap_or(&now);
     let mut objects = secrets::plan(valid, &names, (&now, next), seen, fresh, platform);
     objects.extend(credential::plan(valid, &names, seen, fresh, platform));
@@ -134,6 +144,24 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
     surplus.extend(credential::surplus(seen, &names, &planned));
     surplus.extend(ended(seen, &names, now.lowest().min(next.lowest())));
     Plan { objects, surplus, problem: None }
+}
+
+/// The major version in an image's tag, by which the engine goes too.
+fn major(image: &str) -> Option<u32> {
+    let tag = image.split('@').next()?.rsplit_once(':')?.1;
+    tag.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// An image of another major version in the catalogue would make the engine rewrite the data at once, without a way back.
+fn other_major(valid: &Valid, seen: &Seen, names: &Names) -> Option<Refusal> {
+    let has = major(seen.cluster(names)?.pointer("/spec/imageName")?.as_str()?)?;
+    let wanted = major(&valid.image).filter(|wanted| *wanted != has)?;
+    let message = format!(
+        "its data is of major version {has}, and the catalogue has an image of {wanted} for version {}: it runs on as it is; ask \
+         the platform to name an image of {has}, and order a new instance to move to {wanted}",
+        valid.order.spec.version
+    );
+    Some(Refusal { reason: reason::MAJOR_VERSION_CHANGE, message })
 }
 
 /// Where the logins stand, when nothing of them is lost that somebody was promised to be let in with.

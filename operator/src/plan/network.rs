@@ -1,4 +1,4 @@
-//! Who may connect: the order's namespace and those it names, the platform's probe, the engine's operator.
+//! Who may connect: the order's namespace and those it names, the platform's probe, the engine's operator, the monitoring.
 
 use super::documents::selector;
 use super::{Platform, metadata_of};
@@ -14,9 +14,11 @@ pub fn plan(valid: &Valid, names: &Names, platform: &Platform) -> Vec<Planned> {
     let engine =
         json!({"from": [namespaces(&[platform.engine_namespace.as_str()])], "ports": [tcp(5432), tcp(8000)]});
     let parts = json!({"from": [same_order], "ports": [tcp(5432), tcp(8000)]});
+    let labelled = json!({"matchExpressions": [{"key": names::MONITORING, "operator": "Exists"}]});
+    let monitoring = json!({"from": [{"namespaceSelector": labelled}], "ports": [tcp(9187)]});
     let database_of = |clients: Value| {
         let pods = json!({"matchLabels": {"cnpg.io/cluster": names.cluster}});
-        policy(valid, names, names.network_policy(), pods, json!([clients, parts, engine]))
+        policy(valid, names, names.network_policy(), pods, json!([clients, parts, engine, monitoring]))
     };
     match valid.order.at.kind {
         Kind::Postgres => {

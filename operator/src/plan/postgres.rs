@@ -134,7 +134,7 @@ fn login(number: u32, secret: &str) -> Value {
 /// What the platform must know of the order when only the engine object is left.
 fn record(valid: &Valid) -> String {
     let at = &valid.order.at;
-    json!({
+    let mut record = json!({
         "kind": at.kind.as_str(),
         "namespace": at.namespace,
         "name": at.name,
@@ -144,6 +144,10 @@ fn record(valid: &Valid) -> String {
         "storageSku": valid.storage_sku,
         "billing": valid.billing,
         "requester": valid.order.requester,
-    })
-    .to_string()
+    });
+    // Absent where nothing expires, so that the objects of the landing before stay as they are.
+    if let Some(days) = valid.retained_days {
+        record["retainedDays"] = json!(days);
+    }
+    record.to_string()
 }

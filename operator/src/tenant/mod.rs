@@ -212,10 +212,15 @@ fn secrets(namespace: &str) -> Source {
     Source { kind: ChildKind::Secret, namespace: Some(namespace.to_owned()) }
 }
 
+fn pods(namespace: &str) -> Source {
+    Source { kind: ChildKind::Pod, namespace: Some(namespace.to_owned()) }
+}
+
 fn start_watches(engine: &str, own: &[ExistingNamespace], context: &Context) {
     for namespace in own.iter().map(|n| n.name.as_str()).chain([engine]) {
         context.watches.start(context, secrets(namespace));
     }
+    context.watches.start(context, pods(engine));
 }
 
 async fn remove(tenant: &Tenant, name: &TenantName, context: &Context) -> Result<Action, Pass> {
@@ -232,6 +237,7 @@ async fn remove(tenant: &Tenant, name: &TenantName, context: &Context) -> Result
     let bound = context.catalogue.namespaces.bound();
     for (namespace, of) in bound.iter().filter(|(_, b)| b.tenant == name.as_str()) {
         context.watches.stop(context, &secrets(namespace));
+        context.watches.stop(context, &pods(namespace));
         if released && !of.engine {
             set_up::release(context, name.as_str(), namespace, &of.uid).await?;
         }

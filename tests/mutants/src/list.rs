@@ -173,6 +173,16 @@ pub const MUTANTS: &[Mutant] = &[
         ..MODEL
     },
     Mutant {
+        name: "restored-is-proven",
+        breaks: "what a restored ledger lost is billed as if it had been seen all the time",
+        invariant: 5,
+        file: "api/src/store/usage.rs",
+        text: "decided.gaps.extend(gap.map(|gap| (fact, gap, GapReason::LedgerRestored)));",
+        instead: "let _ = gap.map(|gap| (fact, gap, GapReason::LedgerRestored));",
+        test: "recovery::i13_restored_to_a_moment_no_number_is_given_out_twice_and_what_was_lost_is_proved_again_or_a_gap",
+        ..API
+    },
+    Mutant {
         name: "unseen-is-proven",
         breaks: "a level that changed while nobody looked counts until it is seen to have changed",
         invariant: 5,
@@ -362,6 +372,26 @@ pub const MUTANTS: &[Mutant] = &[
         instead: "        if expected.is_empty() {",
         test: "i13_a_hole_and_a_number_twice_are_found",
         ..STATEMENTS
+    },
+    Mutant {
+        name: "number-of-a-lost-ledger",
+        breaks: "a restored ledger numbers on from where it stood at the moment",
+        invariant: 13,
+        file: "api/src/store/closing.rs",
+        text: "if year(now) <= year(restored) =>",
+        instead: "if year(now) < year(restored) =>",
+        test: "recovery::i13_restored_to_a_moment_no_number_is_given_out_twice_and_what_was_lost_is_proved_again_or_a_gap",
+        ..API
+    },
+    Mutant {
+        name: "undeclared-is-served",
+        breaks: "a ledger on another server than on record is served before anybody has declared what it lost",
+        invariant: 13,
+        file: "api/src/store/incarnation.rs",
+        text: "        _ => Verdict::Undeclared,",
+        instead: "        _ => Verdict::Begins(\"failover\"),",
+        test: "recovery::i13_restored_to_a_moment_no_number_is_given_out_twice_and_what_was_lost_is_proved_again_or_a_gap",
+        ..API
     },
     Mutant {
         name: "holes-in-sql",

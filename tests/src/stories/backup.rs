@@ -74,27 +74,41 @@ pub fn order(name: &str, more: &str) -> String {
     super::postgres(HOME, name, &format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERING}{more}"))
 }
 
-async fn client(ministry: &Kubectl, name: &str) -> Result<(tokio_postgres::Client, Binding)> {
+/// A client with the Secret of an order.
+///
+/// # Errors
+/// When it cannot be done.
+pub async fn client(ministry: &Kubectl, name: &str) -> Result<(tokio_postgres::Client, Binding)> {
     let binding = Binding::read(ministry, HOME, &format!("{name}-postgresql")).await?;
     Ok((clients::postgres(&binding).await?, binding))
 }
 
 /// Rows and a checksum over all of them.
-async fn content(client: &tokio_postgres::Client) -> Result<(i64, String)> {
+///
+/// # Errors
+/// When it cannot be done.
+pub async fn content(client: &tokio_postgres::Client) -> Result<(i64, String)> {
     let all =
         "select count(*), coalesce(md5(string_agg(id || ':' || name, ',' order by id)), '') from citizens";
     let row = client.query_one(all, &[]).await?;
     Ok((row.get(0), row.get(1)))
 }
 
-async fn add(client: &tokio_postgres::Client, from: i32, to: i32) -> Result<()> {
+/// Adds rows.
+///
+/// # Errors
+/// When it cannot be done.
+pub async fn add(client: &tokio_postgres::Client, from: i32, to: i32) -> Result<()> {
     let insert = "insert into citizens select i, md5(i::text) from generate_series($1::int, $2::int) i";
     client.execute(insert, &[&from, &to]).await?;
     Ok(())
 }
 
 /// Waits until what was written so far is in the store.
-async fn archived(client: &tokio_postgres::Client) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be done.
+pub async fn archived(client: &tokio_postgres::Client) -> Result<()> {
     let now: String = client.query_one("select pg_walfile_name(pg_current_wal_lsn())", &[]).await?.get(0);
     eventually(seconds(150), "the last change to be archived", || async {
         let row =
@@ -106,7 +120,11 @@ async fn archived(client: &tokio_postgres::Client) -> Result<()> {
     .await
 }
 
-async fn completed(ministry: &Kubectl, name: &str) -> Result<Value> {
+/// Waits until a backup is whole.
+///
+/// # Errors
+/// When it cannot be done.
+pub async fn completed(ministry: &Kubectl, name: &str) -> Result<Value> {
     eventually(seconds(180), "the backup to be whole", || async {
         let backup = ministry.get("sbk", HOME, name).await?.context("it is not listed")?;
         ensure!(backup["status"]["phase"] == "Completed", "it is {}", backup["status"]);
@@ -116,7 +134,8 @@ async fn completed(ministry: &Kubectl, name: &str) -> Result<Value> {
     .await
 }
 
-fn on_demand(name: &str, kind: &str, of: &str) -> String {
+/// A backup that somebody asks for.
+pub fn on_demand(name: &str, kind: &str, of: &str) -> String {
     json!({
         "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceBackup", "metadata": {"name": name, "namespace": HOME},
         "spec": {"instance": {"kind": kind, "name": of}},
@@ -193,7 +212,10 @@ async fn billed(order: &str) -> Result<()> {
         let open = |i: &&Value| i["meter"] == "backup" && i["end"].is_null();
         let interval = all.iter().find(open).with_context(|| format!("no open interval in {all:?}"))?;
         println!("  metered: {interval}");
-        ensure!(interval["level"]["sku"] == "volume" || interval["sku"] == "volume", "another price: {interval}");
+        ensure!(
+            interval["level"]["sku"] == "volume" || interval["sku"] == "volume",
+            "another price: {interval}"
+        );
         Ok(())
     })
     .await

@@ -1,9 +1,9 @@
 //! The end of orders.
 
-use super::{DISPOSABLE, HOME, postgres};
+use super::{DISPOSABLE, HOME, backup, postgres};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
-use crate::platform::{Api, SYSTEM, engine, gone, ready, uid};
+use crate::platform::{Api, SYSTEM, engine, gone, ready, uid, wait_for, wait_until_it_works};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -197,4 +197,151 @@ pub async fn torn_out() -> Result<()> {
     .await?;
     is_kept("interior", &name, &engine(&order)?).await?;
     remove_retained("interior", &name, "torn").await
+}
+
+/// What a deleted order left is listed beside it, restored under the same name with its rows, and discarded by its name.
+pub async fn listed() -> Result<()> {
+    backup::set_up().await?;
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    let kept = backup::order("archive", "").replace("onDeletion: Delete", "onDeletion: Retain");
+    ministry.apply(&kept).await?;
+    let order = ready(&ministry, "pgi", HOME, "archive", 240).await?;
+    let (old, cluster) = (uid(&order)?, engine(&order)?);
+    let (db, _) = backup::client(&ministry, "archive").await?;
+    db.batch_execute("create table citizens (id int primary key, name text)").await?;
+    backup::add(&db, 1, 777).await?;
+    let before = backup::content(&db).await?;
+    ministry.apply(&backup::on_demand("of-archive", "PostgresInstance", "archive")).await?;
+    backup::completed(&ministry, "of-archive").await?;
+    backup::archived(&db).await?;
+    drop(db);
+    ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
+    gone("pgi", HOME, "archive", 60).await?;
+    is_kept("interior", &old, &cluster).await?;
+    let name = cluster.1.as_str();
+    let listing = eventually(seconds(60), "the kept data to be listed", || async {
+        let listing = ministry.get("rti", HOME, name).await?.context("it is not listed")?;
+        let status = &listing["status"];
+        ensure!(status["cost"]["maximumMonthly"].is_string(), "it has no price: {status}");
+        ensure!(status["storage"].is_string() && status["keptSince"].is_string(), "{status}");
+        ensure!(status.get("expires").is_none(), "nobody set an end: {status}");
+        Ok(listing)
+    })
+    .await?;
+    ensure!(listing["spec"]["orderUid"] == old.as_str(), "it lists another order: {}", listing["spec"]);
+    only_discarded(&admin, &ministry, &listing).await?;
+
+    let from = format!(", restoreFrom: {{retainedInstance: {name}}}");
+    ministry.apply(&backup::order("archive", &from)).await?;
+    ready(&ministry, "pgi", HOME, "archive", 300).await?;
+    let (db, _) = backup::client(&ministry, "archive").await?;
+    let after = backup::content(&db).await?;
+    ensure!(after == before, "kept were {before:?}, restored are {after:?}");
+    drop(db);
+
+    ministry.patch("rti", HOME, name, &json!({"spec": {"discard": "archive"}})).await?;
+    gone("rti", HOME, name, 120).await?;
+    let api = api_of("interior").await?;
+    eventually(seconds(120), "the discarded data to go", || async {
+        let volumes = admin.list("pvc", &cluster.0, &format!("siyada.cloud/order-uid={old}")).await?;
+        ensure!(volumes.is_empty(), "{} volumes are left", volumes.len());
+        ensure!(reservation(&api, "interior", &old).await?.is_none(), "its quota is still held");
+        ensure!(open_intervals(&api, "interior", &old).await? == 0, "its storage is still billed");
+        Ok(())
+    })
+    .await?;
+    let (db, _) = backup::client(&ministry, "archive").await?;
+    ensure!(backup::content(&db).await? == before, "the restored data went with what was discarded");
+    drop(db);
+    let free = json!({"spec": {"deletionProtection": false, "onDeletion": "Delete"}});
+    ministry.patch("pgi", HOME, "archive", &free).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
+    gone("pgi", HOME, "archive", 180).await
+}
+
+/// A listing is neither made, deleted nor changed by its ministry; only the name of its instance discards it. One that is torn
+/// out comes back, and the data is not touched.
+async fn only_discarded(admin: &Kubectl, ministry: &Kubectl, listing: &Value) -> Result<()> {
+    let name = listing.pointer("/metadata/name").and_then(Value::as_str).context("no name")?;
+    ensure!(ministry.run(&["-n", HOME, "delete", "rti", name]).await.is_err(), "its ministry deleted it");
+    for (what, patch) in [
+        ("another name", json!({"spec": {"discard": "another"}})),
+        ("another order", json!({"spec": {"orderUid": "forged"}})),
+    ] {
+        ensure!(ministry.patch("rti", HOME, name, &patch).await.is_err(), "{what} was accepted");
+    }
+    let mut forged = listing.clone();
+    forged["metadata"] = json!({"name": "forged", "namespace": HOME});
+    ministry.fails(&["create", "-f", "-"], &forged.to_string(), &["forbidden"]).await?;
+    let old = uid(listing)?;
+    admin.run(&["-n", HOME, "delete", "rti", name, "--wait=false"]).await?;
+    eventually(seconds(60), "the listing that was torn out to come back", || async {
+        let listing = ministry.get("rti", HOME, name).await?.context("it is not there")?;
+        ensure!(uid(&listing)? != old, "it is still the one before");
+        ensure!(listing["status"]["storage"].is_string(), "nothing is told yet");
+        Ok(())
+    })
+    .await
+}
+
+/// The notes of deletions; beside the platform nobody writes them.
+const NOTES: [&str; 4] = ["-n", SYSTEM, "configmap", "siyada-deletions"];
+
+async fn at_most(deletions: &str) -> Result<()> {
+    let admin = Kubectl::admin();
+    let setting = format!("SIYADA_DELETIONS_AT_MOST={deletions}");
+    admin.run(&["-n", SYSTEM, "set", "env", "deploy/siyada-operator", &setting]).await?;
+    let [flag, namespace, kind, name] = NOTES;
+    admin.run(&[flag, namespace, "delete", kind, name, "--ignore-not-found"]).await?;
+    wait_until_it_works().await
+}
+
+/// With one deletion in ten minutes the second waits with its data, through a restart and a wrong word, until it is confirmed.
+pub async fn too_many() -> Result<()> {
+    let outcome = stopped_and_confirmed().await;
+    // Whatever became of it, the stories after this one delete as before.
+    at_most("10000").await.and(outcome)
+}
+
+async fn stopped_and_confirmed() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    for name in ["first-to-go", "second-to-go"] {
+        ministry.apply(&postgres(HOME, name, DISPOSABLE)).await?;
+    }
+    ready(&ministry, "pgi", HOME, "first-to-go", 240).await?;
+    let second = ready(&ministry, "pgi", HOME, "second-to-go", 240).await?;
+    at_most("1").await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "first-to-go", "--wait=false"]).await?;
+    gone("pgi", HOME, "first-to-go", 180).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "second-to-go", "--wait=false"]).await?;
+    let waits = || async {
+        let why = Some("TooManyDeletions");
+        wait_for(&admin, "pgi", HOME, "second-to-go", "DeletionBlocked", "True", why, 90).await
+    };
+    waits().await?;
+    let pods = ["-n", SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/name=siyada-operator"];
+    admin.run(&pods).await?;
+    wait_until_it_works().await?;
+    let [flag, namespace, kind, name] = NOTES;
+    let confirm = |moment: String| async move {
+        let word = format!("siyada.cloud/confirm-deletions={moment}");
+        Kubectl::admin().run(&[flag, namespace, "annotate", kind, name, &word, "--overwrite"]).await
+    };
+    confirm("2026-01-01T00:00:00Z".to_owned()).await?;
+    // Two of its passes at least must have gone by: they come every 15 s.
+    let (engine_namespace, cluster) = engine(&second)?;
+    let watched = tokio::time::Instant::now();
+    eventually(seconds(90), "the order to wait through the restart and the wrong word", || async {
+        let object = admin.get("clusters.postgresql.cnpg.io", &engine_namespace, &cluster).await?;
+        let object = object.context("the data went without a confirmation")?;
+        ensure!(object.pointer("/metadata/deletionTimestamp").is_none(), "the data is going");
+        ensure!(watched.elapsed() > seconds(40), "not for long enough yet");
+        Ok(())
+    })
+    .await?;
+    waits().await?;
+    let notes = admin.get(kind, namespace, name).await?.context("there are no notes")?;
+    let notes: Value = serde_json::from_str(notes["data"]["notes"].as_str().context("the notes are empty")?)?;
+    confirm(notes["stopped"].as_str().context("nothing is stopped")?.to_owned()).await?;
+    gone("pgi", HOME, "second-to-go", 180).await
 }

@@ -3,10 +3,12 @@
 pub mod advice;
 pub mod approval;
 pub mod backup;
+pub mod changes;
 pub mod credential;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
+pub mod ledger;
 pub mod login;
 mod meanwhile;
 pub mod months;
@@ -56,6 +58,7 @@ pub fn beginning() -> Story {
 pub fn all() -> Vec<Story> {
     let mut all = services();
     all.extend(later());
+    all.extend(changed());
     all.extend(tenants());
     all
 }
@@ -137,7 +140,7 @@ fn later() -> Vec<Story> {
         ),
         story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
         story!(
-            true,
+            false,
             "a further login reads and is refused to write, and its deletion ends it",
             credential::read_only
         ),
@@ -167,11 +170,42 @@ fn later() -> Vec<Story> {
             backup::store_away
         ),
         story!(
-            true,
+            false,
             "a backup is proven by a restore that is read and removed, and a check that fails is told",
             backup::proven
         ),
         story!(true, "a backup of a document store is restored document by document", backup::documents),
+        story!(
+            true,
+            "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
+            ledger::restored
+        ),
+    ]
+}
+
+/// What an order asks for otherwise than before.
+fn changed() -> Vec<Story> {
+    vec![
+        story!(
+            true,
+            "another plan under a client that writes loses no row and tells what it costs, with one instance and with two",
+            changes::plan
+        ),
+        story!(
+            true,
+            "storage grows and standbys come and go under one connection of a client",
+            changes::under_one_connection
+        ),
+        story!(
+            false,
+            "a database that no node has room for says so in the scheduler's words",
+            changes::no_room
+        ),
+        story!(
+            true,
+            "a disk that fills is told, and a full one is grown out of with every row",
+            changes::full_disk
+        ),
     ]
 }
 
@@ -201,7 +235,18 @@ fn services() -> Vec<Story> {
             deletion::retain
         ),
         story!(false, "an order torn out by force leaves its data, which is found again", deletion::torn_out),
+        story!(
+            false,
+            "kept data is listed beside its order, restored under the same name row by row, and discarded by its name",
+            deletion::listed
+        ),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
+        // Alone: it lets one deletion through in ten minutes, and others delete too.
+        story!(
+            true,
+            "too many deletions of data stop, through a restart, until that very stop is confirmed",
+            deletion::too_many
+        ),
         // Alone: while it is away nobody advises, and others ask for advice.
         story!(
             true,

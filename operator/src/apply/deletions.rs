@@ -1,0 +1,41 @@
+//! Writes to the notes of which data was let go.
+
+use super::{Apply, failed};
+use crate::breaker::NAME;
+use crate::names::FIELD_MANAGER;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+
+/// Writes the notes, if they are still those that were read: `version` is theirs, nothing where there were none.
+///
+/// # Errors
+/// [`Apply::Object`] also when somebody else wrote meanwhile: what follows from the notes must be judged anew.
+pub async fn note(
+    client: &Client,
+    namespace: &str,
+    (key, text): (&str, &str),
+    version: Option<String>,
+) -> Result<(), Apply> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let data = json!({key: text});
+    let outcome = match version {
+        Some(version) => {
+            let body = json!({"metadata": {"resourceVersion": version}, "data": data});
+            let parameters =
+                PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+            api.patch(NAME, &parameters, &Patch::Merge(&body)).await
+        }
+        None => {
+            let body = json!({"metadata": {"name": NAME}, "data": data});
+            let parameters =
+                PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+            match serde_json::from_value(body).map_err(kube::Error::SerdeError) {
+                Ok(body) => api.create(&parameters, &body).await,
+                Err(error) => Err(error),
+            }
+        }
+    };
+    outcome.map(drop).map_err(failed("the notes of deletions", NAME))
+}

@@ -1,0 +1,265 @@
+//! Changes of what runs: another plan, more storage, standbys, and what of it the people notice who use it.
+
+use super::tenancy::nowhere;
+use super::{DISPOSABLE, HOME, advice, postgres};
+use crate::clients::{self, Binding};
+use crate::kubectl::{Kubectl, condition};
+use crate::platform::{engine, gone, ready, wait_for};
+use crate::wait::{eventually, seconds};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+/// Two plans that both have standbys and fit on a small node.
+const OFFERING: &str = "apiVersion: siyada.cloud/v1alpha1
+kind: ServiceOffering
+metadata: {name: story-changes}
+spec:
+  engine: PostgreSQL
+  versions: [{version: '15', image: 'localhost/postgresql:15'}]
+  parameters: [{name: statement_timeout}]
+  plans:
+    - {name: less, cpu: 100m, memory: 256Mi, storage: 1Gi, maximumStorage: 4Gi, highAvailabilityInstances: 2,
+       computeSku: postgresql-dev, storageSku: volume}
+    - {name: more, cpu: 150m, memory: 320Mi, storage: 1Gi, maximumStorage: 4Gi, highAvailabilityInstances: 2,
+       computeSku: postgresql-small, storageSku: volume}
+";
+/// Between two writes of a client.
+const PAUSE: Duration = Duration::from_millis(50);
+/// A client gives up on one try after so long.
+const PATIENCE: Duration = seconds(5);
+
+fn order(name: &str, plan: &str, more: &str) -> String {
+    postgres(HOME, name, &format!("offering: story-changes, {more}{DISPOSABLE}"))
+        .replace("plan: dev", &format!("plan: {plan}"))
+}
+
+/// Waits until the order is told that an operation is over, and gives it.
+async fn over(who: &Kubectl, name: &str, type_: &str, limit: u64) -> Result<Value> {
+    let what = format!("{type_} of {name} to be told as done");
+    eventually(seconds(limit), &what, || async {
+        let order = who.get("pgi", HOME, name).await?.context("no order")?;
+        let told = &order["status"]["operation"];
+        ensure!(told["type"] == type_ && told["state"] == "Succeeded", "it says {told}");
+        ensure!(told.get("finished").is_some() && told.get("error").is_none(), "it says {told}");
+        Ok(order)
+    })
+    .await
+}
+
+/// What a client saw that writes all the time and connects again when it must.
+struct Seen {
+    acknowledged: i64,
+    longest: Duration,
+    connections: i64,
+}
+
+/// Writes until it is told to stop. Every row that was acknowledged is counted; the longest time without one is measured.
+async fn write(bound: &Binding, stop: &AtomicBool) -> Result<Seen> {
+    let mut seen = Seen { acknowledged: 0, longest: Duration::ZERO, connections: 0 };
+    let mut last = Instant::now();
+    let mut client = None;
+    while !stop.load(SeqCst) {
+        if client.is_none() {
+            client = tokio::time::timeout(PATIENCE, clients::postgres(bound)).await.ok().and_then(Result::ok);
+            seen.connections += i64::from(client.is_some());
+        }
+        if let Some(open) = &client {
+            let wrote = open.execute("insert into acts default values", &[]);
+            if let Ok(Ok(1)) = tokio::time::timeout(PATIENCE, wrote).await {
+                seen.acknowledged += 1;
+                seen.longest = seen.longest.max(last.elapsed());
+                last = Instant::now();
+            } else {
+                client = None;
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(seen)
+}
+
+/// Lives a change under a writing client and compares what it was acknowledged with what is there.
+async fn under_a_writer(name: &str, change: impl Future<Output = Result<()>>) -> Result<Seen> {
+    let bound = Binding::read(&Kubectl::admin(), HOME, &format!("{name}-postgresql")).await?;
+    let client = clients::postgres(&bound).await?;
+    client
+        .batch_execute(
+            "create table if not exists acts (id bigint generated always as identity); truncate acts",
+        )
+        .await?;
+    drop(client);
+    let stop = AtomicBool::new(false);
+    let changed = async {
+        let lived = change.await;
+        stop.store(true, SeqCst);
+        lived
+    };
+    let (seen, lived) = tokio::join!(write(&bound, &stop), changed);
+    lived?;
+    let seen = seen?;
+    let row = clients::postgres(&bound).await?.query_one("select count(*) from acts", &[]).await?;
+    let rows: i64 = row.get(0);
+    ensure!(seen.acknowledged > 0, "the client wrote nothing at all");
+    ensure!(rows >= seen.acknowledged, "{} rows were acknowledged and {rows} are there", seen.acknowledged);
+    Ok(seen)
+}
+
+async fn pods(admin: &Kubectl, order: &Value) -> Result<Vec<Value>> {
+    let (namespace, cluster) = engine(order)?;
+    admin.list("pod", &namespace, &format!("cnpg.io/cluster={cluster},!cnpg.io/jobRole")).await
+}
+
+/// Another plan, up with one instance and down with two: no acknowledged row is lost, and the answer to the change said what
+/// it costs more or less.
+pub async fn plan() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    admin.apply(OFFERING).await?;
+    for (available, from, to, difference) in
+        [(false, "less", "more", "/month more than the "), (true, "more", "less", "/month less than the ")]
+    {
+        let name = if available { "two-change" } else { "one-change" };
+        let with = |plan: &str| order(name, plan, &format!("highAvailability: {available}, "));
+        ministry.apply(&with(from)).await?;
+        ready(&ministry, "pgi", HOME, name, 420).await?;
+        over(&ministry, name, "Create", 60).await?;
+        let mut said = String::new();
+        let seen = under_a_writer(name, async {
+            said = ministry.apply(&with(to)).await?.err;
+            over(&ministry, name, "ChangePlan", 420).await.map(|_| ())
+        })
+        .await?;
+        let advised = advice::given("the difference of the price");
+        ensure!(!advised || said.contains(difference) && said.contains("connections end"), "{said}");
+        println!(
+            "  plan {from} to {to}, standbys {available}: no write for {} ms at most, {} rows over {} connections",
+            seen.longest.as_millis(),
+            seen.acknowledged,
+            seen.connections
+        );
+        let limit = if available { 90 } else { 180 };
+        ensure!(seen.longest < seconds(limit), "nobody could write for {:?}", seen.longest);
+        let told = ministry.get("pgi", HOME, name).await?.context("no order")?;
+        ensure!(told["status"]["plan"] == to, "{}", told["status"]["plan"]);
+        let memory = if to == "more" { "320Mi" } else { "256Mi" };
+        for pod in pods(&admin, &told).await? {
+            let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
+            ensure!(limits["memory"] == memory, "a pod has {limits}");
+        }
+        ministry.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
+        gone("pgi", HOME, name, 240).await?;
+    }
+    Ok(())
+}
+
+/// More storage, standbys and back: the one connection of a client outlives all of it.
+pub async fn under_one_connection() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    admin.apply(OFFERING).await?;
+    let with = |more: &str| order("growing", "less", more);
+    ministry.apply(&with("storage: 1Gi, ")).await?;
+    ready(&ministry, "pgi", HOME, "growing", 240).await?;
+    let seen = under_a_writer("growing", async {
+        let steps = [
+            ("storage: 2Gi, ", "ChangeStorage", 1),
+            ("storage: 2Gi, highAvailability: true, ", "ChangeInstances", 2),
+            ("storage: 2Gi, ", "ChangeInstances", 1),
+        ];
+        for (more, type_, count) in steps {
+            let from = Instant::now();
+            ministry.apply(&with(more)).await?;
+            eventually(seconds(30), "the change to be seen", || async {
+                let order = ministry.get("pgi", HOME, "growing").await?.context("no order")?;
+                let seen = order["status"]["observedGeneration"] == order["metadata"]["generation"];
+                ensure!(seen, "{}", order["status"]);
+                Ok(())
+            })
+            .await?;
+            let order = over(&ministry, "growing", type_, 420).await?;
+            println!("  {type_} to {count} instances took {} s", from.elapsed().as_secs());
+            ensure!(order["status"]["instances"] == count, "{}", order["status"]["instances"]);
+            let running = pods(&admin, &order).await?.len();
+            ensure!(running == count, "{running} pods run");
+            let (namespace, cluster) = engine(&order)?;
+            let volumes = admin.list("pvc", &namespace, &format!("cnpg.io/cluster={cluster}")).await?;
+            let sizes: Vec<_> = volumes.iter().map(|v| v["status"]["capacity"]["storage"].clone()).collect();
+            ensure!(sizes.len() == count && sizes.iter().all(|size| *size == "2Gi"), "volumes are {sizes:?}");
+        }
+        Ok(())
+    })
+    .await?;
+    ensure!(seen.connections == 1, "the client had to connect {} times", seen.connections);
+    ministry.refused(&with("storage: 1Gi, "), &["storage can grow but never shrink"]).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "growing", "--wait=false"]).await?;
+    gone("pgi", HOME, "growing", 240).await
+}
+
+/// A database that no node has room for says so in the scheduler's words; nothing else of it is an error.
+pub async fn no_room() -> Result<()> {
+    let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
+    nowhere().await?;
+    ministry.apply(&postgres(HOME, "roomless", &format!("site: story-nowhere, {DISPOSABLE}"))).await?;
+    let why = Some("EngineNotReady");
+    wait_for(&ministry, "pgi", HOME, "roomless", "Ready", "False", why, 90).await?;
+    eventually(seconds(90), "the scheduler's reason to be told", || async {
+        let order = ministry.get("pgi", HOME, "roomless").await?.context("no order")?;
+        let (_, _, message) = condition(&order, "Ready").context("no condition")?;
+        ensure!(
+            message.contains("no node takes pod") && message.contains("nodes are available"),
+            "{message}"
+        );
+        let told = &order["status"]["operation"];
+        ensure!(
+            told["type"] == "Create" && told["state"] == "InProgress" && told["retries"] == true,
+            "{told}"
+        );
+        Ok(())
+    })
+    .await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "roomless", "--wait=false"]).await?;
+    gone("pgi", HOME, "roomless", 180).await
+}
+
+/// Pages of a table, of some 8 KiB each, that are written until nothing more fits.
+const FILL: &str =
+    "insert into papers select repeat(md5(random()::text), 8000) from generate_series(1, 2000)";
+
+/// A disk that fills is told before it is full; full, it is grown out of, and every acknowledged row is there.
+pub async fn full_disk() -> Result<()> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    admin.apply(OFFERING).await?;
+    ministry.apply(&order("filling", "less", "storage: 1Gi, ")).await?;
+    ready(&ministry, "pgi", HOME, "filling", 240).await?;
+    let bound = Binding::read(&ministry, HOME, "filling-postgresql").await?;
+    let client = clients::postgres(&bound).await?;
+    client
+        .batch_execute(
+            "create table papers (page text); alter table papers alter column page set storage external",
+        )
+        .await?;
+    let mut acknowledged = 0_i64;
+    // The volume of a laptop may have no limit: three times its size is enough to be told.
+    let refused = loop {
+        match tokio::time::timeout(seconds(120), client.execute(FILL, &[])).await {
+            Ok(Ok(rows)) => acknowledged += i64::try_from(rows)?,
+            Ok(Err(error)) => break Some(error),
+            Err(_) => break None,
+        }
+        if acknowledged > 12_000 {
+            break None;
+        }
+    };
+    println!("  {acknowledged} rows fitted: {refused:?}");
+    drop(client);
+    wait_for(&ministry, "pgi", HOME, "filling", "StorageHealthy", "False", None, 420).await?;
+    ministry.apply(&order("filling", "less", "storage: 4Gi, ")).await?;
+    ready(&ministry, "pgi", HOME, "filling", 420).await?;
+    let row = clients::postgres(&bound).await?.query_one("select count(*) from papers", &[]).await?;
+    let rows: i64 = row.get(0);
+    ensure!(rows == acknowledged, "{acknowledged} rows were acknowledged and {rows} are there");
+    over(&ministry, "filling", "ChangeStorage", 420).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "filling", "--wait=false"]).await?;
+    gone("pgi", HOME, "filling", 240).await?;
+    admin.run(&["delete", "serviceoffering/story-changes"]).await.map(|_| ())
+}
