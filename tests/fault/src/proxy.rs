@@ -56,7 +56,7 @@ struct State {
     plan: Option<Plan>,
     victim: Option<Pid>,
     writes: usize,
-    struck: bool,
+    struck: Option<Write>,
     seen: Vec<Seen>,
 }
 
@@ -120,7 +120,17 @@ impl Proxy {
 
     /// Whether the planned write came.
     pub fn struck(&self) -> bool {
-        self.shared.with(|state| state.struck)
+        self.struck_at().is_some()
+    }
+
+    /// The write that the plan happened to, once it came.
+    pub fn struck_at(&self) -> Option<Write> {
+        self.shared.with(|state| state.struck.clone())
+    }
+
+    /// How many writes were asked so far; one that is under way counts.
+    pub fn asked(&self) -> usize {
+        self.shared.with(|state| state.writes)
     }
 
     /// Every write since [`arm`](Self::arm) that the server answered.
@@ -152,11 +162,13 @@ impl Shared {
     }
 
     /// Counts a write; says its number, and what is to happen to it.
-    fn count(&self) -> (usize, Option<Fault>) {
+    fn count(&self, write: &Write) -> (usize, Option<Fault>) {
         self.with(|state| {
             state.writes += 1;
             let fault = state.plan.filter(|plan| plan.at == state.writes).map(|plan| plan.fault);
-            state.struck |= fault.is_some();
+            if fault.is_some() {
+                state.struck = Some(write.clone());
+            }
             (state.writes, fault)
         })
     }
@@ -227,7 +239,7 @@ async fn read(shared: &Shared, parts: &Parts, body: &Bytes) -> Result<Response<B
 }
 
 async fn disturb(shared: &Shared, parts: &Parts, body: &Bytes, write: Write) -> Result<Response<Body>> {
-    let (ordinal, fault) = shared.count();
+    let (ordinal, fault) = shared.count(&write);
     let pass = || pass(shared, parts, body, ordinal, &write);
     match fault {
         None => pass().await,
