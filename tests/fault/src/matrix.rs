@@ -223,9 +223,8 @@ async fn clear(stage: &mut Stage) -> Result<()> {
             .await?;
     }
     for one in retained(stage).await? {
-        let uid = one.pointer("/spec/uid").or_else(|| one.pointer("/status/uid")).and_then(Value::as_str);
-        let label = one.pointer("/metadata/labels/siyada.cloud~1order-uid").and_then(Value::as_str);
-        stage.discard(uid.or(label).context("kept data without a uid")?, NAME).await?;
+        let uid = one.pointer("/spec/orderUid").and_then(Value::as_str);
+        stage.discard(uid.context("kept data without a uid")?, NAME).await?;
     }
     alive(stage, LIMIT, "the cluster to be empty", async |stage| nothing(stage).await).await?;
     quiet(stage, SHORT).await
