@@ -35,17 +35,19 @@ use serde::{Deserialize, Serialize};
         priority = 1
     )
 )]
-#[x_kube(validation = ("self.orderUid == oldSelf.orderUid && self.instance == oldSelf.instance && self.namespace == oldSelf.namespace", "only spec.discard can be changed: the rest says whose the data is"))]
 #[x_kube(validation = ("!has(self.discard) || self.discard == self.instance.name", "spec.discard must be the name of the instance: it removes its data for ever"))]
 #[serde(rename_all = "camelCase")]
 pub struct RetainedInstanceSpec {
     /// Uid of the order whose data it is.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("self == oldSelf", "only spec.discard can be changed: the rest says whose the data is"))]
     pub order_uid: String,
     /// What it was.
+    #[x_kube(validation = ("self == oldSelf", "only spec.discard can be changed: the rest says whose the data is"))]
     pub instance: BackedUp,
     /// Where it was ordered.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("self == oldSelf", "only spec.discard can be changed: the rest says whose the data is"))]
     pub namespace: String,
     /// The name of the instance, as a confirmation: its data is removed for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
