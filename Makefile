@@ -84,7 +84,7 @@ blind: build
 storm:
 	cargo test --package siyada-api --test it i04_a_whole_storm -- --ignored --nocapture
 
-# every fault at every write of the operator, on a cluster without nodes; an hour; writes docs/faults.md
+# every fault at every write of the operator, on a cluster without nodes; some two hours; writes docs/faults.md
 faults: harness
 	cargo build --workspace --bin faults --bin siyada-operator --bin siyada-api
 	$(HARNESS) down --name faults --purge
