@@ -54,12 +54,10 @@ async fn main() -> Result<()> {
     println!("the platform runs after {:.1} s", started.elapsed().as_secs_f64());
     let engine = siyada_fault::stage::administrator()?;
     tokio::spawn(async move { player::play(&engine, ENGINE).await });
-    let wanted = |operation: &Operation| {
-        arguments
-            .only
-            .as_deref()
-            .is_none_or(|only| only.split('/').next().is_none_or(|o| operation.name().contains(o)))
-    };
+    // Where the text names an operation, the others need not be run undisturbed.
+    let named = arguments.only.as_deref().and_then(|only| only.split('/').next());
+    let one = OPERATIONS.into_iter().find(|operation| named == Some(operation.name()));
+    let wanted = |operation: &Operation| one.is_none_or(|one| one == *operation);
     let operations: Vec<Operation> = OPERATIONS.into_iter().filter(wanted).collect();
     let references = references(&mut stage, &operations, arguments.list).await?;
     if arguments.list {
