@@ -35,6 +35,7 @@ pub struct Stage {
     /// What the operator takes for the API server.
     pub proxy: Proxy,
     work: PathBuf,
+    policies: String,
     operator: Child,
     api: Child,
     database: PathBuf,
@@ -140,13 +141,14 @@ impl Stage {
         let ledger_token = token("siyada-operator", Some("siyada-api")).await?;
         secret(&work.join("ledger-token"), &ledger_token)?;
         expire(&admin).await?;
-        let operator = operator(&work)?;
+        let policies = policies().await?;
+        let operator = operator(&work, &policies)?;
         let address = SocketAddr::new(service().await?, LEDGER);
         let database = std::env::temp_dir().join(format!("siyada-faults-{}", std::process::id()));
         let (api, authority) = api(&admin, &work, &state, &database, address).await?;
         let upstream = Upstream::new(address, LEDGER_NAME, &authority, Login::Token(ledger_token))?;
         let ledger = Cluster::new(upstream, LEDGER_NAME);
-        let stage = Self { admin, ledger, proxy, work, operator, api, database };
+        let stage = Self { admin, ledger, proxy, work, policies, operator, api, database };
         stage.set_up(project).await?;
         Ok(stage)
     }
@@ -188,7 +190,7 @@ impl Stage {
             return Ok(false);
         }
         expire(&self.admin).await?;
-        self.operator = operator(&self.work)?;
+        self.operator = operator(&self.work, &self.policies)?;
         self.proxy.aim(self.operator()?);
         Ok(true)
     }
@@ -244,11 +246,16 @@ fn log(work: &Path, name: &str) -> Result<File> {
     Ok(OpenOptions::new().create(true).append(true).open(work.join(name))?)
 }
 
-fn operator(work: &Path) -> Result<Child> {
-    let policies = "siyada-requester-stamp,siyada-requester-kept,siyada-protected-orders,siyada-protected-namespaces,\
-                    siyada-orders-own-fields,siyada-retained-instances,siyada-engine-namespaces,siyada-namespace-labels,\
-                    siyada-role-bindings,siyada-tenant-delegation,siyada-tenants-own-fields,siyada-tenants-in-use,\
-                    siyada-operator-bounds,siyada-tenant-roles";
+/// The policies that the chart tells the operator to wait for.
+async fn policies() -> Result<String> {
+    let path =
+        "jsonpath={.spec.template.spec.containers[0].env[?(@.name==\"SIYADA_REQUIRED_POLICIES\")].value}";
+    let found = tool("kubectl", &["-n", SYSTEM, "get", "deployment", "siyada-operator", "-o", path]).await?;
+    ensure!(!found.is_empty(), "the chart names no policies");
+    Ok(found)
+}
+
+fn operator(work: &Path, policies: &str) -> Result<Child> {
     Command::new(program("siyada-operator")?)
         .arg("run")
         .env("KUBECONFIG", work.join("kubeconfig"))
