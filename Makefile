@@ -7,7 +7,7 @@ export SIYADA_PROFILE ?= release
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test upgrade demo up cluster down status logs bench blind soak storm mutants licences
+.PHONY: help harness build check test upgrade demo up cluster down status logs bench blind soak faults storm mutants licences
 
 # this list
 help:
@@ -84,11 +84,19 @@ blind: build
 storm:
 	cargo test --package siyada-api --test it i04_a_whole_storm -- --ignored --nocapture
 
+# every fault at every write of the operator, on a cluster without nodes; some two hours; writes docs/faults.md
+faults: harness
+	cargo build --workspace --bin faults --bin siyada-operator --bin siyada-api
+	$(HARNESS) down --name faults --purge
+	$(HARNESS) up --name faults --no-node
+	$(HARNESS) exec --name faults -- $(TARGET)/debug/faults --full
+	$(HARNESS) down --name faults --purge
+
 # every invariant of billing broken on purpose, and the test that must fail; half an hour; writes docs/mutations.md
 mutants:
 	cargo run --quiet --package siyada-mutants
 
-# the storm, every walk, every cell of the kill matrix, the long rest, and each part away for ten minutes; hours; goes on where it was interrupted; writes docs/soak.md and docs/outages.md
-soak: build storm
+# the storm, every fault at every write, every walk, every cell of the kill matrix, the long rest, and each part away for ten minutes; hours; goes on where it was interrupted; writes docs/faults.md, docs/soak.md and docs/outages.md
+soak: build storm faults
 	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full
 	$(HARNESS) trial --name outages -- $(TARGET)/debug/outages
