@@ -153,7 +153,8 @@ async fn hibernate(value: &str) -> Result<()> {
 
 /// Waits until the last pod is gone: only then the outage begins.
 async fn no_pods(namespace: &str, selector: &str) -> Result<()> {
-    eventually(seconds(120), "the last pod to be gone", || async {
+    // The engine waits for clients to leave by themselves for three minutes.
+    eventually(seconds(300), "the last pod to be gone", || async {
         let pods = Kubectl::admin().list("pods", namespace, selector).await?;
         ensure!(pods.is_empty(), "{} are there", pods.len());
         Ok(())
