@@ -1,9 +1,8 @@
-//! The only file that writes to the cluster, with its parts for tenants, backups, credentials, deletions and kept data in `apply/`.
+//! The only file that writes to the cluster, with its parts for tenants, deletions, and what lies beside orders in `apply/`.
 
-pub mod backups;
 pub mod credentials;
 pub mod deletions;
-pub mod retained;
+pub mod listings;
 pub mod tenants;
 
 use crate::names::{
@@ -23,6 +22,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use siyada_crds::OrderStatus;
 
@@ -144,7 +145,7 @@ async fn create(api: &Api<DynamicObject>, object: &Planned) -> Result<Applied, A
         Mode::CreateOnly => FIELD_MANAGER,
         Mode::Apply => CREATING_MANAGER,
     };
-    let parameters = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
+    let parameters = created(manager);
     let body = serde_json::from_value(object.body.clone()).map_err(kube::Error::SerdeError);
     let outcome = match body {
         Ok(body) => api.create(&parameters, &body).await,
@@ -230,12 +231,51 @@ pub async fn scale_to_zero(client: &Client, key: &Key) -> Result<(), Apply> {
 }
 
 async fn merge(client: &Client, key: &Key, body: &Value) -> Result<(), Apply> {
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match api(client, key.kind, &key.namespace).patch(&key.name, &parameters, &Patch::Merge(body)).await {
+    match api(client, key.kind, &key.namespace).patch(&key.name, &changed(), &Patch::Merge(body)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(Apply::Write(key.clone(), Box::new(error))),
     }
+}
+
+/// Who creates something.
+fn created(manager: &str) -> PostParams {
+    PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() }
+}
+
+/// Who changes something in place.
+fn changed() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// Writes a status, or the manager's part of it. False when the object is gone, or another one than the uid says by now.
+async fn write_status<K>(
+    api: &Api<K>,
+    manager: &str,
+    (name, uid): (&str, Option<&str>),
+    status: &impl Serialize,
+) -> kube::Result<bool>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let mut metadata = json!({"name": name});
+    if let Some(uid) = uid {
+        metadata["uid"] = json!(uid);
+    }
+    let body = json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status,
+    });
+    match api.patch_status(name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// An event; its note has at most 1 kB.
+fn event_of(type_: EventType, reason: &str, note: &str, action: &str) -> Event {
+    let note = Some(note.chars().take(500).collect());
+    Event { type_, reason: reason.to_owned(), note, action: action.to_owned(), secondary: None }
 }
 
 fn orders<K: OrderResource>(client: &Client, order: &Order) -> Api<K> {
@@ -259,20 +299,9 @@ pub async fn status<K: OrderResource>(
     if *status == order.status {
         return Ok(false);
     }
-    let body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": {"name": order.at.name, "uid": order.uid},
-        "status": status,
-    });
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let written =
-        orders::<K>(client, order).patch_status(&order.at.name, &parameters, &Patch::Apply(&body)).await;
-    match written {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(false),
-        Err(error) => Err(failed("the status", &order.at.name)(error)),
-    }
+    let of = (order.at.name.as_str(), Some(order.uid.as_str()));
+    let written = write_status(&orders::<K>(client, order), FIELD_MANAGER, of, status).await;
+    written.map_err(failed("the status", &order.at.name))
 }
 
 /// Adds or removes our finalizer on an order, if it is still the version that was read.
@@ -307,7 +336,7 @@ where
     K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
         + Clone
         + std::fmt::Debug
-        + serde::de::DeserializeOwned,
+        + DeserializeOwned,
 {
     let mut finalizers = object.finalizers().to_vec();
     if finalizers.iter().any(|f| f == name) == present {
@@ -335,16 +364,10 @@ where
     K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
         + Clone
         + std::fmt::Debug
-        + serde::de::DeserializeOwned,
+        + DeserializeOwned,
 {
-    let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "status": status});
-    let api: Api<K> = Api::all(client.clone());
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    match api.patch_status(name, &parameters, &Patch::Apply(&body)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(s)) if s.is_not_found() => Ok(()),
-        Err(error) => Err(failed("the status", name)(error)),
-    }
+    let written = write_status(&Api::<K>::all(client.clone()), FIELD_MANAGER, (name, None), status).await;
+    written.map(drop).map_err(failed("the status", name))
 }
 
 /// Applies a whole object of the platform itself.
@@ -438,7 +461,7 @@ pub async fn create_secret(
     let object = serde_json::from_value(body.clone())
         .map_err(kube::Error::SerdeError)
         .map_err(failed("a Secret", name))?;
-    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let parameters = created(FIELD_MANAGER);
     match api(client, ChildKind::Secret, namespace).create(&parameters, &object).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(s)) if s.is_already_exists() => Ok(false),
@@ -462,14 +485,8 @@ pub async fn event<K: OrderResource>(
         uid: Some(order.uid.to_string()),
         ..ObjectReference::default()
     };
-    // A note has at most 1 kB.
-    let event = Event {
-        type_: if warning { EventType::Warning } else { EventType::Normal },
-        reason: reason.to_owned(),
-        note: Some(note.chars().take(500).collect()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
-    };
+    let kind = if warning { EventType::Warning } else { EventType::Normal };
+    let event = event_of(kind, reason, note, "Reconcile");
     if let Err(error) = recorder.publish(&event, &about).await {
         tracing::warn!(order.uid = %order.uid, error = %error, "no event for order {}", order.at.name);
     }

@@ -1,7 +1,7 @@
 //! How an instance is backed up, and whether that works. Pure: from the order, the catalogue and what the engine reports.
 
 use crate::check::Refusal;
-use crate::condition::reason;
+use crate::condition::{reason, whole_second};
 use crate::object::ChildKind;
 use crate::seen::{Seen, metadata};
 use jiff::tz::TimeZone;
@@ -414,7 +414,6 @@ pub fn recoverable(
 ) -> Option<BackupStatus> {
     let policy = backups.policy()?;
     let (first, last) = (facts.completed.first()?, facts.completed.last()?);
-    let second = |t: Timestamp| Timestamp::from_second(t.as_second()).unwrap_or(t);
     let end = match &facts.archiving {
         _ if !policy.point_in_time => *last,
         // What was written within the recovery point may not be there yet.
@@ -432,9 +431,9 @@ pub fn recoverable(
     };
     let end = before.filter(|before| !failing && policy.point_in_time && recent(before)).unwrap_or(end);
     Some(BackupStatus {
-        last: Some(second(*last).to_string()),
-        first_recoverable: Some(second(*first).to_string()),
-        last_recoverable: Some(second(end).to_string()),
+        last: Some(whole_second(*last).to_string()),
+        first_recoverable: Some(whole_second(*first).to_string()),
+        last_recoverable: Some(whole_second(end).to_string()),
         drill: old.and_then(|old| old.drill.clone()),
     })
 }

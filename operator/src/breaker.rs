@@ -4,6 +4,7 @@
 //! time: neither a restart nor a second operator counts anew.
 
 use crate::apply;
+use crate::condition::whole_second;
 use crate::context::Context;
 use crate::reconcile::Pass;
 use jiff::{SignedDuration, Timestamp};
@@ -51,7 +52,7 @@ impl Notes {
         most: usize,
         now: Timestamp,
     ) -> (Self, Verdict) {
-        let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        let second = whole_second(now);
         self.let_through.retain(|_, at| second.duration_since(*at) < WINDOW);
         if let Some(stopped) = self.stopped {
             if confirmed != Some(stopped.to_string().as_str()) {
@@ -71,7 +72,7 @@ impl Notes {
 
 /// Reads the notes; true when they cannot be read and must be written anew. They may have said that deletions are stopped.
 pub fn read(text: Option<&str>, now: Timestamp) -> (Notes, bool) {
-    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let second = whole_second(now);
     match text.map(serde_json::from_str) {
         None => (Notes::default(), false),
         Some(Ok(notes)) => (notes, false),

@@ -254,6 +254,11 @@ pub struct Say {
     pub message: String,
 }
 
+/// The second in which an instant lies: people read these times, and some are compared with what the API server keeps.
+pub fn whole_second(instant: Timestamp) -> Timestamp {
+    Timestamp::from_second(instant.as_second()).unwrap_or(instant)
+}
+
 /// The conditions after `says`: one that is unchanged keeps its time; one that is not said is dropped.
 pub fn merge(old: &[Condition], says: Vec<Say>, generation: i64, now: Timestamp) -> Vec<Condition> {
     says.into_iter().map(|say| one(old, say, generation, now)).collect()
@@ -266,7 +271,7 @@ fn one(old: &[Condition], say: Say, generation: i64, now: Timestamp) -> Conditio
         None => "Unknown",
     };
     let before = old.iter().find(|c| c.type_ == say.kind && c.status == status);
-    let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let second = whole_second(now);
     Condition {
         last_transition_time: before.map_or(Time(second), |c| c.last_transition_time.clone()),
         message: say.message,

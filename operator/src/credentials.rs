@@ -197,7 +197,9 @@ async fn tell(
         ),
     };
     if told != old {
-        apply::credentials::status(&context.client, credential, &told).await?;
+        let (namespace, name) = (credential.namespace().unwrap_or_default(), credential.name_any());
+        let of = (namespace.as_str(), name.as_str(), credential.metadata.uid.as_deref());
+        apply::listings::status::<ServiceCredential>(&context.client, of, &told).await?;
     }
     Ok(())
 }

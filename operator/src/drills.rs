@@ -5,6 +5,7 @@ use crate::apply::{self, Applied};
 use crate::backup::{self, Policy};
 use crate::catalogue::Catalogue;
 use crate::check::{Valid, check};
+use crate::condition::whole_second;
 use crate::context::Context;
 use crate::drill::{self, Facts, Found, Step, chosen};
 use crate::names::{DRILL, DRILL_BACKUP, DRILL_BEGAN, DRILL_SITE, Names, tenant_of};
@@ -94,9 +95,7 @@ pub async fn run(context: Arc<Context>) {
 /// One look at all orders, in memory; the server is asked only where there may be a drill, or one is about to begin. Says
 /// whether there may be one afterwards.
 async fn round(context: &Context, any: bool) -> Result<bool, Pass> {
-    // People read these times.
-    let now = Timestamp::now();
-    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let now = whole_second(Timestamp::now());
     let catalogue = context.catalogue.catalogue();
     let mut found = if any { look(context).await? } else { BTreeMap::new() };
     let mut cases = all_cases(context, &found, &catalogue, now);

@@ -188,7 +188,7 @@ pub async fn tell(context: &Context, uids: &BTreeSet<String>, now: Timestamp) ->
     }
     for listing in context.orders.retained.state() {
         if !wanted.contains(&(listing.namespace().unwrap_or_default(), listing.name_any())) {
-            apply::retained::unlist(&context.client, &listing).await?;
+            apply::listings::unlist(&context.client, &*listing).await?;
         }
     }
     outcome
@@ -199,14 +199,15 @@ async fn one(context: &Context, kept: &Kept, namespace: &str, now: Timestamp) ->
     let Some(known) = context.orders.retained.get(&key) else {
         let Some(fresh) = listing(kept, namespace) else { return Ok(()) };
         // Its event brings the next look, which tells the rest.
-        return Ok(apply::retained::list(&context.client, &fresh).await?);
+        return Ok(apply::listings::list(&context.client, &fresh).await?);
     };
     let old = known.status.clone().unwrap_or_default();
     let told = status(kept, &old, known.metadata.generation.unwrap_or(1), now);
     if told == old {
         return Ok(());
     }
-    apply::retained::status(&context.client, &known, &told).await?;
+    let of = (namespace, kept.cluster.name.as_str(), known.metadata.uid.as_deref());
+    apply::listings::status::<RetainedInstance>(&context.client, of, &told).await?;
     let earlier = old.warned_days.unwrap_or(i32::MAX);
     if let (Some(days), Some(end)) = (told.warned_days, &told.expires)
         && days < earlier
@@ -214,7 +215,7 @@ async fn one(context: &Context, kept: &Kept, namespace: &str, now: Timestamp) ->
         let name = &kept.record.name;
         let note =
             format!("the data of {name} is removed for ever after {end}: restore it into a new order before");
-        apply::retained::warn(&context.recorder, &known, reason::EXPIRING, &note).await;
+        apply::listings::warn(&context.recorder, &known, reason::EXPIRING, &note).await;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What is being done to an instance, or was done last: from what its order was told, what it asks for and what was seen. Pure.
 
 use crate::check::{Refusal, Valid};
-use crate::condition::{kind, reason};
+use crate::condition::{kind, reason, whole_second};
 use crate::names::Names;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
@@ -84,7 +84,7 @@ fn of_rotation(turned: &LastOperation, picture: &Picture<'_>) -> Operation {
 }
 
 fn stamp(now: Timestamp) -> String {
-    Timestamp::from_second(now.as_second()).unwrap_or(now).to_string()
+    whole_second(now).to_string()
 }
 
 /// The operation that the order's own text is about.

@@ -5,6 +5,7 @@
 
 use crate::apply;
 use crate::breaker::{self, Verdict};
+use crate::condition::whole_second;
 use crate::context::Context;
 use crate::deletion::{cluster_key, record};
 use crate::metering::{self, stopped};
@@ -92,8 +93,7 @@ pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(),
         || metadata(object, "annotations", HIBERNATION) != Some("on")
     {
         let now = Timestamp::now();
-        let second = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        apply::retain(&context.client, cluster, since.unwrap_or(second)).await?;
+        apply::retain(&context.client, cluster, since.unwrap_or(whole_second(now))).await?;
     }
     for (key, schedule) in seen.children.iter().filter(|(key, _)| key.kind == ChildKind::ScheduledBackup) {
         let uid = schedule.pointer("/metadata/uid").and_then(Value::as_str);
@@ -210,7 +210,11 @@ async fn is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, P
     order_is_there(context, at, uid).await
 }
 
-async fn order_is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, Pass> {
+/// Whether the API server itself knows the order.
+///
+/// # Errors
+/// [`Pass::Look`] when it does not answer.
+pub async fn order_is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, Pass> {
     let gvk = GroupVersionKind::gvk(siyada_crds::GROUP, siyada_crds::VERSION, at.kind.as_str());
     let api: Api<DynamicObject> =
         Api::namespaced_with(context.client.clone(), &at.namespace, &ApiResource::from_gvk(&gvk));

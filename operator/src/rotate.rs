@@ -1,6 +1,7 @@
 //! A rotation's part that looks: tries the login that is being made, ends the one that is retired, and tells what was found.
 
 use crate::check::Valid;
+use crate::condition::whole_second;
 use crate::context::Context;
 use crate::names::{Names, binding};
 use crate::object::ChildKind;
@@ -23,7 +24,7 @@ pub fn next(
     now: Timestamp,
 ) -> Option<Rotation> {
     // People read these times.
-    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    let now = whole_second(now);
     let trigger = valid.order.spec.rotation_trigger.clone().unwrap_or_default();
     let Some(cluster) = seen.cluster(names) else {
         // What a new order says is no change, and must be known as what it said.

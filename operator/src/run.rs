@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::names::{MANAGED, ORDER_UID};
 use crate::namespaces::{self, NamespaceBook, News};
 use crate::object::ChildKind;
-use crate::order::{Kind, OrderRef, OrderResource};
+use crate::order::{OrderRef, OrderResource};
 use crate::plan::Platform;
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
@@ -32,6 +32,7 @@ use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, Resource, ResourceExt};
+use siyada_crds::backup::BackedUp;
 use siyada_crds::{
     DocumentStoreInstance, PostgresInstance, PriceList, RetainedInstance, ServiceBackup, ServiceCredential,
     ServiceOffering, Site, Tenant,
@@ -125,17 +126,25 @@ async fn watch_children(
     }
 }
 
-/// Watches a kind of the catalogue into a store; tells `changed` when a spec changed.
-fn reflect<K>(client: &Client, changed: mpsc::UnboundedSender<()>) -> Store<K>
-where
+/// A kind that can be kept in a store.
+trait Watched:
+    Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
     K: Resource<DynamicType = ()>
         + Clone
         + std::fmt::Debug
         + serde::de::DeserializeOwned
         + Send
         + Sync
-        + 'static,
+        + 'static
 {
+}
+
+/// Watches a kind of the catalogue into a store; tells `changed` when a spec changed.
+fn reflect<K: Watched>(client: &Client, changed: mpsc::UnboundedSender<()>) -> Store<K> {
     let (reader, writer) = reflector::store();
     let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
@@ -166,56 +175,18 @@ where
     reader
 }
 
-/// Watches the listed backups into a store; their orders are looked at.
-fn reflect_backups(client: &Client, triggers: Triggers) -> Store<ServiceBackup> {
-    reflect_beside(client, triggers, |backup: &ServiceBackup| {
-        let instance = &backup.spec.instance;
-        (instance.kind.into(), instance.name.clone())
-    })
-}
-
-/// Watches the further logins into a store; their orders are looked at.
-fn reflect_credentials(client: &Client, triggers: Triggers) -> Store<ServiceCredential> {
-    reflect_beside(client, triggers, |credential: &ServiceCredential| {
-        let instance = &credential.spec.instance;
-        (instance.kind.into(), instance.name.clone())
-    })
-}
-
-/// Watches the listings of kept data into a store; a sweep looks at each change: it may ask for a removal.
-fn reflect_retained(client: &Client, sweep: Arc<Notify>) -> Store<RetainedInstance> {
-    reflect_each(client, move |_: &RetainedInstance| sweep.notify_one())
-}
-
-/// Watches a kind that people write beside their orders into a store; the orders that `of` names are looked at.
-fn reflect_beside<K>(client: &Client, triggers: Triggers, of: fn(&K) -> (Kind, String)) -> Store<K>
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+/// Watches a kind that lies beside orders into a store; the orders that `of` names are looked at.
+fn reflect_beside<K: Watched>(client: &Client, triggers: &Triggers, of: fn(&K) -> &BackedUp) -> Store<K> {
+    let triggers = triggers.clone();
     reflect_each(client, move |object: &K| {
-        let (kind, name) = of(object);
+        let order = of(object);
         let namespace = object.namespace().unwrap_or_default();
-        triggers.look_at(OrderRef { kind, namespace, name });
+        triggers.look_at(OrderRef { kind: order.kind.into(), namespace, name: order.name.clone() });
     })
 }
 
 /// Watches a kind into a store, and does something about every object that changed.
-fn reflect_each<K>(client: &Client, touched: impl Fn(&K) + Send + 'static) -> Store<K>
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + std::fmt::Debug
-        + serde::de::DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
+fn reflect_each<K: Watched>(client: &Client, touched: impl Fn(&K) + Send + 'static) -> Store<K> {
     let (reader, writer) = reflector::store();
     let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
@@ -427,9 +398,11 @@ fn order_stores(
     triggers: &Triggers,
     sweep: &Arc<Notify>,
 ) -> OrderStores {
-    let backups = reflect_backups(client, triggers.clone());
-    let credentials = reflect_credentials(client, triggers.clone());
-    let retained = reflect_retained(client, Arc::clone(sweep));
+    let backups = reflect_beside(client, triggers, |b: &ServiceBackup| &b.spec.instance);
+    let credentials = reflect_beside(client, triggers, |c: &ServiceCredential| &c.spec.instance);
+    let sweep = Arc::clone(sweep);
+    // A sweep looks at each change of a listing: it may ask for a removal.
+    let retained = reflect_each(client, move |_: &RetainedInstance| sweep.notify_one());
     OrderStores { postgres, documents, backups, credentials, retained }
 }
 

@@ -108,7 +108,7 @@ async fn one(
         let mut fresh = ServiceBackup::new(&made.listed_as, ServiceBackupSpec { instance });
         fresh.metadata.namespace = Some(order.at.namespace.clone());
         fresh.labels_mut().insert(LISTED.to_owned(), "true".to_owned());
-        apply::backups::list(&context.client, &fresh).await?;
+        apply::listings::list(&context.client, &fresh).await?;
     }
     let size = match (&old.size, &made.backup_id) {
         (None, Some(id)) if made.phase == "Completed" => measure(order, policy, id, context).await,
@@ -156,7 +156,7 @@ async fn left(
             return Ok(());
         }
         if listed.labels().get(LISTED).is_some() {
-            return Ok(apply::backups::unlist(&context.client, listed).await?);
+            return Ok(apply::listings::unlist(&context.client, listed).await?);
         }
     }
     let (phase, said) = if expired {
@@ -190,7 +190,7 @@ async fn tell(
     told.conditions = merge(&old.conditions, vec![say], generation, now);
     told.observed_generation = Some(generation);
     if told != *old {
-        apply::backups::status(&context.client, namespace, name, &told).await?;
+        apply::listings::status::<ServiceBackup>(&context.client, (namespace, name, None), &told).await?;
     }
     Ok(())
 }

@@ -8,9 +8,8 @@ use crate::names::{ORDER_UID, engine_namespace};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order, OrderRef};
 use crate::reconcile::{Pass, report};
-use kube::ResourceExt;
+use crate::retained::order_is_there;
 use kube::api::{Api, DynamicObject, ListParams};
-use kube::core::{ApiResource, GroupVersionKind};
 use siyada_model::wire::Reservation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -111,11 +110,7 @@ async fn exists(context: &Context, reservation: &Reservation) -> Result<bool, Pa
     let uid = reservation.order_uid.as_str();
     if let Some(kind) = Kind::parse(&request.kind) {
         let at = OrderRef { kind, namespace: request.namespace.clone(), name: request.name.clone() };
-        let gvk = GroupVersionKind::gvk(siyada_crds::GROUP, siyada_crds::VERSION, at.kind.as_str());
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(context.client.clone(), &at.namespace, &ApiResource::from_gvk(&gvk));
-        let found = api.get_opt(&at.name).await.map_err(|e| Pass::Look("an order", Box::new(e)))?;
-        if found.is_some_and(|order| order.uid().as_deref() == Some(uid)) {
+        if order_is_there(context, &at, uid).await? {
             return Ok(true);
         }
     }

@@ -1,6 +1,9 @@
 //! What is promised, held and billed is one figure, whatever a plan prices apart.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
+mod common;
+
+use common::now;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,29 +13,16 @@ use siyada_operator::catalogue::Catalogue;
 use siyada_operator::check::{Refusal, Valid, check};
 use siyada_operator::metering::{METERS, facts};
 use siyada_operator::object::{ChildKind, Key};
-use siyada_operator::order::{Kind, Order};
-use siyada_operator::plan_command::Input;
+use siyada_operator::order::Order;
 use siyada_operator::reconcile::request;
 use siyada_operator::seen::Seen;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-
-fn now() -> Timestamp {
-    "2026-11-24T10:00:00Z".parse().unwrap()
-}
 
 /// An order of a PostgreSQL of plan `medium`, which has standbys, and the catalogue it is judged by.
 fn examples() -> (Order, Catalogue) {
-    let mut input = Input::default();
-    for folder in ["examples/platform", "examples/ministry"] {
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(folder);
-        for file in std::fs::read_dir(project).unwrap() {
-            input.take(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-        }
-    }
-    let mut order =
-        input.orders.into_iter().find(|o| o.at.kind == Kind::Postgres && o.at.name == "registry").unwrap();
+    let input = common::examples();
+    let mut order = common::registry(&input);
     order.spec.plan = "medium".to_owned();
     order.spec.storage = None;
     order.spec.high_availability = true;

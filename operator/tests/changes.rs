@@ -1,6 +1,9 @@
 //! Changes of an order: what is told of each, when it is over, and what it costs more or less.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
+mod common;
+
+use common::{now, project};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -14,33 +17,20 @@ use siyada_operator::disk::Fullness;
 use siyada_operator::names::{HIBERNATION, Names};
 use siyada_operator::object::{ChildKind, Key};
 use siyada_operator::operation::{ALL, SETTLE};
-use siyada_operator::order::{Kind, Order};
+use siyada_operator::order::Order;
 use siyada_operator::plan::{Fresh, Platform, growth, plan};
-use siyada_operator::plan_command::Input;
 use siyada_operator::pods::Pod;
 use siyada_operator::seen::Seen;
 use siyada_operator::status::{Admission, Picture, status};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
 fn at(second: i64) -> Timestamp {
-    let begin: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
-    begin.checked_add(SignedDuration::from_secs(second)).unwrap()
+    now().checked_add(SignedDuration::from_secs(second)).unwrap()
 }
 
 fn ordered(size: &str) -> (Order, Catalogue) {
-    let mut input = Input::default();
-    for folder in ["examples/platform", "examples/ministry"] {
-        for file in std::fs::read_dir(project().join(folder)).unwrap() {
-            input.take(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-        }
-    }
-    let found = |o: &Order| o.at.kind == Kind::Postgres && o.at.name == "registry";
-    let mut order = input.orders.into_iter().find(found).unwrap();
+    let input = common::examples();
+    let mut order = common::registry(&input);
     order.spec.plan = size.to_owned();
     order.spec.storage = None;
     order.spec.max_monthly_cost = None;

@@ -2,20 +2,19 @@
 //! asked for it, its Secret holds what the engine was told of, and nobody is let in with one that is gone.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
-use jiff::Timestamp;
+mod common;
+
+use common::{examples, is_as_planned, now, platform, registry};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use siyada_operator::backup::Source;
 use siyada_operator::check::{Valid, check};
 use siyada_operator::credential::{MOST, Wanted, binding, is_over, role, slots};
-use siyada_operator::names::{APPLIED, CREDENTIAL, Names, OWNER_ROLE};
-use siyada_operator::object::{ChildKind, Key, Mode, is_so};
-use siyada_operator::order::Kind;
-use siyada_operator::plan::{Certificate, Fresh, Platform, needs_certificate, plan};
-use siyada_operator::plan_command::Input;
+use siyada_operator::names::{CREDENTIAL, Names, OWNER_ROLE};
+use siyada_operator::object::{ChildKind, Key};
+use siyada_operator::plan::{Certificate, Fresh, needs_certificate, plan};
 use siyada_operator::seen::{Seen, metadata, secret_value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 
 /// What happens next.
@@ -59,27 +58,10 @@ struct World {
     accepted: BTreeMap<String, (String, String)>,
 }
 
-fn platform() -> Platform {
-    Platform {
-        namespace: "siyada-system".into(),
-        engine_namespace: "cnpg-system".into(),
-        authority_pem: "a".into(),
-    }
-}
-
 impl World {
     fn new() -> Self {
-        let mut input = Input::default();
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        for folder in ["examples/platform", "examples/ministry"] {
-            for file in std::fs::read_dir(project.join(folder)).unwrap() {
-                input.take(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-            }
-        }
-        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
-        let found =
-            |o: &&siyada_operator::order::Order| o.at.kind == Kind::Postgres && o.at.name == "registry";
-        let valid = check(input.orders.iter().find(found).unwrap(), &input.catalogue, now).unwrap();
+        let input = examples();
+        let valid = check(&registry(&input), &input.catalogue, now()).unwrap();
         let names = Names::of(&valid.order, &valid.tenant);
         let mut world = Self {
             valid,
@@ -100,8 +82,7 @@ impl World {
     }
 
     fn fresh(&self, seen: &Seen) -> Fresh {
-        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
-        let number = self.writes;
+        let (now, number) = (now(), self.writes);
         let certificate = needs_certificate(&self.valid, seen, &platform(), now).then(|| Certificate {
             certificate_pem: format!("certificate {number}"),
             key_pem: format!("key {number}"),
@@ -124,11 +105,7 @@ impl World {
         assert!(plan.problem.is_none(), "{:?}", plan.problem);
         let mut writes = 0;
         for planned in plan.objects {
-            let applied = |v: &Value| metadata(v, "annotations", APPLIED).map(str::to_owned);
-            let so = self.objects.get(&planned.key).is_some_and(|live| {
-                planned.mode == Mode::CreateOnly
-                    || applied(live) == applied(&planned.body) && is_so(&planned.body, live)
-            });
+            let so = self.objects.get(&planned.key).is_some_and(|live| is_as_planned(&planned, live));
             if so {
                 continue;
             }

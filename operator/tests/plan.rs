@@ -1,7 +1,9 @@
 //! The plan as a property and as text that a reviewer can read.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
-use jiff::Timestamp;
+mod common;
+
+use common::{examples, now, platform, project};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use siyada_crds::order::NetworkSpec;
@@ -14,41 +16,11 @@ use siyada_operator::object::{ChildKind, is_so};
 use siyada_operator::order::{Kind, Order};
 use siyada_operator::plan::backup::{StoreKey, needs_store_key, recorded};
 use siyada_operator::plan::drill::{self, Drilled};
-use siyada_operator::plan::{Certificate, Fresh, Plan, Platform, needs_certificate, plan};
+use siyada_operator::plan::{Certificate, Fresh, Plan, needs_certificate, plan};
 use siyada_operator::plan_command::{Input, show};
 use siyada_operator::reconcile::{Held, admission, request};
 use siyada_operator::seen::{Seen, metadata};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-fn now() -> Timestamp {
-    "2026-11-24T10:00:00Z".parse().unwrap()
-}
-
-fn project() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
-
-fn examples() -> Input {
-    let mut input = Input::default();
-    for folder in ["examples/platform", "examples/ministry"] {
-        let mut files: Vec<_> =
-            std::fs::read_dir(project().join(folder)).unwrap().map(|f| f.unwrap().path()).collect();
-        files.sort();
-        for file in files {
-            input.take(&std::fs::read_to_string(file).unwrap()).unwrap();
-        }
-    }
-    input
-}
-
-fn platform() -> Platform {
-    Platform {
-        namespace: "siyada-system".into(),
-        engine_namespace: "cnpg-system".into(),
-        authority_pem: "authority".into(),
-    }
-}
 
 fn fresh(seed: u32, valid: &Valid, seen: &Seen) -> Fresh {
     let certificate = needs_certificate(valid, seen, &platform(), now()).then(|| Certificate {

@@ -1,6 +1,9 @@
 //! Kept data: what its listing tells, when it may go, and what holds up a deletion.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
+mod common;
+
+use common::examples;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -12,40 +15,26 @@ use siyada_operator::ledger::Ledger;
 use siyada_operator::mirror::{Kept, due, home, listing, may_expire, status};
 use siyada_operator::namespaces::Bound;
 use siyada_operator::object::{ChildKind, Key};
-use siyada_operator::order::{Kind, Order};
+use siyada_operator::order::Order;
 use siyada_operator::plan::{Certificate, Fresh, Platform, plan};
-use siyada_operator::plan_command::Input;
 use siyada_operator::retained::{Why, unwanted};
 use siyada_operator::seen::Seen;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 const ENGINE: &str = "siyada-t-interior";
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 fn start() -> Timestamp {
-    "2026-11-24T10:00:00Z".parse().unwrap()
+    common::now()
 }
 
 fn day(number: i32) -> Timestamp {
     start() + DAY * number
 }
 
-fn examples() -> Input {
-    let mut input = Input::default();
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    for folder in ["examples/platform", "examples/ministry"] {
-        for file in std::fs::read_dir(project.join(folder)).unwrap() {
-            input.take(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-        }
-    }
-    input
-}
-
 fn registry() -> Order {
-    let found = |o: &Order| o.at.kind == Kind::Postgres && o.at.name == "registry";
-    examples().orders.into_iter().find(found).unwrap()
+    common::registry(&examples())
 }
 
 fn seen(children: Vec<(ChildKind, &str, Value)>) -> Seen {

@@ -2,20 +2,21 @@
 //! and in the end there is one login.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
+mod common;
+
+use common::{examples, is_as_planned, now, platform};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use siyada_operator::check::{Valid, check};
-use siyada_operator::names::{APPLIED, Names, OWNER_ROLE, binding};
-use siyada_operator::object::{ChildKind, Key, Mode, is_so};
+use siyada_operator::names::{Names, OWNER_ROLE, binding};
+use siyada_operator::object::{ChildKind, Key};
 use siyada_operator::order::Kind;
-use siyada_operator::plan::{Certificate, Fresh, Platform, needs_certificate, plan};
-use siyada_operator::plan_command::Input;
+use siyada_operator::plan::{Certificate, Fresh, needs_certificate, plan};
 use siyada_operator::rotate::is_bound;
 use siyada_operator::rotation::{Facts, Phase, Rotation};
-use siyada_operator::seen::{Seen, metadata, secret_value};
+use siyada_operator::seen::{Seen, secret_value};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Grace period of the catalogue that is tried.
@@ -69,26 +70,11 @@ struct World {
     now: Timestamp,
 }
 
-fn platform() -> Platform {
-    Platform {
-        namespace: "siyada-system".into(),
-        engine_namespace: "cnpg-system".into(),
-        authority_pem: "a".into(),
-    }
-}
-
 impl World {
     fn new(kind: Kind) -> Self {
-        let mut input = Input::default();
-        let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        for folder in ["examples/platform", "examples/ministry"] {
-            for file in std::fs::read_dir(project.join(folder)).unwrap() {
-                input.take(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-            }
-        }
-        let now: Timestamp = "2026-11-24T10:00:00Z".parse().unwrap();
+        let input = examples();
         let order = input.orders.iter().find(|o| o.at.kind == kind && o.at.name != "everything").unwrap();
-        let mut valid = check(order, &input.catalogue, now).unwrap();
+        let mut valid = check(order, &input.catalogue, now()).unwrap();
         valid.grace_seconds = GRACE_SECONDS;
         let names = Names::of(&valid.order, &valid.tenant);
         let mut world = Self {
@@ -99,7 +85,7 @@ impl World {
             writes: 0,
             accepted: BTreeMap::new(),
             promised: Vec::new(),
-            now,
+            now: now(),
         };
         world.pass(usize::MAX, None);
         world.engine();
@@ -171,11 +157,7 @@ impl World {
         assert!(plan.problem.is_none(), "{:?}", plan.problem);
         let mut writes = 0;
         for planned in plan.objects {
-            let applied = |v: &Value| metadata(v, "annotations", APPLIED).map(str::to_owned);
-            let so = seen.children.get(&planned.key).is_some_and(|live| {
-                planned.mode == Mode::CreateOnly
-                    || applied(live) == applied(&planned.body) && is_so(&planned.body, live)
-            });
+            let so = seen.children.get(&planned.key).is_some_and(|live| is_as_planned(&planned, live));
             if so {
                 continue;
             }

@@ -2,7 +2,9 @@
 //! stands still.
 #![expect(clippy::unwrap_used, reason = "tests may unwrap")]
 
-use jiff::Timestamp;
+mod common;
+
+use common::{examples, now, platform};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use siyada_crds::OrderStatus;
@@ -18,34 +20,16 @@ use siyada_operator::ledger::Ledger;
 use siyada_operator::names::Names;
 use siyada_operator::object::Key;
 use siyada_operator::order::{Kind, Order};
-use siyada_operator::plan::{Certificate, Fresh, Platform, needs_certificate, plan};
-use siyada_operator::plan_command::Input;
+use siyada_operator::plan::{Certificate, Fresh, needs_certificate, plan};
 use siyada_operator::reconcile::{Held, admission, request, stops};
 use siyada_operator::seen::Seen;
 use siyada_operator::status::{Admission, Picture, status};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
-
-fn now() -> Timestamp {
-    "2026-11-24T10:00:00Z".parse().unwrap()
-}
-
-fn examples() -> Input {
-    let mut input = Input::default();
-    let project = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    for folder in ["examples/platform", "examples/ministry"] {
-        for file in std::fs::read_dir(project.join(folder)).unwrap() {
-            input.take(&std::fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-        }
-    }
-    input
-}
 
 fn registry() -> (Order, Catalogue) {
     let input = examples();
-    let found = |o: &Order| o.at.kind == Kind::Postgres && o.at.name == "registry";
-    let mut order = input.orders.into_iter().find(found).unwrap();
+    let mut order = common::registry(&input);
     order.spec.max_monthly_cost = None;
     order.spec.storage = None;
     (order, input.catalogue)
@@ -128,14 +112,6 @@ struct World {
     orders: [Order; 2],
     seen: [Seen; 2],
     held: BTreeMap<String, Commitment>,
-}
-
-fn platform() -> Platform {
-    Platform {
-        namespace: "siyada-system".into(),
-        engine_namespace: "cnpg-system".into(),
-        authority_pem: "a".into(),
-    }
 }
 
 fn fresh(valid: &Valid, seen: &Seen) -> Fresh {

@@ -1,15 +1,11 @@
-//! Writes to the objects that ask for further logins.
+//! The finalizer of the objects that ask for further logins.
 
 use super::{Apply, failed};
-use crate::names::{CREDENTIAL_FINALIZER, FIELD_MANAGER};
+use crate::names::CREDENTIAL_FINALIZER;
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
-use siyada_crds::{ServiceCredential, ServiceCredentialStatus};
-
-fn api(client: &Client, credential: &ServiceCredential) -> Api<ServiceCredential> {
-    Api::namespaced(client.clone(), &credential.namespace().unwrap_or_default())
-}
+use siyada_crds::ServiceCredential;
 
 /// Adds or removes our finalizer, if it is still the version that was read.
 ///
@@ -25,32 +21,12 @@ pub async fn finalizer(client: &Client, credential: &ServiceCredential, present:
         "finalizers": finalizers, "uid": credential.uid(), "resourceVersion": credential.resource_version(),
     }});
     let name = credential.name_any();
-    match api(client, credential).patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await {
+    let api: Api<ServiceCredential> =
+        Api::namespaced(client.clone(), &credential.namespace().unwrap_or_default());
+    match api.patch(&name, &PatchParams::default(), &Patch::Merge(&body)).await {
         Ok(_) => Ok(()),
         // What changed meanwhile comes as an event, and is looked at again.
         Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(()),
         Err(error) => Err(failed("the finalizer", &name)(error)),
-    }
-}
-
-/// Tells what became of a credential.
-///
-/// # Errors
-/// [`Apply::Object`] when the API server does not do it.
-pub async fn status(
-    client: &Client,
-    credential: &ServiceCredential,
-    status: &ServiceCredentialStatus,
-) -> Result<(), Apply> {
-    let name = credential.name_any();
-    let version = format!("{}/{}", siyada_crds::GROUP, siyada_crds::VERSION);
-    let metadata = json!({"name": name, "uid": credential.uid()});
-    let body =
-        json!({"apiVersion": version, "kind": "ServiceCredential", "metadata": metadata, "status": status});
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    match api(client, credential).patch_status(&name, &parameters, &Patch::Apply(&body)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(()),
-        Err(error) => Err(failed("the status", &name)(error)),
     }
 }

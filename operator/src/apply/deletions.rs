@@ -1,11 +1,11 @@
 //! Writes to the notes of which data was let go.
 
-use super::{Apply, failed};
+use super::{Apply, changed, created, failed};
 use crate::breaker::NAME;
 use crate::names::FIELD_MANAGER;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, Patch};
 use serde_json::json;
 
 /// Writes the notes, if they are still those that were read: `version` is theirs, nothing where there were none.
@@ -23,16 +23,12 @@ pub async fn note(
     let outcome = match version {
         Some(version) => {
             let body = json!({"metadata": {"resourceVersion": version}, "data": data});
-            let parameters =
-                PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            api.patch(NAME, &parameters, &Patch::Merge(&body)).await
+            api.patch(NAME, &changed(), &Patch::Merge(&body)).await
         }
         None => {
             let body = json!({"metadata": {"name": NAME}, "data": data});
-            let parameters =
-                PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
             match serde_json::from_value(body).map_err(kube::Error::SerdeError) {
-                Ok(body) => api.create(&parameters, &body).await,
+                Ok(body) => api.create(&created(FIELD_MANAGER), &body).await,
                 Err(error) => Err(error),
             }
         }

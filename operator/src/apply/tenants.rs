@@ -1,11 +1,11 @@
 //! Writes for tenants: namespaces, what is set up in them, roles, statuses, events.
 
-use super::{Apply, failed};
+use super::{Apply, changed, created, event_of, failed, write_status};
 use crate::names::{FIELD_MANAGER, TENANT};
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::{EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde_json::{Value, json};
 use siyada_crds::Tenant;
@@ -68,8 +68,7 @@ pub async fn create_namespace(
     let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
     let object = serde_json::from_value(body).map_err(kube::Error::SerdeError);
     let object: Namespace = object.map_err(failed("a namespace", name))?;
-    let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match Api::all(client.clone()).create(&parameters, &object).await {
+    match Api::all(client.clone()).create(&created(FIELD_MANAGER), &object).await {
         Ok(made) => Ok(Some(made)),
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(None),
         Err(error) => Err(failed("a namespace", name)(error)),
@@ -89,8 +88,7 @@ pub async fn label_namespace(
 ) -> Result<bool, Apply> {
     let body = json!({"metadata": {"uid": uid, "labels": labels}});
     let api: Api<Namespace> = Api::all(client.clone());
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match api.patch(name, &parameters, &Patch::Merge(&body)).await {
+    match api.patch(name, &changed(), &Patch::Merge(&body)).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(false),
         Err(error) => Err(failed("the labels", name)(error)),
@@ -135,17 +133,9 @@ pub fn of_tenant(name: &str) -> String {
 /// # Errors
 /// [`Apply::Object`] when the API server does not do it.
 pub async fn figures(client: &Client, name: &str, uid: &str, status: &Value) -> Result<(), Apply> {
-    let body = json!({
-        "apiVersion": Tenant::api_version(&()), "kind": Tenant::kind(&()),
-        "metadata": {"name": name, "uid": uid}, "status": status,
-    });
     let api: Api<Tenant> = Api::all(client.clone());
-    let parameters = PatchParams::apply(FIGURES_MANAGER).force();
-    match api.patch_status(name, &parameters, &Patch::Apply(&body)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(()),
-        Err(error) => Err(failed("the figures", name)(error)),
-    }
+    let written = write_status(&api, FIGURES_MANAGER, (name, Some(uid)), status).await;
+    written.map(drop).map_err(failed("the figures", name))
 }
 
 /// Tells people of a tenant's turn, where `kubectl describe` shows it. A failure is logged and no more.
@@ -157,13 +147,7 @@ pub async fn event(recorder: &Recorder, tenant: &Tenant, reason: &str, note: &st
         uid: tenant.metadata.uid.clone(),
         ..ObjectReference::default()
     };
-    let event = Event {
-        type_: EventType::Warning,
-        reason: reason.to_owned(),
-        note: Some(note.chars().take(500).collect()),
-        action: "WatchQuota".to_owned(),
-        secondary: None,
-    };
+    let event = event_of(EventType::Warning, reason, note, "WatchQuota");
     if let Err(error) = recorder.publish(&event, &about).await {
         tracing::warn!(error = %error, "no event for tenant {}", tenant.name_any());
     }

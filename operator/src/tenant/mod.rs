@@ -8,7 +8,7 @@ mod set_up;
 use crate::apply;
 use crate::cache::Source;
 use crate::catalogue::{classification, tenant_name, tenant_record};
-use crate::condition::merge_one;
+use crate::condition::{merge_one, whole_second};
 use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::names::{LEDGER_FINALIZER, engine_namespace};
@@ -331,8 +331,7 @@ pub fn simple(
     };
     let before =
         old.into_iter().flat_map(|s| &s.conditions).find(|c| c.type_ == "Ready" && c.status == status);
-    let second = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or(Timestamp::UNIX_EPOCH);
-    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(second);
+    let now = k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(whole_second(Timestamp::now()));
     let condition = Condition {
         type_: "Ready".to_owned(),
         status: status.to_owned(),
