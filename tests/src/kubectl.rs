@@ -141,6 +141,25 @@ impl Kubectl {
         Ok(printed.out)
     }
 
+    /// Runs a command beside a PostgreSQL, in its own container.
+    ///
+    /// # Errors
+    /// See [`Self::run`].
+    pub async fn in_postgres(&self, namespace: &str, pod: &str, command: &[&str]) -> Result<String> {
+        let exec = ["-n", namespace, "exec", pod, "-c", "postgres", "--"];
+        self.run(&[exec.as_slice(), command].concat()).await
+    }
+
+    /// Runs one of the platform's own programs where it runs already.
+    ///
+    /// # Errors
+    /// See [`Self::run`].
+    pub async fn in_platform(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let (deployment, path) = (format!("deployment/{program}"), format!("/usr/local/bin/{program}"));
+        let exec = ["-n", crate::platform::SYSTEM, "exec", &deployment, "--", &path];
+        self.run(&[exec.as_slice(), arguments].concat()).await
+    }
+
     /// Applies YAML; answers with what the server said, warnings included.
     ///
     /// # Errors

@@ -142,6 +142,14 @@ pub fn state() -> Result<PathBuf> {
     Ok(PathBuf::from(state))
 }
 
+/// What the harness says of its object store: address, authority and the login that may do everything.
+///
+/// # Errors
+/// When this was not started by the harness.
+pub fn object_store() -> Result<Value> {
+    Ok(serde_json::from_str(&read(&state()?.join("object-store.json"))?)?)
+}
+
 fn read(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
 }

@@ -426,12 +426,11 @@ async fn greedy(server: &Server, name: &str) -> Result<()> {
 
 /// Has kept data removed, by the command that the platform's people use.
 async fn remove(uid: &str, name: &str) -> Result<()> {
-    let program = ["-n", SYSTEM, "exec", "deploy/siyada-operator", "--", "/usr/local/bin/siyada-operator"];
-    let arguments = [&program[..], &["retained", "remove", uid, "--confirm", name]].concat();
+    let words = ["retained", "remove", uid, "--confirm", name];
     let tries = std::cell::Cell::new(0);
     eventually(INSIST, &format!("kept data of {name} to be removed"), || async {
         tries.set(tries.get() + 1);
-        match Kubectl::admin().run(&arguments).await {
+        match Kubectl::admin().in_platform("siyada-operator", &words).await {
             Err(error) if tries.get() > 1 && error.to_string().contains("no data of an order") => Ok(()),
             other => other.map(|_| ()),
         }
@@ -511,9 +510,7 @@ async fn recount() -> Result<Option<String>> {
     let sql = "select count(*), count(*) filter (where (c.instances, c.cpu_milli, c.memory_bytes, c.storage_bytes, c.money_minor)
         is distinct from (q.held_instances, q.held_cpu_milli, q.held_memory_bytes, q.held_storage_bytes, q.held_money_minor))
         from quota_recount c left join tenant_quota q using (tenant_id)";
-    let arguments =
-        ["-n", SYSTEM, "exec", pod, "-c", "postgres", "--", "psql", "-d", "ledger", "-AtF,", "-c", sql];
-    let told = admin.run(&arguments).await?;
+    let told = admin.in_postgres(SYSTEM, pod, &["psql", "-d", "ledger", "-AtF,", "-c", sql]).await?;
     let (tenants, differing) = told.trim().split_once(',').context("psql says nothing")?;
     ensure!(tenants.parse::<u64>()? > 0, "the ledger knows no tenant");
     Ok((differing != "0")

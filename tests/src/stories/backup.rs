@@ -4,7 +4,7 @@ use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition, secret_value};
 use crate::outages;
-use crate::platform::{Api, SYSTEM, engine, gone, ready, state, uid, wait_for};
+use crate::platform::{Api, SYSTEM, engine, gone, object_store, ready, uid, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use mongodb::bson::{Document, doc};
@@ -28,8 +28,7 @@ pub async fn set_up() -> Result<()> {
 /// The same for an engine of the catalogue, with drills as they are given.
 async fn offer(engine: &str, offering: &str, drill: Value) -> Result<()> {
     let admin = Kubectl::admin();
-    let store: Value =
-        serde_json::from_str(&tokio::fs::read_to_string(state()?.join("object-store.json")).await?)?;
+    let store = object_store()?;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "siyada-object-storage", "namespace": SYSTEM},
         "stringData": {"accessKeyId": store["accessKeyId"], "secretAccessKey": store["secretAccessKey"]},
@@ -254,8 +253,7 @@ async fn confined(admin: &Kubectl, one: &Value, two: &Value) -> Result<()> {
     let bucket = |order: &Value| Ok::<_, anyhow::Error>(format!("siyada-{}", uid(order)?));
     for (own, other) in [(one, two), (two, one)] {
         let (namespace, cluster) = engine(own)?;
-        let store: Value =
-            serde_json::from_str(&tokio::fs::read_to_string(state()?.join("object-store.json")).await?)?;
+        let store = object_store()?;
         let secret =
             admin.get("secret", &namespace, &format!("{cluster}-store")).await?.context("no login")?;
         let (id, key) =
@@ -263,10 +261,8 @@ async fn confined(admin: &Kubectl, one: &Value, two: &Value) -> Result<()> {
         let (pod, endpoint) = (format!("{cluster}-1"), store["endpoint"].as_str().unwrap_or_default());
         let (own, other) = (bucket(own)?, bucket(other)?);
         eventually(seconds(60), "the store to refuse everything outside", || async {
-            let run = [
-                "-n", &namespace, "exec", &pod, "-c", "postgres", "--", "python3", "-W", "ignore", "-c", TRY,
-            ];
-            let said = admin.run(&[run.as_slice(), &[endpoint, &id, &key, &own, &other]].concat()).await?;
+            let words = ["python3", "-W", "ignore", "-c", TRY, endpoint, &id, &key, &own, &other];
+            let said = admin.in_postgres(&namespace, &pod, &words).await?;
             ensure!(said.contains("confined"), "it says {said:?}");
             Ok(())
         })

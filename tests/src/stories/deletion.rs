@@ -75,17 +75,7 @@ async fn open_intervals(api: &Api, tenant: &str, uid: &str) -> Result<usize> {
 }
 
 async fn retained_list() -> Result<String> {
-    let arguments = [
-        "-n",
-        SYSTEM,
-        "exec",
-        "deploy/siyada-operator",
-        "--",
-        "/usr/local/bin/siyada-operator",
-        "retained",
-        "list",
-    ];
-    Kubectl::admin().run(&arguments).await
+    Kubectl::admin().in_platform("siyada-operator", &["retained", "list"]).await
 }
 
 /// The service account that reads a tenant's figures.
@@ -98,12 +88,12 @@ async fn api_of(tenant: &str) -> Result<Api> {
 /// # Errors
 /// Says what is left.
 pub async fn remove_retained(tenant: &str, uid: &str, name: &str) -> Result<()> {
-    let operator = ["-n", SYSTEM, "exec", "deploy/siyada-operator", "--", "/usr/local/bin/siyada-operator"];
     let admin = Kubectl::admin();
-    let wrong =
-        admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", "another"]].concat()).await;
-    ensure!(wrong.is_err(), "data was removed under a wrong name");
-    admin.run(&[&operator[..], &["retained", "remove", uid, "--confirm", name]].concat()).await?;
+    let remove = async |name| {
+        admin.in_platform("siyada-operator", &["retained", "remove", uid, "--confirm", name]).await
+    };
+    ensure!(remove("another").await.is_err(), "data was removed under a wrong name");
+    remove(name).await?;
     let api = api_of(tenant).await?;
     eventually(seconds(120), "the kept data to go", || async {
         ensure!(!retained_list().await?.contains(uid), "it is still listed");

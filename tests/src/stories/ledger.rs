@@ -3,7 +3,7 @@
 use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
-use crate::platform::{self, Api, SYSTEM, gone, helm, ready, state, uid};
+use crate::platform::{self, Api, SYSTEM, gone, helm, object_store, ready, uid};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -87,44 +87,17 @@ async fn ordered(ministry: &Kubectl, name: &str) -> Result<String> {
 
 /// What the ledger's first database answers.
 async fn sql(admin: &Kubectl, sql: &str) -> Result<String> {
-    let run = [
-        "-n",
-        SYSTEM,
-        "exec",
-        "siyada-ledger-1",
-        "-c",
-        "postgres",
-        "--",
-        "psql",
-        "-qAtX",
-        "ledger",
-        "-c",
-        sql,
-    ];
-    Ok(admin.run(&run).await?.trim().to_owned())
+    let words = ["psql", "-qAtX", "ledger", "-c", sql];
+    Ok(admin.in_postgres(SYSTEM, "siyada-ledger-1", &words).await?.trim().to_owned())
 }
 
 /// Turns backups on, and waits for the first one.
 async fn back_up(admin: &Kubectl) -> Result<()> {
-    let store: Value =
-        serde_json::from_str(&tokio::fs::read_to_string(state()?.join("object-store.json")).await?)?;
+    let store = object_store()?;
     let text = |key: &str| store[key].as_str().with_context(|| format!("the store has no {key}"));
     let (endpoint, id, key) = (text("endpoint")?, text("accessKeyId")?, text("secretAccessKey")?);
-    let python = [
-        "-n",
-        SYSTEM,
-        "exec",
-        "siyada-ledger-1",
-        "-c",
-        "postgres",
-        "--",
-        "python3",
-        "-W",
-        "ignore",
-        "-c",
-        MAKE,
-    ];
-    admin.run(&[python.as_slice(), &[endpoint, id, key, BUCKET]].concat()).await?;
+    let words = ["python3", "-W", "ignore", "-c", MAKE, endpoint, id, key, BUCKET];
+    admin.in_postgres(SYSTEM, "siyada-ledger-1", &words).await?;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "siyada-ledger-store", "namespace": SYSTEM},
         "stringData": {"ACCESS_KEY_ID": id, "ACCESS_SECRET_KEY": key, "REGION": "us-east-1", "ca.crt": text("ca")?},
@@ -207,20 +180,8 @@ async fn declared(admin: &Kubectl) -> Result<()> {
     .await?;
     let api = admin.get("deployment", SYSTEM, "siyada-api").await?.context("no api")?;
     ensure!(api["status"]["readyReplicas"].is_null(), "it is ready: {}", api["status"]);
-    let recover = [
-        "-n",
-        SYSTEM,
-        "exec",
-        "deployment/siyada-api",
-        "--",
-        "/usr/local/bin/siyada-api",
-        "recover",
-        "--by",
-        "story",
-        "--reason",
-        "a story",
-    ];
-    let said = admin.run(&recover).await?;
+    let words = ["recover", "--by", "story", "--reason", "a story"];
+    let said = admin.in_platform("siyada-api", &words).await?;
     ensure!(said.contains("the ledger is restored as of"), "it says {said:?}");
     platform::wait_until_it_works().await
 }
