@@ -3,6 +3,7 @@
 use crate::check::{Refusal, Valid};
 use crate::condition::{kind, reason, whole_second};
 use crate::names::Names;
+use crate::pods::Pod;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
 use jiff::{SignedDuration, Timestamp};
@@ -251,12 +252,8 @@ fn settled(picture: &Picture<'_>, operation: &Operation, ready: bool, now: Times
 /// left to do.
 fn in_form(valid: &Valid, names: &Names, seen: &Seen, image: bool) -> bool {
     let databases: Vec<_> = seen.pods.iter().filter(|pod| pod.database).collect();
-    let as_asked = databases.iter().all(|pod| {
-        pod.ready
-            && !pod.ending
-            && (pod.cpu_milli, pod.memory_bytes) == (valid.cpu_milli, valid.memory_bytes)
-            && (!image || pod.image == valid.image)
-    });
+    let as_asked =
+        databases.iter().all(|pod| runs_as_asked(pod, valid) && (!image || pod.image == valid.image));
     let count = i64::try_from(databases.len()).unwrap_or(i64::MAX);
     let volumes = seen.volumes();
     as_asked
@@ -264,6 +261,11 @@ fn in_form(valid: &Valid, names: &Names, seen: &Seen, image: bool) -> bool {
         && !volumes.is_empty()
         && volumes.iter().all(|volume| volume.held_bytes >= valid.storage_bytes)
         && seen.engine_phase(names) == Some(HEALTHY)
+}
+
+/// Whether a pod takes clients, with the CPU and memory that are asked.
+fn runs_as_asked(pod: &Pod, valid: &Valid) -> bool {
+    pod.ready && !pod.ending && (pod.cpu_milli, pod.memory_bytes) == (valid.cpu_milli, valid.memory_bytes)
 }
 
 /// How far it is, in a sentence.
@@ -281,12 +283,7 @@ fn progress(picture: &Picture<'_>, work: Work) -> String {
     if [Work::Create, Work::Restore, Work::Resume].contains(&work) {
         return format!("the engine reports: {phase}");
     }
-    let as_asked = |pod: &&crate::pods::Pod| {
-        pod.database
-            && pod.ready
-            && !pod.ending
-            && (pod.cpu_milli, pod.memory_bytes) == (valid.cpu_milli, valid.memory_bytes)
-    };
+    let as_asked = |pod: &&Pod| pod.database && runs_as_asked(pod, valid);
     let ready = picture.seen.pods.iter().filter(as_asked).count();
     format!("{ready} of {} instances run as asked; the engine reports: {phase}", valid.instances)
 }

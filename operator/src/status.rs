@@ -227,13 +227,12 @@ fn provisioned(picture: &Picture<'_>) -> Verdict {
             "compute stays stopped, the data is kept; Admitted says what is missing",
         );
     }
+    // Beside a database that runs it is a standby that waits, or a change under way.
+    let hindrance = picture.seen.hindrance().map(|why| format!("; {why}")).unwrap_or_default();
     if runs(picture) {
-        // One that waits beside it is a standby, or in the middle of a change.
-        let hindrance = picture.seen.hindrance().map(|why| format!("; {why}")).unwrap_or_default();
         return yes(reason::RUNNING, format!("the engine reports a running database{hindrance}"));
     }
     let phase = picture.names.as_ref().and_then(|n| picture.seen.engine_phase(n)).unwrap_or("starting");
-    let hindrance = picture.seen.hindrance().map(|why| format!("; {why}")).unwrap_or_default();
     no(reason::ENGINE_NOT_READY, format!("the engine reports: {phase}{hindrance}"))
 }
 
