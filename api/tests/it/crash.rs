@@ -40,11 +40,16 @@ impl Program {
     /// The program on a database, which dies at `fail_at` if it is a fail point; it serves.
     pub async fn start(database: &PgConnectOptions, keys: &str, fail_at: &str) -> Self {
         let program = Self::spawn(database, keys, fail_at).await;
-        until("the program is ready", 30, async || {
-            program.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
+        program.ready().await;
+        program
+    }
+
+    /// Waits until it serves: its schema is in place.
+    pub async fn ready(&self) {
+        until("the program is ready", 60, async || {
+            self.send("GET", "/readyz", None).await.is_ok_and(|status| status == 200)
         })
         .await;
-        program
     }
 
     /// The same, which listens and may not serve yet.

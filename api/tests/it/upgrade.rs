@@ -275,6 +275,7 @@ impl Landing {
         let mut command = Command::new(&self.program);
         command.env("SIYADA_SIGNING_KEY", self.place.join("key.pem"));
         let program = Program::serve(command, &self.database, &self.keys).await;
+        program.ready().await;
         let world = program.world(&self.database);
         world.state.set_migrated();
         (program, world)
