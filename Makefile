@@ -44,7 +44,7 @@ test: check licences build upgrade
 
 # the ledger through an upgrade from the previous landing and back, without a cluster; a minute once both are compiled
 upgrade: harness
-	$(HARNESS) previous -- cargo test --package siyada-api --test it upgrade::what_was_recorded_and_closed_is_kept_through_an_upgrade_and_back -- --ignored
+	$(HARNESS) previous -- cargo test --workspace --test it upgrade::what_was_recorded_and_closed_is_kept_through_an_upgrade_and_back -- --ignored
 
 # a running platform with the examples applied; says where to look, and stays
 demo: cluster
