@@ -94,7 +94,8 @@ fn hindrance(name: &str, status: &Value, statuses: &[&Value]) -> Option<String> 
     let unscheduled = condition(status, "PodScheduled").filter(|c| c["status"] == "False");
     if let Some(why) = unscheduled.and_then(|c| c["message"].as_str()) {
         // What would have to be removed to make room is nobody's to know here, and changes by itself.
-        let why = why.split(" preemption:").next().unwrap_or(why);
+        let beside = [" no new claims to deallocate", " preemption:"];
+        let why = beside.iter().fold(why, |why, more| why.split(more).next().unwrap_or(why));
         let way_out = "it waits for room: choose a smaller plan, or ask the platform";
         return Some(format!("no node takes pod {name} ({}); {way_out}", short(why)));
     }
@@ -167,7 +168,7 @@ mod tests {
                 None => assert_eq!(found.hindrance, None),
             }
         };
-        let full = "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: 1 No preemption victims.";
+        let full = "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims.";
         let unscheduled = |message: &str| json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": message}]});
         check(
             unscheduled(full),
