@@ -1,8 +1,9 @@
-//! How close the operator comes to what the API server can do, in one run, as ratios. The engine is put to sleep first:
-//! what is measured is our own work, and thousands of orders need no databases.
+//! What an owner waits for, and then how close the operator comes to what the API server can do, in one run, as ratios. For the
+//! second the engine is put to sleep: what is measured is our own work, and thousands of orders need no databases.
 
 mod bare;
 mod latency;
+mod owner;
 mod strangers;
 mod webhook;
 
@@ -30,6 +31,9 @@ struct Args {
     /// Orders that stand when memory and single orders are measured last.
     #[arg(long, env = "SIYADA_BENCH_STANDING", default_value_t = 2_000, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_000..))]
     standing: usize,
+    /// Only what an owner waits for.
+    #[arg(long)]
+    owner: bool,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a benchmark are small")]
@@ -64,6 +68,11 @@ async fn prepare() -> Result<()> {
         "apiVersion: siyada.cloud/v1alpha1\nkind: Tenant\nmetadata: {{name: bench}}\nspec: {{kind: Project, namespaces: [{NAMESPACE}], dataClassification: Internal}}\n"
     )).await?;
     platform::ready(&admin, "tenant", "default", "bench", 60).await?;
+    Ok(())
+}
+
+async fn put_the_engine_to_sleep() -> Result<()> {
+    let admin = Kubectl::admin();
     // The engine sleeps, and its webhooks with it: only our own writes are measured.
     admin.run(&["-n", "cnpg-system", "scale", "deployment/cnpg-controller-manager", "--replicas=0"]).await?;
     for kind in ["validatingwebhookconfiguration", "mutatingwebhookconfiguration"] {
@@ -112,13 +121,19 @@ async fn burst(bare: &Bare, raw_before: f64) -> Result<Value> {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let standing = Args::parse().standing;
+    let Args { standing, owner } = Args::parse();
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("two TLS providers"))?;
     prepare().await?;
-    let bare = Bare::new().await?;
     println!("| measured | |\n|---|---|");
+    let waits = owner::waits().await?;
+    if owner {
+        println!("\n{waits}");
+        return Ok(());
+    }
+    put_the_engine_to_sleep().await?;
+    let bare = Bare::new().await?;
     let idle_mib = operator_mib()?;
     let raw_before = bare.raw_rate().await?;
     let webhook = webhook::cost(&bare).await?;
@@ -141,7 +156,7 @@ async fn main() -> Result<()> {
     let json = json!({
         "burst": burst, "webhook": webhook, "singleOrders": [few.json(), many.json()],
         "operatorMib": [[0, idle_mib], [after_burst, burst_mib], [standing, full_mib]],
-        "operatorMibBesideStrangers": strangers,
+        "operatorMibBesideStrangers": strangers, "owner": waits,
     });
     println!("\n{json}");
     Ok(())
