@@ -7,6 +7,8 @@
 //! | `usage.ndjson` | changes of level, in the order in which they were recorded |
 //! | `gaps.ndjson` | gaps of measurement, in the order in which they were recorded |
 //! | `gap-decisions.ndjson` | whether they are billed, and who decided so |
+//! | `availability.ndjson` | whether somebody could log in, when that changed, in the order in which it was recorded |
+//! | `availability-proofs.ndjson` | until when whoever told so was at work |
 //! | `allocations.ndjson` | where orders are booked, in the order in which it was recorded |
 //! | `orders.ndjson` | orders |
 //! | `price-lists.ndjson` | price lists |
@@ -22,6 +24,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use siyada_model::allocation::Shares;
+use siyada_model::availability::{Seen, State, Watcher};
 use siyada_model::canonical::hex;
 use siyada_model::id::OrderUid;
 use siyada_model::statement::Billed;
@@ -39,7 +42,7 @@ use std::pin::pin;
 /// What [`Manifest::format`] says.
 pub const FORMAT: &str = "siyada.cloud/export/v1";
 /// Files of an export beside its manifest.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 10] = [
     "documents.ndjson",
     "periods.ndjson",
     "usage.ndjson",
@@ -48,9 +51,12 @@ pub const FILES: [&str; 8] = [
     "price-lists.ndjson",
     "gaps.ndjson",
     "gap-decisions.ndjson",
+    "availability.ndjson",
+    "availability-proofs.ndjson",
 ];
 /// Those that an export of an earlier version has not.
-pub const LATER: [&str; 2] = ["gaps.ndjson", "gap-decisions.ndjson"];
+pub const LATER: [&str; 4] =
+    ["gaps.ndjson", "gap-decisions.ndjson", "availability.ndjson", "availability-proofs.ndjson"];
 
 /// A document with what seals it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,6 +134,50 @@ pub struct RecordedDecision {
     /// What was decided.
     #[serde(flatten)]
     pub decision: GapDecision,
+}
+
+/// Whether somebody could log in to an instance, as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedState {
+    /// Its number in the record.
+    pub seq: i64,
+    /// The order.
+    pub order_uid: OrderUid,
+    /// From when on.
+    pub at: Timestamp,
+    /// What was found.
+    pub state: State,
+    /// The same instant by the collector's own clock, in milliseconds.
+    pub clock_ms: i64,
+    /// Which collector.
+    pub collector: String,
+    /// The epoch of its lease.
+    pub epoch: i64,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+impl RecordedState {
+    /// What the model computes with.
+    pub fn seen(&self) -> Seen {
+        let by = Watcher { collector: self.collector.clone(), epoch: self.epoch };
+        Seen { at: self.at, state: self.state, by, clock_ms: self.clock_ms }
+    }
+}
+
+/// That a collector was at work, and had told all that it found, as it was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedProof {
+    /// Its number in the record.
+    pub seq: i64,
+    /// Which collector.
+    pub collector: String,
+    /// The epoch of its lease.
+    pub epoch: i64,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 /// Where an order is booked, as it was recorded.
@@ -209,6 +259,8 @@ pub async fn export(pool: &PgPool, directory: &Path) -> anyhow::Result<Manifest>
     files.write("usage.ndjson", usage(&mut tx)).await?;
     files.write("gaps.ndjson", gaps(&mut tx)).await?;
     files.write("gap-decisions.ndjson", decisions(&mut tx)).await?;
+    files.write("availability.ndjson", availability(&mut tx)).await?;
+    files.write("availability-proofs.ndjson", proofs(&mut tx)).await?;
     files.write("allocations.ndjson", allocations(&mut tx)).await?;
     files.write("orders.ndjson", orders(&mut tx)).await?;
     let months = periods::all(&mut tx).await.map_err(told)?;
@@ -299,6 +351,31 @@ fn decisions(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<Recorde
     rows(tx, sql, |(seq, gap, billed, evidence, by, at): Row| {
         let decision = GapDecision { billed, evidence, by, at: timestamp(at)? };
         Ok(RecordedDecision { seq, gap, decision })
+    })
+}
+
+fn availability(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<RecordedState>> {
+    type Row = (i64, String, i64, String, i64, String, i64, i64);
+    let sql = "select seq, order_uid, at_ms, state, clock_ms, collector, epoch, recorded_ms
+               from availability_change order by seq";
+    rows(tx, sql, |(seq, uid, at, state, clock_ms, collector, epoch, recorded): Row| {
+        Ok(RecordedState {
+            seq,
+            order_uid: id(uid)?,
+            at: timestamp(at)?,
+            state: store::availability::state(&state)?,
+            clock_ms,
+            collector,
+            epoch,
+            recorded_at: timestamp(recorded)?,
+        })
+    })
+}
+
+fn proofs(tx: &mut PgConnection) -> impl Stream<Item = anyhow::Result<RecordedProof>> {
+    let sql = "select seq, collector, epoch, until_ms from availability_proof order by seq";
+    rows(tx, sql, |(seq, collector, epoch, until): (i64, String, i64, i64)| {
+        Ok(RecordedProof { seq, collector, epoch, until: timestamp(until)? })
     })
 }
 

@@ -580,6 +580,34 @@ pub mod examples {
         })
     }
 
+    /// What a collector found.
+    pub fn availability_batch() -> Value {
+        json!({
+            "collector": COLLECTOR, "epoch": 7, "clockMs": 3_600_000,
+            "changes": [{"orderUid": ORDER, "tenant": "interior", "state": "down", "clockMs": 3_598_400}],
+            "complete": true
+        })
+    }
+
+    /// How available instances were.
+    pub fn availability() -> Value {
+        json!({
+            "tenant": "interior", "from": "2026-11-01T00:00:00Z", "to": "2026-12-01T00:00:00Z",
+            "instances": [{
+                "order": {
+                    "tenant": "interior", "namespace": "interior-apps", "name": "registry", "uid": ORDER,
+                    "kind": "PostgresInstance"
+                },
+                "shouldRunMs": 2_592_000_000_i64, "upMs": 2_590_400_000_i64, "downMs": 1_300_000,
+                "unobservedMs": 300_000, "percent": "99.94"
+            }],
+            "total": {
+                "shouldRunMs": 2_592_000_000_i64, "upMs": 2_590_400_000_i64, "downMs": 1_300_000,
+                "unobservedMs": 300_000, "percent": "99.94"
+            }
+        })
+    }
+
     /// What is still as reported.
     pub fn checkpoint() -> Value {
         json!({"collector": COLLECTOR, "epoch": 7, "seen": [ORDER], "complete": true})

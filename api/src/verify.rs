@@ -2,7 +2,8 @@
 //! and signature is checked, and every closed month is computed again from the record, by the functions that closed it.
 
 use crate::export::{
-    Booked, FILES, FORMAT, LATER, Manifest, Recorded, RecordedDecision, RecordedGap, Sealed,
+    Booked, FILES, FORMAT, LATER, Manifest, Recorded, RecordedDecision, RecordedGap, RecordedProof,
+    RecordedState, Sealed,
 };
 use crate::signing::{key_id, verifies};
 use anyhow::{Context as _, bail, ensure};
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use siyada_model::allocation::Allocation;
+use siyada_model::availability::{Observed, Seen, Watcher, observed};
 use siyada_model::canonical::{hex, sha256};
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::party::TaxRegime;
@@ -52,6 +54,9 @@ struct Record {
     gaps: Vec<RecordedGap>,
     /// By the gap they are about.
     decisions: BTreeMap<i64, Vec<RecordedDecision>>,
+    /// By order, the first first.
+    availability: BTreeMap<OrderUid, Vec<RecordedState>>,
+    proofs: Vec<RecordedProof>,
     allocations: Vec<Booked>,
     orders: BTreeMap<OrderUid, Billed>,
     lists: Vec<PriceList>,
@@ -90,6 +95,8 @@ pub fn verify(directory: &Path, public_key: Option<&[u8]>) -> anyhow::Result<Ver
         usage: by_stream(rows(directory, "usage.ndjson")?),
         gaps: later(&manifest, directory, "gaps.ndjson")?,
         decisions: by_gap(later(&manifest, directory, "gap-decisions.ndjson")?),
+        availability: by_order(later(&manifest, directory, "availability.ndjson")?),
+        proofs: later(&manifest, directory, "availability-proofs.ndjson")?,
         allocations: rows(directory, "allocations.ndjson")?,
         orders: orders.into_iter().map(|order| (order.uid.clone(), order)).collect(),
         lists: rows(directory, "price-lists.ndjson")?,
@@ -161,6 +168,15 @@ fn by_gap(rows: Vec<RecordedDecision>) -> BTreeMap<i64, Vec<RecordedDecision>> {
     for row in rows {
         found.entry(row.gap).or_default().push(row);
     }
+    found
+}
+
+fn by_order(rows: Vec<RecordedState>) -> BTreeMap<OrderUid, Vec<RecordedState>> {
+    let mut found: BTreeMap<OrderUid, Vec<RecordedState>> = BTreeMap::new();
+    for row in rows {
+        found.entry(row.order_uid.clone()).or_default().push(row);
+    }
+    found.values_mut().for_each(|rows| rows.sort_by_key(|row| row.at));
     found
 }
 
@@ -268,6 +284,21 @@ impl Record {
         all.filter(|gap| gap.record.end > period.start || gap.is_late(known)).collect()
     }
 
+    /// When orders were seen to be up and down, by the records up to `as_of`.
+    fn observed(&self, period: &Period, as_of: i64) -> BTreeMap<OrderUid, Vec<Observed>> {
+        let mut until: BTreeMap<Watcher, Timestamp> = BTreeMap::new();
+        for row in self.proofs.iter().filter(|row| row.seq <= as_of) {
+            let by = Watcher { collector: row.collector.clone(), epoch: row.epoch };
+            let last = until.entry(by).or_insert(row.until);
+            *last = row.until.max(*last);
+        }
+        let seen = |rows: &Vec<RecordedState>| -> Vec<Seen> {
+            let known = rows.iter().filter(|row| row.seq <= as_of && row.at < period.end);
+            known.map(RecordedState::seen).collect()
+        };
+        self.availability.iter().map(|(uid, rows)| (uid.clone(), observed(&seen(rows), &until))).collect()
+    }
+
     fn decided(&self, gap: i64) -> impl Iterator<Item = &RecordedDecision> {
         self.decisions.get(&gap).into_iter().flatten()
     }
@@ -315,6 +346,7 @@ fn recompute(record: &Record, state: &PeriodState) -> anyhow::Result<()> {
         period,
         intervals: record.intervals(period, as_of, None),
         gaps: record.gaps(period, as_of, known),
+        observed: record.observed(period, as_of),
         known,
         late: months.iter().map(|p| (p.clone(), record.intervals(p, as_of, Some(&late_orders)))).collect(),
         billed: billed.cloned().collect(),
@@ -366,6 +398,8 @@ fn payers(
 fn compare(period: &Period, issued: &[&Statement], drafts: Vec<Draft>) -> anyhow::Result<()> {
     let mut drafts: BTreeMap<TenantName, Draft> =
         drafts.into_iter().map(|draft| (draft.buyer.tenant.clone(), draft)).collect();
+    // A program that does not know of availability closes a month without it, in all of its documents.
+    let told = issued.iter().any(|document| !document.availability.is_empty());
     for document in issued {
         ensure!(
             document.period == *period,
@@ -381,6 +415,7 @@ fn compare(period: &Period, issued: &[&Statement], drafts: Vec<Draft>) -> anyhow
             lines: draft.lines,
             corrections: draft.corrections,
             gaps: draft.gaps,
+            availability: if told { draft.availability } else { vec![] },
             totals: draft.totals,
             ..(*document).clone()
         };

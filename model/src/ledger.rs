@@ -395,6 +395,7 @@ pub(crate) mod tests {
             lines,
             corrections: vec![],
             gaps: vec![],
+            availability: vec![],
             as_of: 1,
             position: 1,
             previous_chain: "0".repeat(64),

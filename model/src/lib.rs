@@ -6,6 +6,7 @@
 
 pub mod allocation;
 pub mod audit;
+pub mod availability;
 pub mod budget;
 pub mod canonical;
 pub mod classification;

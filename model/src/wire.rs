@@ -1,6 +1,7 @@
 //! What the operator and the api say to each other over HTTP.
 
 use crate::allocation::Shares;
+use crate::availability::{Availability, OfInstance, State};
 use crate::classification::Classification;
 use crate::counter::Window;
 use crate::id::{OrderUid, PriceListName, TenantName};
@@ -498,6 +499,57 @@ pub struct Counted {
     /// From when to when, and how many.
     #[serde(flatten)]
     pub window: Window,
+}
+
+/// `POST /v1/usage/availability`: whether somebody can log in, as a collector finds it. Sent again, it changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AvailabilityBatch {
+    /// Which collector: the uid of the cluster.
+    pub collector: String,
+    /// The epoch of its lease: each start has another one. A lower one than on record is refused.
+    pub epoch: i64,
+    /// Milliseconds on the collector's own clock, which nobody sets, as this is sent; from zero or more at its start.
+    pub clock_ms: i64,
+    /// What changed, at most [`MOST_FACTS`]; of one order the first first.
+    pub changes: Vec<AvailabilityChange>,
+    /// With this batch all is told that the collector found until now: what did not change is as it was.
+    pub complete: bool,
+}
+
+/// From an instant on, somebody can log in to an instance, or nobody can, or nobody looks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AvailabilityChange {
+    /// The order.
+    pub order_uid: OrderUid,
+    /// Who pays.
+    pub tenant: TenantName,
+    /// What was found.
+    pub state: State,
+    /// When, by the collector's own clock.
+    pub clock_ms: i64,
+}
+
+/// `GET /v1/tenants/{tenant}/availability`: of a tenant and everything below it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AvailabilityReport {
+    /// The tenant.
+    pub tenant: TenantName,
+    /// First instant.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub from: Timestamp,
+    /// First instant after it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
+    pub to: Timestamp,
+    /// Every instance that should have run for a part of it, sorted by tenant, namespace and name.
+    pub instances: Vec<OfInstance>,
+    /// All of them together.
+    pub total: Availability,
 }
 
 /// `POST /v1/usage/checkpoints`: these orders are still as last reported, and everything up to now was reported.

@@ -186,6 +186,7 @@ fn statement(record: &Record, position: i64, previous_chain: &str) -> Statement 
         lines,
         corrections: vec![],
         gaps: vec![],
+        availability: vec![],
         as_of: 7,
         position,
         previous_chain: previous_chain.to_owned(),

@@ -1,6 +1,7 @@
 //! What every pass shares: clients, caches, memory of what was acknowledged.
 
 use crate::authority::CertificateAuthority;
+use crate::availability::Availability;
 use crate::backoff::Backoff;
 use crate::cache::{ChildCache, Source};
 use crate::catalogue::{self, Catalogue};
@@ -194,6 +195,8 @@ pub struct Context {
     pub ledger: LedgerClient,
     /// Logs in to instances.
     pub prober: Arc<Prober>,
+    /// What the prober finds, as the ledger is told.
+    pub availability: Arc<Availability>,
     /// Logs in with what is being made or ended, in the middle of a rotation.
     pub turner: Arc<Prober>,
     /// Logs in with further logins.
@@ -235,6 +238,7 @@ impl Context {
     /// may be lost.
     pub fn prove_again(&self) {
         self.memory.lock().forget_ledger();
+        self.availability.tell_again();
         self.orders.all().into_iter().for_each(|order| self.triggers.look_at(order.at));
         self.sweep.notify_one();
         self.compare.notify_one();

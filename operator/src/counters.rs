@@ -2,6 +2,7 @@
 //! readiness probe, and told with the next checkpoint; a reading that is lost is made up for by the next one.
 
 use crate::context::Context;
+use crate::halves::Halves;
 use crate::ledger::Ledger;
 use jiff::Timestamp;
 use siyada_model::id::{OrderUid, TenantName};
@@ -59,37 +60,23 @@ pub async fn transactions(client: &Client) -> Option<Transactions> {
 
 /// Tells the ledger where counters stood that it does not know yet.
 pub async fn tell(context: &Context) {
-    let mut waiting = vec![context.prober.untold()];
-    while let Some(readings) = waiting.pop() {
-        let (now, later) = readings.split_at(readings.len().min(MOST_FACTS));
-        if !later.is_empty() {
-            waiting.push(later.to_vec());
-        }
-        if now.is_empty() {
-            continue;
-        }
-        let batch = CounterBatch {
-            collector: context.collector.clone(),
-            epoch: context.epoch,
-            readings: now.to_vec(),
-        };
+    let mut waiting = Halves::new(context.prober.untold(), MOST_FACTS);
+    while let Some(readings) = waiting.take() {
+        let batch = CounterBatch { collector: context.collector.clone(), epoch: context.epoch, readings };
         match context.ledger.count(&batch).await {
-            Ok(_) => context.prober.told(now),
-            Err(Ledger::Refused(problem)) if !about_a_reading(&problem.code) => {
+            Ok(_) => context.prober.told(&batch.readings),
+            Err(Ledger::Refused(problem)) if !about_a_row(&problem.code) => {
                 tracing::warn!(
                     error = problem.detail,
                     "counters are not taken; the next checkpoint tries again"
                 );
                 return;
             }
-            // One that is refused holds up all that are sent with it: the halves are sent apart.
-            Err(Ledger::Refused(_)) if now.len() > 1 => {
-                let (first, second) = now.split_at(now.len() / 2);
-                waiting.extend([second.to_vec(), first.to_vec()]);
-            }
             Err(Ledger::Refused(problem)) => {
-                tracing::warn!(error = problem.detail, "a reading of a counter is left out");
-                context.prober.told(now);
+                if let Some(reading) = waiting.split(batch.readings) {
+                    tracing::warn!(error = problem.detail, "a reading of a counter is left out");
+                    context.prober.told(&[reading]);
+                }
             }
             Err(Ledger::Unavailable(error)) => {
                 tracing::debug!(error, "counters wait for the next checkpoint");
@@ -99,8 +86,8 @@ pub async fn tell(context: &Context) {
     }
 }
 
-/// Whether a refusal is about one of the readings, not about who sends them or where to.
-fn about_a_reading(code: &str) -> bool {
+/// Whether a refusal is about one of the rows that were sent, not about who sends them or where to.
+pub fn about_a_row(code: &str) -> bool {
     use siyada_model::wire::code::{CONFLICT, INVALID, TENANT_UNKNOWN};
     [CONFLICT, INVALID, TENANT_UNKNOWN].contains(&code)
 }

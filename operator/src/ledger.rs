@@ -4,8 +4,9 @@ use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::wire::{
-    Alert, Checkpoint, CounterBatch, INCARNATION, LARGEST_PAGE, Page, PriceListRecord, Problem, QuotaView,
-    Quote, QuoteRequest, Reservation, ReservationRequest, TenantRecord, UsageAccepted, UsageBatch,
+    Alert, AvailabilityBatch, Checkpoint, CounterBatch, INCARNATION, LARGEST_PAGE, Page, PriceListRecord,
+    Problem, QuotaView, Quote, QuoteRequest, Reservation, ReservationRequest, TenantRecord, UsageAccepted,
+    UsageBatch,
 };
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -218,6 +219,14 @@ impl LedgerClient {
     /// [`Ledger`]; `conflict` names a reading that contradicts another.
     pub async fn count(&self, batch: &CounterBatch) -> Result<UsageAccepted, Ledger> {
         self.must(Method::POST, "/v1/usage/counters", batch).await
+    }
+
+    /// Tells whether somebody can log in to instances. Sent again, it changes nothing.
+    ///
+    /// # Errors
+    /// [`Ledger`]; `not-found` from a ledger that takes none yet.
+    pub async fn availability(&self, batch: &AvailabilityBatch) -> Result<UsageAccepted, Ledger> {
+        self.must(Method::POST, "/v1/usage/availability", batch).await
     }
 
     /// Says what is still as reported.

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod apply;
 pub mod authority;
+pub mod availability;
 pub mod backoff;
 pub mod backup;
 pub mod breaker;
@@ -22,6 +23,7 @@ pub mod deletion;
 pub mod disk;
 pub mod drill;
 pub mod drills;
+pub mod halves;
 pub mod health;
 pub mod lease;
 pub mod ledger;

@@ -69,6 +69,12 @@ pub fn needs_a_look(told: &OrderStatus) -> bool {
     told.operation.as_ref().is_some_and(by_time)
 }
 
+/// Whether the instance was made, and nothing is under way that stops or starts it.
+pub fn was_made(told: &OrderStatus) -> bool {
+    let made = |o: &Operation| o.state == OperationPhase::Succeeded && o.type_ != Work::Suspend;
+    told.operation.as_ref().is_some_and(made)
+}
+
 fn of_rotation(turned: &LastOperation, picture: &Picture<'_>) -> Operation {
     let done = turned.state == OperationState::Succeeded;
     let ended = status::rotation(picture).map(|rotation| rotation.since.to_string());

@@ -1,5 +1,6 @@
 //! The readiness probe: logs in with the bound Secret, over TLS that it verifies. It is what turns Ready to False.
 
+use crate::availability::Availability;
 use crate::counters::{Transactions, transactions};
 use crate::disk::{self, Fullness};
 use crate::names::Names;
@@ -205,6 +206,8 @@ pub struct Prober {
     permits: Semaphore,
     changed: mpsc::UnboundedSender<OrderRef>,
     authority_file: PathBuf,
+    /// What is told of instances; none where logins are tried that no binding holds.
+    availability: Option<Arc<Availability>>,
 }
 
 impl Prober {
@@ -217,7 +220,14 @@ impl Prober {
             permits: Semaphore::new(AT_ONCE),
             changed,
             authority_file,
+            availability: None,
         }
+    }
+
+    /// The same, which also tells for how long instances are up.
+    #[must_use]
+    pub fn telling(self, availability: Arc<Availability>) -> Self {
+        Self { availability: Some(availability), ..self }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
@@ -266,7 +276,15 @@ impl Prober {
 
     /// Stops logging in to an instance.
     pub fn forget(&self, uid: &str) {
-        self.lock().remove(uid);
+        if self.lock().remove(uid).is_some() {
+            self.end(uid);
+        }
+    }
+
+    fn end(&self, uid: &str) {
+        if let Some(availability) = &self.availability {
+            availability.ended(uid, Instant::now());
+        }
     }
 
     /// What the last login found.
@@ -298,7 +316,9 @@ impl Prober {
 
     /// Forgets every instance that is not wanted any more.
     pub fn keep_only(&self, wanted: impl Fn(&str) -> bool) {
-        self.lock().retain(|uid, _| wanted(uid));
+        let gone: Vec<String> =
+            self.lock().extract_if(.., |uid, _| !wanted(uid)).map(|(uid, _)| uid).collect();
+        gone.iter().for_each(|uid| self.end(uid));
     }
 
     /// Runs until it is dropped.
@@ -350,6 +370,9 @@ impl Prober {
                 fuller = used.is_some_and(|used| entry.disk.take(used, now));
             }
             let turned = entry.settle(found.map(|_| ()));
+            if let Some((availability, (up, at))) = self.availability.as_ref().zip(entry.verdict(now)) {
+                availability.saw(&uid, &entry.tenant, up, at);
+            }
             turned.or_else(|| fuller.then(|| entry.order.clone()))
         };
         if let Some(order) = changed {
@@ -385,6 +408,17 @@ impl Entry {
         let wait = if patient { RETRY } else { PERIOD };
         self.due = now + wait + wait.mul_f32(rand::random_range(0.0..0.2));
         (self.outcome != before).then(|| self.order.clone())
+    }
+}
+
+impl Entry {
+    /// Whether somebody can log in, and since when that is known: an outage begins with its first login that failed. `now` is
+    /// when the last login ended.
+    fn verdict(&self, now: Instant) -> Option<(bool, Instant)> {
+        match self.outcome? {
+            Ok(()) => Some((true, now)),
+            Err(_) => Some((false, self.failing_since.unwrap_or(now))),
+        }
     }
 }
 
@@ -660,6 +694,22 @@ mod tests {
         assert!(entry.settle(Err("a")).is_none(), "the same fault is told once");
         assert!(entry.settle(Ok(())).is_some());
         assert!(entry.settle(Ok(())).is_none());
+    }
+
+    #[tokio::test]
+    async fn an_outage_begins_with_its_first_failure_and_one_failure_is_none() {
+        let mut entry = entry();
+        let now = Instant::now();
+        assert_eq!(entry.verdict(now), None);
+        entry.settle(Ok(()));
+        assert_eq!(entry.verdict(now), Some((true, now)));
+        entry.settle(Err("a"));
+        let first = entry.failing_since.unwrap();
+        assert_eq!(entry.verdict(now), Some((true, now)));
+        entry.settle(Err("b"));
+        assert_eq!(entry.verdict(now + PERIOD), Some((false, first)));
+        entry.settle(Ok(()));
+        assert_eq!(entry.verdict(now + PERIOD), Some((true, now + PERIOD)));
     }
 
     #[tokio::test]

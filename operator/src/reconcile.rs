@@ -242,9 +242,11 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     let secret = seen.get(ChildKind::Secret, &order.at.namespace, &binding(&order.at));
     let (Some(names), Some(secret)) = (names, secret) else { return };
     let runs = seen.engine_runs(names, order.at.kind == Kind::Documents);
-    // A database that once worked is tried even when the engine says nothing good of it.
+    // A database that once worked is tried even when the engine says nothing good of it, by an operator that just began too:
+    // else an outage of both would be seen by nobody.
     let stopped = order.spec.suspend || seen.sleeps(names);
-    if stopped || context.config.no_probe || !(runs || seen.login == Some(Ok(()))) {
+    let was_made = operation::was_made(&order.status);
+    if stopped || context.config.no_probe || !(runs || was_made || seen.login == Some(Ok(()))) {
         return;
     }
     let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));

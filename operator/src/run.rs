@@ -2,6 +2,7 @@
 
 use crate::admission::{self, Adviser};
 use crate::authority::CertificateAuthority;
+use crate::availability::{self, Availability};
 use crate::backoff::Backoff;
 use crate::cache::{ChildCache, Source};
 use crate::config::Config;
@@ -339,6 +340,7 @@ async fn operate(
     let settings = ControllerConfig::default().concurrency(config.concurrency).debounce(BURST);
     let (postgres, postgres_store, postgres_listed) = controller::<PostgresInstance>(&client);
     let (documents, documents_store, documents_listed) = controller::<DocumentStoreInstance>(&client);
+    let watched = Arc::<Availability>::default();
     let context = Arc::new(Context {
         platform: Platform {
             namespace: config.namespace.clone(),
@@ -347,7 +349,8 @@ async fn operate(
         },
         turner: Arc::new(Prober::new(probe_sender.clone(), authority_file.clone())),
         further: Arc::new(Prober::new(probe_sender.clone(), authority_file.clone())),
-        prober: Arc::new(Prober::new(probe_sender, authority_file)),
+        prober: Arc::new(Prober::new(probe_sender, authority_file).telling(Arc::clone(&watched))),
+        availability: watched,
         cache: ChildCache::default(),
         watches: Watches::default(),
         orders: order_stores(&client, (postgres_store, documents_store), &triggers, &sweep),
@@ -604,6 +607,7 @@ fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.further).run());
     tokio::spawn(credentials::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
+    tokio::spawn(availability::run(Arc::clone(context)));
     // Before, every order would look as if it were gone.
     tokio::spawn(once_listed(listed.clone(), retained::run(Arc::clone(context))));
     tokio::spawn(once_listed(listed.clone(), first_sweep(Arc::clone(context))));
@@ -658,6 +662,8 @@ async fn checkpoints(context: Arc<Context>) {
         context.figures.look();
         unwell::count(&context);
         crate::counters::tell(&context).await;
+        // Before the checkpoint: a month that it lets close has all that was seen in it.
+        availability::tell(&context, true).await;
         let last = pages.len() - 1;
         for (index, seen) in pages.into_iter().enumerate() {
             let complete = index == last;

@@ -100,8 +100,8 @@ pub fn all() -> Vec<Outage> {
         Outage {
             name: "the database's pod",
             expected: Expected { serves: false, waits: true, told: Some(("Ready", "False")), ..serves },
-            away: |victim| pod_away(victim).boxed(),
-            back: || node("uncordon").boxed(),
+            away: |victim| async move { pod_away(&victim.namespace, &victim.cluster).await }.boxed(),
+            back: || pod_back().boxed(),
         },
         Outage {
             name: "the node's kubelet",
@@ -182,11 +182,22 @@ async fn node(verb: &str) -> Result<()> {
     Ok(())
 }
 
-/// No node takes it back while they are all cordoned.
-async fn pod_away(victim: Victim) -> Result<()> {
+/// Takes the pod of a database of one instance away. No node takes it back while they are all cordoned.
+///
+/// # Errors
+/// When the cluster refuses.
+pub async fn pod_away(namespace: &str, cluster: &str) -> Result<()> {
     node("cordon").await?;
-    let pod = format!("{}-1", victim.cluster);
-    Kubectl::admin().run(&["-n", &victim.namespace, "delete", "pod", &pod, "--wait=false"]).await.map(drop)
+    let pod = format!("{cluster}-1");
+    Kubectl::admin().run(&["-n", namespace, "delete", "pod", &pod, "--wait=false"]).await.map(drop)
+}
+
+/// Ends what [`pod_away`] began.
+///
+/// # Errors
+/// When the cluster refuses.
+pub async fn pod_back() -> Result<()> {
+    node("uncordon").await
 }
 
 /// What the client that writes knows.

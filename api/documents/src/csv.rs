@@ -1,7 +1,9 @@
-//! CSV: one row for each part of a line.
+//! CSV: one row for each part of a line; one for each instance and its availability.
 
 use crate::DocumentError;
 use crate::numbers::{decimal_of_thousandths, thousandths};
+use jiff::Timestamp;
+use siyada_model::availability::OfInstance;
 use siyada_model::money::{Currency, Money};
 use siyada_model::statement::{Part, Statement, StatementLine};
 
@@ -23,6 +25,33 @@ pub fn csv(statement: &Statement) -> Result<String, DocumentError> {
         }
     }
     Ok(text)
+}
+
+/// One row for each instance: for how long somebody could log in to it between `from` and `to` (RFC 4180). The names of the
+/// columns do not change.
+pub fn availability_csv((from, to): (Timestamp, Timestamp), instances: &[OfInstance]) -> String {
+    let mut text = String::from(
+        "from,to,tenant,namespace,name,orderUid,service,shouldRunMs,upMs,downMs,unobservedMs,percent\r\n",
+    );
+    for OfInstance { order, figures } in instances {
+        let cells = [
+            from.to_string(),
+            to.to_string(),
+            order.tenant.to_string(),
+            cell(&order.namespace),
+            cell(&order.name),
+            order.uid.to_string(),
+            cell(&order.kind),
+            figures.should_run_ms.to_string(),
+            figures.up_ms.to_string(),
+            figures.down_ms.to_string(),
+            figures.unobserved_ms.to_string(),
+            figures.percent.clone().unwrap_or_default(),
+        ];
+        text.push_str(&cells.join(","));
+        text.push_str("\r\n");
+    }
+    text
 }
 
 /// The parts of a line; all of it in no place if it has none, so that no amount is lost.

@@ -9,8 +9,9 @@
 //! |---|---|
 //! | [`pdf`] | PDF/UA-1: tagged, with a title, a language, table headers and a reading order; fonts embedded |
 //! | [`annex_pdf`] | the settlement between administrations, so |
-//! | [`xlsx`] | a workbook with the sheets Lines, Booked, Gaps and Control |
+//! | [`xlsx`] | a workbook with the sheets Lines, Booked, Gaps, Availability and Control |
 //! | [`csv`] | RFC 4180, one row for each part of a line |
+//! | [`availability_csv`] | RFC 4180, one row for each instance: for how long it was available |
 //! | [`focus`] | Cost and Usage of FOCUS 1.2 or 1.4, for any finops tool |
 //!
 //! ```no_run
@@ -35,7 +36,7 @@ mod shown;
 mod words;
 mod xlsx;
 
-pub use csv::{cell, csv, line_cells, part_cells, parts};
+pub use csv::{availability_csv, cell, csv, line_cells, part_cells, parts};
 pub use focus::{FocusVersion, focus};
 pub use pdf::{annex_pdf, pdf};
 pub use xlsx::xlsx;

@@ -88,10 +88,26 @@ pub fn hours(start: Timestamp, end: Timestamp) -> i128 {
     i128::from(end.as_millisecond().saturating_sub(start.as_millisecond())) * 1_000 / i128::from(HOUR_MS)
 }
 
+/// A time in hours, minutes and seconds, exactly: `743:58:12`, or `743:58:12.250`.
+pub fn clock(ms: i64) -> String {
+    let (hours, minutes, seconds) = (ms / HOUR_MS, ms / 60_000 % 60, ms / 1_000 % 60);
+    let fraction = if ms % 1_000 == 0 { String::new() } else { format!(".{:03}", ms % 1_000) };
+    format!("{hours}:{minutes:02}:{seconds:02}{fraction}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_time_is_shown_to_the_millisecond() {
+        let check = |ms: i64, expect: &str| assert_eq!(clock(ms), expect);
+        check(0, "0:00:00");
+        check(999, "0:00:00.999");
+        check(31 * 86_400_000, "744:00:00");
+        check(743 * HOUR_MS + 58 * 60_000 + 12_250, "743:58:12.250");
+    }
 
     #[test]
     fn numbers_are_written_as_the_language_writes_them() {

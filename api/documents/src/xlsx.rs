@@ -1,13 +1,14 @@
 //! The statement as a workbook.
 
 use crate::csv::parts;
-use crate::numbers::{decimal_of_thousandths, instant, percent, thousandths};
+use crate::numbers::{clock, decimal_of_thousandths, instant, percent, thousandths};
 use crate::shown::{SENTENCE, clean};
 use crate::words::Words;
 use crate::{DocumentError, Language};
 use jiff::tz::TimeZone;
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, Formula, Workbook, Worksheet};
 use siyada_model::allocation::Booking;
+use siyada_model::availability::OfInstance;
 use siyada_model::canonical::sha256;
 use siyada_model::money::{Currency, Money};
 use siyada_model::statement::chain::extend;
@@ -16,7 +17,7 @@ use siyada_model::statement::{ListedGap, Statement, StatementLine};
 /// Digits that a cell keeps exactly, because it is a float.
 const MOST_DIGITS: usize = 15;
 
-/// The statement as a workbook with the sheets Lines, Booked, Gaps and Control. Amounts are numbers, identifiers are
+/// The statement as a workbook with the sheets Lines, Booked, Gaps, Availability where it says something of it, and Control. Amounts are numbers, identifiers are
 /// texts, and no text of the statement is a formula. The sheet Control sums the lines and compares.
 ///
 /// # Errors
@@ -28,6 +29,9 @@ pub fn xlsx(statement: &Statement, language: Language) -> Result<Vec<u8>, Docume
     let rows = sheets.lines(named(&mut workbook, "Lines", language)?)?;
     sheets.booked(named(&mut workbook, "Booked", language)?)?;
     sheets.gaps(named(&mut workbook, "Gaps", language)?)?;
+    if !statement.availability.is_empty() {
+        sheets.availability(named(&mut workbook, "Availability", language)?)?;
+    }
     sheets.control(named(&mut workbook, "Control", language)?, rows)?;
     Ok(workbook.save_to_buffer()?)
 }
@@ -219,6 +223,22 @@ impl Sheets<'_> {
                 evidence,
             ];
             self.row(sheet, row, texts.map(|text| Cell::Text(text.to_owned())))?;
+        }
+        Ok(())
+    }
+
+    fn availability(&self, sheet: &mut Worksheet) -> Result<(), DocumentError> {
+        let w = self.words;
+        let times = [w.should_run, w.up, w.down, w.unobserved];
+        let heads = [w.tenant, w.namespace, w.name, w.uid, w.service].into_iter().chain(times);
+        self.heads(sheet, &heads.chain([w.available]).collect::<Vec<_>>())?;
+        for (row, OfInstance { order, figures }) in (1..).zip(&self.statement.availability) {
+            let names =
+                [order.tenant.as_str(), &order.namespace, &order.name, order.uid.as_str(), &order.kind];
+            let times = [figures.should_run_ms, figures.up_ms, figures.down_ms, figures.unobserved_ms];
+            let texts = names.map(str::to_owned).into_iter().chain(times.map(clock));
+            let percent = figures.percent.clone().map_or(Cell::Text(String::new()), Cell::Number);
+            self.row(sheet, row, texts.map(Cell::Text).chain([percent]))?;
         }
         Ok(())
     }

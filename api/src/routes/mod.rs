@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod approvals;
 pub mod audit;
+pub mod availability;
 pub mod breakdown;
 pub mod budget;
 pub mod commitments;
@@ -45,6 +46,7 @@ fn described() -> OpenApiRouter<App> {
     let batches = OpenApiRouter::new()
         .routes(routes!(usage::ingest))
         .routes(routes!(counters::ingest))
+        .routes(routes!(availability::ingest))
         .layer(DefaultBodyLimit::max(limits::LARGEST_BATCH));
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::healthz))
@@ -66,6 +68,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(usage::report))
         .routes(routes!(usage::intervals))
         .routes(routes!(counters::of_tenant))
+        .routes(routes!(availability::of_tenant))
         .routes(routes!(finance::get_issuer, finance::put_issuer))
         .routes(routes!(finance::accounts))
         .routes(routes!(finance::put_account))

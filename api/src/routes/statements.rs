@@ -66,6 +66,8 @@ pub enum FileFormat {
     Xlsx,
     /// CSV (RFC 4180), one row for each part of a line.
     Csv,
+    /// CSV, one row for each instance: for how long it was available.
+    Availability,
     /// Cost and Usage of FOCUS 1.2.
     #[serde(rename = "focus-1.2")]
     Focus12,
@@ -82,6 +84,7 @@ impl FileFormat {
             Self::Pdf => ("application/pdf", "pdf"),
             Self::Xlsx => ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "xlsx"),
             Self::Csv => (CSV, "csv"),
+            Self::Availability => (CSV, "availability.csv"),
             Self::Focus12 | Self::Focus14 => (CSV, "focus.csv"),
         }
     }
@@ -95,6 +98,11 @@ impl FileFormat {
             Self::Pdf => siyada_documents::pdf(&document, language),
             Self::Xlsx => siyada_documents::xlsx(&document, language),
             Self::Csv => siyada_documents::csv(&document).map(String::into_bytes),
+            Self::Availability => {
+                let period = (document.period.start, document.period.end);
+                let text = siyada_documents::availability_csv(period, &document.availability);
+                return Ok(text.into_bytes());
+            }
             Self::Focus12 => siyada_documents::focus(one, FocusVersion::V1_2).map(String::into_bytes),
             Self::Focus14 => siyada_documents::focus(one, FocusVersion::V1_4).map(String::into_bytes),
         };
@@ -110,7 +118,7 @@ impl FileFormat {
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub struct File {
-    /// `json`, `pdf`, `xlsx`, `csv`, `focus-1.2` or `focus-1.4`.
+    /// `json`, `pdf`, `xlsx`, `csv`, `availability`, `focus-1.2` or `focus-1.4`.
     #[param(inline)]
     pub format: Option<FileFormat>,
     /// `fr`, `ar` or `en`, for PDF and XLSX; French when absent.

@@ -5,7 +5,7 @@ use super::audit::{self, Act};
 use super::finance::{self, no_issuer};
 use super::gaps::{self, Scope};
 use super::statements::{self, Issued};
-use super::{allocations, id, incarnation, periods, prices, timestamp};
+use super::{allocations, availability, id, incarnation, periods, prices, timestamp};
 use crate::error::Error;
 use crate::fail::point;
 use crate::signing::Signer;
@@ -234,6 +234,7 @@ async fn books<'a>(
     let known = closed_as_of(all, period);
     let time = (period.start, period.end);
     let gaps = gaps::within(tx, &Scope { time, as_of, late: known, tenant: None, only: None }).await?;
+    let observed = availability::within(tx, time, as_of, None).await?;
     let used: BTreeSet<&OrderUid> = intervals
         .iter()
         .chain(late.iter().flat_map(|(_, found)| found))
@@ -250,6 +251,7 @@ async fn books<'a>(
         buyers: payers.buyers,
         intervals,
         gaps,
+        observed,
         known,
         late,
         late_orders,
@@ -385,6 +387,7 @@ async fn issue(
             lines: draft.lines,
             corrections: draft.corrections,
             gaps: draft.gaps,
+            availability: draft.availability,
             totals: draft.totals,
             as_of: context.as_of,
             position: head.position.saturating_add(1),

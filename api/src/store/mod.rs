@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod allocations;
 pub mod approvals;
 pub mod audit;
+pub mod availability;
 pub mod batch;
 pub mod breakdown;
 pub mod budget;

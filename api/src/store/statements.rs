@@ -317,6 +317,7 @@ pub async fn take_back(
         lines,
         corrections: vec![],
         gaps: vec![],
+        availability: vec![],
         totals,
         position: head.position.saturating_add(1),
         previous_chain: head.chain,

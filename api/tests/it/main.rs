@@ -6,6 +6,7 @@ mod alert_rules;
 mod alerts;
 mod approvals;
 mod audit;
+mod availability;
 mod bills;
 mod budget;
 mod closing;

@@ -39,6 +39,8 @@ fn every_example_is_a_value_of_its_type() {
     check::<wire::UsageBatch>(examples::usage_batch());
     check::<wire::CounterBatch>(examples::counter_batch());
     check::<wire::Counted>(examples::counted());
+    check::<wire::AvailabilityBatch>(examples::availability_batch());
+    check::<wire::AvailabilityReport>(examples::availability());
     check::<wire::Checkpoint>(examples::checkpoint());
     check::<wire::CollectorRecord>(examples::collector());
     check::<wire::UsageReport>(examples::report());

@@ -4,6 +4,7 @@
 use super::rating::{Basis, RatingError, corrections, lines};
 use super::{Billed, Buyer, ListedGap, Statement, StatementKind, StatementLine, Totals, totals};
 use crate::allocation::Allocation;
+use crate::availability::{Observed, OfInstance, ShouldRun};
 use crate::id::{OrderUid, TenantName};
 use crate::party::TaxRegime;
 use crate::period::{Month, Period};
@@ -43,6 +44,8 @@ pub struct Books<'a> {
     pub intervals: Vec<Interval>,
     /// The gaps that touch it, and those before it about which something was recorded since the last closing.
     pub gaps: Vec<KnownGap>,
+    /// When orders were seen to be up and down.
+    pub observed: BTreeMap<OrderUid, Vec<Observed>>,
     /// The last record that counted when the months before it closed.
     pub known: Option<i64>,
     /// Closed months about which facts came late, with all intervals in them of the orders that they are about.
@@ -91,6 +94,8 @@ pub struct Draft {
     pub corrections: Vec<StatementLine>,
     /// What could not be measured.
     pub gaps: Vec<ListedGap>,
+    /// The availability of what should have run.
+    pub availability: Vec<OfInstance>,
     /// The sums.
     pub totals: Totals,
 }
@@ -107,6 +112,7 @@ pub fn drafts(books: &Books<'_>) -> Result<Vec<Draft>, Vec<Blocker>> {
     let by_payer = by_payer(books, &mut blockers);
     let late = late_by_payer(books, &billed, &mut blockers);
     let mut gaps = gaps_by_payer(books, &mut blockers);
+    let mut availability = availability_by_payer(books);
     let payers: BTreeSet<&TenantName> =
         by_payer.keys().chain(late.keys()).chain(gaps.keys()).copied().collect();
     for payer in payers {
@@ -127,7 +133,8 @@ pub fn drafts(books: &Books<'_>) -> Result<Vec<Draft>, Vec<Blocker>> {
         match totals(lines.iter().chain(&corrections)) {
             Ok(totals) => {
                 let (buyer, tax) = (buyer.clone(), tax.clone());
-                found.push(Draft { buyer, tax, lines, corrections, gaps, totals });
+                let availability = availability.remove(payer).unwrap_or_default();
+                found.push(Draft { buyer, tax, lines, corrections, gaps, availability, totals });
             }
             Err(cause) => blockers.push(blocker("tooLarge", Some(payer), None, cause.to_string())),
         }
@@ -232,6 +239,25 @@ fn gaps_by_payer<'a>(
     for gaps in found.values_mut() {
         gaps.sort_by(|a, b| (&a.order, a.meter, a.start).cmp(&(&b.order, b.meter, b.start)));
     }
+    found
+}
+
+/// The availability of the month by the tenant that pays. Where nothing was observed in all of the month, nobody could tell
+/// the ledger: nothing is said of any instance.
+fn availability_by_payer<'a>(books: &'a Books<'_>) -> BTreeMap<&'a TenantName, Vec<OfInstance>> {
+    let (start, end) = (books.period.start, books.period.end);
+    let mut found: BTreeMap<&TenantName, Vec<OfInstance>> = BTreeMap::new();
+    if !books.observed.values().flatten().any(|seen| seen.start < end && seen.end > start) {
+        return found;
+    }
+    let gaps = books.gaps.iter().map(|gap| &gap.record);
+    let should_run = ShouldRun::new(&books.intervals, gaps, (start, end));
+    for (uid, figures) in should_run.availability(&books.observed) {
+        // An order that is not known blocks the closing already.
+        let Some((order, payer)) = books.orders.get(uid) else { continue };
+        found.entry(payer).or_default().push(OfInstance { order: order.clone(), figures });
+    }
+    found.values_mut().for_each(|instances| instances.sort_by(|a, b| a.order.cmp(&b.order)));
     found
 }
 

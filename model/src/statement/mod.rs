@@ -12,6 +12,7 @@ pub mod credit;
 pub mod rating;
 
 use crate::allocation::{Booking, split};
+use crate::availability::OfInstance;
 use crate::canonical::{self, NotCanonical};
 use crate::id::{OrderUid, PriceListName, Sku, TenantName};
 use crate::money::{Currency, InvalidMoney};
@@ -234,6 +235,10 @@ pub struct Statement {
     pub corrections: Vec<StatementLine>,
     /// What could not be measured.
     pub gaps: Vec<ListedGap>,
+    /// The availability of each instance that should have run in the month, sorted by order; absent where nothing was
+    /// observed in all of the month, and in credit notes. Nothing of it is money.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub availability: Vec<OfInstance>,
     /// The sums.
     pub totals: Totals,
     /// Sequence of the last record that it is computed from.

@@ -604,4 +604,44 @@ pub const MUTANTS: &[Mutant] = &[
         test: "i20_days_are_23_24_or_25_hours_and_join_to_the_month",
         ..STATEMENTS
     },
+    Mutant {
+        name: "at-work-for-ever",
+        breaks: "what an operator found holds until another one comes, although it was not at work",
+        invariant: 21,
+        file: "model/src/availability.rs",
+        text: "            Some(next) => next.at.min(proven),",
+        instead: "            Some(next) => next.at,",
+        test: "availability::tests::i21_a_state_holds_as_long_as_its_watcher_was_at_work",
+        ..MODEL
+    },
+    Mutant {
+        name: "gap-is-up",
+        breaks: "time that is not proven counts as up if the last that was seen was so",
+        invariant: 21,
+        file: "model/src/availability.rs",
+        text: "length_ms(&common(&while_running, unproven))",
+        instead: "length_ms(&common(&[], unproven))",
+        test: "availability::tests::i21_up_down_and_unobserved_are_the_time_for_which_it_should_run",
+        ..MODEL
+    },
+    Mutant {
+        name: "nearly-is-whole",
+        breaks: "a percentage is rounded up",
+        invariant: 21,
+        file: "model/src/availability.rs",
+        text: "up.saturating_mul(10_000).checked_div(",
+        instead: "up.saturating_mul(10_000).saturating_add(down).checked_div(",
+        test: "availability::tests::i21_a_percentage_is_rounded_down_and_is_whole_only_if_nothing_was_down",
+        ..MODEL
+    },
+    Mutant {
+        name: "availability-believed",
+        breaks: "the offline check takes the availability of a document for right",
+        invariant: 21,
+        file: "api/src/verify.rs",
+        text: "availability: if told { draft.availability } else { vec![] },",
+        instead: "availability: if told { document.availability.clone() } else { vec![] },",
+        test: "availability::i21_a_statement_says_how_available_its_instances_were_and_a_wrong_figure_is_found",
+        ..API
+    },
 ];

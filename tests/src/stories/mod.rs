@@ -2,6 +2,7 @@
 
 pub mod advice;
 pub mod approval;
+pub mod availability;
 pub mod backup;
 pub mod changes;
 pub mod credential;
@@ -195,6 +196,11 @@ fn changed() -> Vec<Story> {
             true,
             "storage grows and standbys come and go under one connection of a client",
             changes::under_one_connection
+        ),
+        story!(
+            true,
+            "a database whose pod is away for a while is down for that long in the month's figure, and all of it adds up",
+            availability::down
         ),
         story!(
             false,

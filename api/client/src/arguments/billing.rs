@@ -97,6 +97,8 @@ pub enum Format {
     Csv,
     /// Exactly the bytes that were hashed and signed.
     Json,
+    /// CSV, one row for each instance: for how long it was available.
+    Availability,
     /// Cost and Usage of FOCUS 1.2.
     #[value(name = "focus-1.2")]
     Focus12,

@@ -1,12 +1,13 @@
-//! What was used: lines, corrections and gaps.
+//! What was used: lines, corrections, gaps and availability.
 
 use super::pages::{Align, Colour, Pages};
 use super::table::{Kind, Row, Table};
 use super::{Content, TEXT, column, room};
 use crate::DocumentError;
-use crate::numbers::{decimal_of_thousandths, instant, localized, rate, thousandths};
+use crate::numbers::{clock, decimal_of_thousandths, instant, localized, rate, thousandths};
 use crate::shown::{NAME, SENTENCE, Shown, clean};
 use jiff::Timestamp;
+use siyada_model::availability::Availability;
 use siyada_model::money::InvalidMoney;
 use siyada_model::statement::{Billed, ListedGap, StatementKind, StatementLine};
 use siyada_model::usage::Meter;
@@ -137,6 +138,45 @@ impl Content<'_> {
             self.statement.gaps.iter().map(|gap| Row { kind: Kind::Body, cells: self.gap(gap) }).collect();
         Table { summary: words.gaps.to_owned(), columns, rows, row_headers: false }.place(pages);
         pages.y += 12.0;
+    }
+
+    /// For how long each instance was available; nothing in a document that says nothing of it.
+    pub(super) fn availability(&self, pages: &mut Pages) {
+        let (words, instances) = (self.words, &self.statement.availability);
+        if instances.is_empty() {
+            return;
+        }
+        pages.heading(2, &Shown::word(words.availability), room(8));
+        pages.paragraph(&Shown::word(words.about_availability), TEXT, Colour::Grey);
+        pages.y += 3.0;
+        let columns = vec![
+            column(words.order, 33.0, Align::Start),
+            column(words.should_run, 16.0, Align::Right),
+            column(words.up, 15.0, Align::Right),
+            column(words.down, 13.0, Align::Right),
+            column(words.unobserved, 13.0, Align::Right),
+            column(words.available, 10.0, Align::Right),
+        ];
+        let row = |kind, first, figures| Row { kind, cells: self.figures(first, figures) };
+        let mut rows: Vec<Row> = instances
+            .iter()
+            .map(|one| {
+                let tenant = Shown::data(one.order.tenant.as_str(), NAME);
+                let first = tenant.and(&Shown::word(" · ")).and(&order(&one.order));
+                row(Kind::Body, first, &one.figures)
+            })
+            .collect();
+        let total = Availability::sum(instances.iter().map(|one| &one.figures));
+        rows.push(row(Kind::Total, Shown::word(words.total), &total));
+        Table { summary: words.availability.to_owned(), columns, rows, row_headers: true }.place(pages);
+        pages.y += 12.0;
+    }
+
+    fn figures(&self, first: Shown, figures: &Availability) -> Vec<Shown> {
+        let Availability { should_run_ms, up_ms, down_ms, unobserved_ms, percent } = figures;
+        let times = [should_run_ms, up_ms, down_ms, unobserved_ms].map(|ms| Shown::figure(&clock(*ms)));
+        let percent = percent.as_deref().map(|percent| Shown::figure(&localized(percent, self.language)));
+        std::iter::once(first).chain(times).chain([percent.unwrap_or_default()]).collect()
     }
 
     fn meter(&self, meter: Meter) -> Shown {

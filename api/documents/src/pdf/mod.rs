@@ -50,6 +50,7 @@ pub fn pdf(statement: &Statement, language: Language) -> Result<Vec<u8>, Documen
     content.lines(&mut pages)?;
     content.corrections(&mut pages)?;
     content.gaps(&mut pages);
+    content.availability(&mut pages);
     content.proof(&mut pages);
     finish(pages, content.metadata(), &content.running())
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::{hostile_month, month, statements};
 use proptest::prelude::*;
-use siyada_documents::csv;
+use siyada_documents::{availability_csv, csv};
 use siyada_model::money::Money;
 use siyada_model::statement::Statement;
 use std::collections::BTreeMap;
@@ -23,6 +23,23 @@ pub fn rows(text: &str) -> Vec<BTreeMap<String, String>> {
 pub fn minor(text: &str, statement: &Statement) -> i64 {
     let (sign, digits) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     Money::parse(digits, statement.currency).unwrap().minor * sign
+}
+
+#[test]
+fn there_is_a_row_for_each_instance() {
+    for statement in [month(&["interieur", "sante"], 2), hostile_month()] {
+        let period = (statement.period.start, statement.period.end);
+        let rows = rows(&availability_csv(period, &statement.availability));
+        assert_eq!(rows.len(), statement.availability.len());
+        for (row, one) in rows.iter().zip(&statement.availability) {
+            assert_eq!(row["orderUid"], one.order.uid.to_string());
+            assert_eq!(row["upMs"], one.figures.up_ms.to_string());
+            assert_eq!(row["percent"], one.figures.percent.clone().unwrap_or_default());
+            let sum = ["upMs", "downMs", "unobservedMs"].map(|name| row[name].parse::<i64>().unwrap());
+            assert_eq!(sum.iter().sum::<i64>().to_string(), row["shouldRunMs"]);
+            assert!(!row["name"].starts_with(['=', '+', '-', '@']), "{}", row["name"]);
+        }
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use siyada_model::allocation::{Booking, Share, Shares};
+use siyada_model::availability::{Availability, OfInstance};
 use siyada_model::money::Currency;
 use siyada_model::party::{Party, TaxRegime};
 use siyada_model::period::Period;
@@ -150,6 +151,7 @@ pub fn statement(lines: Vec<StatementLine>, corrections: Vec<StatementLine>) -> 
         lines,
         corrections,
         gaps: Vec::new(),
+        availability: Vec::new(),
         totals,
         as_of: 918_273,
         position: 118,
@@ -209,7 +211,19 @@ pub fn month(tenants: &[&str], orders: usize) -> Statement {
     }
     let mut statement = statement(lines, corrections);
     statement.gaps = tenants.iter().take(2).map(|tenant| gap(tenant)).collect();
+    statement.availability =
+        tenants.iter().flat_map(|tenant| (0..orders).map(|index| available(tenant, index))).collect();
     statement
+}
+
+/// An instance that was down for a while, or that nobody looked at.
+pub fn available(tenant: &str, index: usize) -> OfInstance {
+    let month_ms = 744 * 3_600_000;
+    let figures = match index {
+        1 => Availability::of(month_ms, 0, 0),
+        _ => Availability::of(month_ms, month_ms - 1_612_250, 1_312_250),
+    };
+    OfInstance { order: order(tenant, index), figures }
 }
 
 pub fn gap(tenant: &str) -> ListedGap {
@@ -244,6 +258,9 @@ pub fn hostile_month() -> Statement {
             part.booking = booking(Some(&text()), Some(&text()), Some(&text()));
         }
     }
+    for one in &mut statement.availability {
+        (one.order.namespace, one.order.name, one.order.kind) = (text(), text(), text());
+    }
     for gap in &mut statement.gaps {
         (gap.order.namespace, gap.order.name, gap.order.kind) = (text(), text(), text());
         (gap.reason, gap.decided_by, gap.evidence) = (text(), text(), text());
@@ -263,6 +280,7 @@ pub fn credit_note(of: &Statement) -> Statement {
         lines,
         corrections: Vec::new(),
         gaps: Vec::new(),
+        availability: Vec::new(),
         totals,
         ..of.clone()
     }

@@ -94,12 +94,12 @@ fn the_tags_say_what_everything_is() {
             let tags = tags(&file);
             conforms(&tags, language);
             assert!(tags["title"].as_str().unwrap().ends_with(&statement.number));
-            // In a credit note corrections are lines like others, and it has no gaps.
-            let tables = if name == "credit" { 5 } else { 7 };
+            // In a credit note corrections are lines like others, and it has neither gaps nor availability.
+            let tables = if name == "credit" { 5 } else { 8 };
             assert_eq!(
                 elements(&tags, "Table").len(),
                 tables,
-                "facts, totals, booked, lines, corrections, gaps, proof"
+                "facts, totals, booked, lines, corrections, gaps, availability, proof"
             );
         }
     }
@@ -149,6 +149,10 @@ fn text_is_read_in_its_order_in_every_language() {
             "-7,500 h 0,2035 20 % -1,53",
             "Lacunes de mesure",
             "سجل التدخل رقم 77، بتاريخ 9 أكتوبر 2026",
+            "Disponibilité",
+            "interieur-prod/registre-0000",
+            "744:00:00 743:33:07.750 0:21:52.250 0:05:00 99,95",
+            "744:00:00 0:00:00 0:00:00 744:00:00 —",
             "Preuve et vérification",
         ],
     );
@@ -167,6 +171,8 @@ fn text_is_read_in_its_order_in_every_language() {
             "التخزين · storage-standard tarif-2026-07 14 880,000 GiB·h 0,00201389 10,5 % 29,97",
             "-7,500 ساعة 0,2035 20 % -1,53",
             "فجوات القياس",
+            "التوفر",
+            "744:00:00 743:33:07.750 0:21:52.250 0:05:00 99,95",
             "للوثيقة (JSON، RFC 8785) الموجودة في التصدير، ويعرضها الأمر sha256sum.",
             "siyada-api verify --export DIR",
         ],
@@ -245,14 +251,15 @@ pub fn stands_on_the_page(file: &Path) {
 
 #[test]
 fn a_long_statement_has_its_headers_and_its_number_on_every_page() {
-    let statement = month(&["interieur", "sante"], 230);
+    let mut statement = month(&["interieur", "sante"], 230);
+    statement.availability.truncate(3);
     assert!(statement.lines.len() > 1_000);
     for (language, header, page) in [(Language::French, "Mesure et article", "Page {} sur {}")] {
         let file = written(&format!("long-{}.pdf", language.tag()), &pdf(&statement, language).unwrap());
         let tags = tags(&file);
         conforms(&tags, language);
         let heads = elements(&tags, "THead");
-        assert_eq!(heads.len(), 5, "a header that comes again is no content");
+        assert_eq!(heads.len(), 6, "a header that comes again is no content");
         let text = poppler("pdftotext", &["-layout"], &file, &["-"]);
         let pages: Vec<&str> = text.split('\u{C}').filter(|page| !page.trim().is_empty()).collect();
         assert!(pages.len() > 20);
@@ -260,7 +267,7 @@ fn a_long_statement_has_its_headers_and_its_number_on_every_page() {
             let number =
                 page.replacen("{}", &(index + 1).to_string(), 1).replace("{}", &pages.len().to_string());
             assert!(content.contains(&number) && content.contains(&statement.number), "{number}");
-            // The last page has the gaps and the proof.
+            // The last page has the gaps, the availability and the proof.
             assert!(content.contains(header) || index + 1 == pages.len(), "page {} has no header", index + 1);
         }
         stands_on_the_page(&file);

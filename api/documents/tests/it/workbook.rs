@@ -32,7 +32,7 @@ fn numbers_are_numbers_and_names_are_texts() {
     let statement = month(&["interieur", "sante"], 2);
     for language in Language::ALL {
         let mut book = open(&statement, language);
-        assert_eq!(book.sheet_names(), ["Lines", "Booked", "Gaps", "Control"]);
+        assert_eq!(book.sheet_names(), ["Lines", "Booked", "Gaps", "Availability", "Control"]);
         let lines = book.worksheet_range("Lines").unwrap();
         let parts =
             statement.lines.iter().chain(&statement.corrections).map(|line| line.parts.len()).sum::<usize>();
@@ -48,6 +48,11 @@ fn numbers_are_numbers_and_names_are_texts() {
             assert_eq!(hundredths(&cell(&booked, row, 5)), total.gross_minor);
         }
         assert_eq!(book.worksheet_range("Gaps").unwrap().height(), statement.gaps.len() + 1);
+        let available = book.worksheet_range("Availability").unwrap();
+        assert_eq!(available.height(), statement.availability.len() + 1);
+        assert_eq!(cell(&available, 1, 6), Data::String("743:33:07.750".to_owned()));
+        assert_eq!(cell(&available, 1, 9), Data::Float(99.95));
+        assert_eq!(cell(&available, 2, 9), Data::Empty);
     }
 }
 
@@ -55,7 +60,7 @@ fn numbers_are_numbers_and_names_are_texts() {
 fn only_the_control_has_formulas() {
     for statement in [month(&["interieur", "sante"], 2), hostile_month()] {
         let mut book = open(&statement, Language::French);
-        for name in ["Lines", "Booked", "Gaps"] {
+        for name in ["Lines", "Booked", "Gaps", "Availability"] {
             let formulas = book.worksheet_formula(name).unwrap();
             assert!(formulas.used_cells().all(|(_, _, formula)| formula.is_empty()), "{name}");
         }
