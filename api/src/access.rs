@@ -116,6 +116,7 @@ pub const TABLE: &[Rule] = &[
     rule(Method::PUT, "/v1/settings", Right::Bill),
     rule(Method::GET, "/v1/audit/retention", Right::SignedIn),
     rule(Method::GET, "/v1/audit", Right::Oversee),
+    rule(Method::POST, "/v1/audit", Right::Operate),
     rule(Method::GET, "/v1/tenants/{tenant}/audit", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/budget-lines", Right::InTenant),
     rule(Method::GET, "/v1/tenants/{tenant}/budget-lines/{line}", Right::InTenant),

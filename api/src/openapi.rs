@@ -415,6 +415,22 @@ pub mod examples {
         })
     }
 
+    /// A forced deletion.
+    pub fn platform_act() -> Value {
+        let finalizers = ["example.org/backup"];
+        let object = json!({
+            "kind": "Cluster", "namespace": "siyada-t-interior", "name": "registry-9f86d08188",
+            "uid": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "finalizers": finalizers
+        });
+        json!({
+            "action": "order.forceDelete", "orderUid": ORDER, "kind": "PostgresInstance",
+            "namespace": "interior-apps", "name": "registry", "tenant": "interior", "by": "oidc:brahim",
+            "reason": "the backup tool that holds it was removed", "at": "2026-11-30T08:00:00Z",
+            "blocked": "Cluster siyada-t-interior/registry-9f86d08188 is held by its finalizers example.org/backup",
+            "dataKept": false, "left": [object], "moreLeft": 0
+        })
+    }
+
     /// Credits of a budget line.
     pub fn budget_line_record() -> Value {
         json!({

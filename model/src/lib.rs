@@ -4,6 +4,7 @@
 //! with these functions, so that a price shown before an order and a bill after it cannot differ.
 #![cfg_attr(not(test), deny(clippy::float_arithmetic, clippy::arithmetic_side_effects))]
 
+pub mod act;
 pub mod allocation;
 pub mod audit;
 pub mod availability;

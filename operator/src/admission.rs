@@ -3,6 +3,7 @@
 
 use crate::apply;
 use crate::authority::CertificateAuthority;
+use crate::certificate::{self, Service, hosts, not_after};
 use crate::check::{Refusal, Valid, check};
 use crate::condition::reason;
 use crate::context::CatalogueStores;
@@ -10,6 +11,7 @@ use crate::ledger::{Ledger, LedgerClient};
 use crate::metrics::Metrics;
 use crate::order::{Order, OrderResource};
 use axum::{Json, Router, extract::State, routing::post};
+use axum_server::tls_rustls::RustlsConfig;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -301,19 +303,31 @@ async fn quote(valid: &Valid, running: bool, adviser: &Adviser) -> Option<Quote>
     }
 }
 
-/// Serves the webhook with a certificate made for this process.
+/// Serves the webhook: with a certificate made for this process, until the one that is kept for all replicas is there, and then
+/// with each that replaces it. Connections that are open go on.
 ///
 /// # Errors
 /// When the certificate cannot be made or the address not be listened on.
 pub async fn serve(
     address: SocketAddr,
-    names: &[String],
-    authority: &CertificateAuthority,
+    client: Client,
+    service: Service,
+    authority: CertificateAuthority,
     adviser: Adviser,
 ) -> anyhow::Result<()> {
-    let certificate = authority.issue(names, Timestamp::now())?;
-    let pem = certificate.certificate_pem.into_bytes();
-    let tls = axum_server::tls_rustls::RustlsConfig::from_pem(pem, certificate.key_pem.into_bytes()).await?;
+    let first = authority.issue(&hosts(&service.name, &service.namespace), Timestamp::now())?;
+    adviser.metrics.certificate("webhook", not_after(&first.certificate_pem));
+    let (pem, key) = (first.certificate_pem.into_bytes(), first.key_pem.into_bytes());
+    let tls = RustlsConfig::from_pem(pem, key).await?;
+    let (reloaded, metrics) = (tls.clone(), adviser.metrics.clone());
+    tokio::spawn(certificate::keep(client, authority, service, async move |kept| {
+        let end = not_after(&kept.certificate_pem);
+        let (pem, key) = (kept.certificate_pem.into_bytes(), kept.key_pem.into_bytes());
+        match reloaded.reload_from_pem(pem, key).await {
+            Ok(()) => metrics.certificate("webhook", end),
+            Err(error) => tracing::error!(error = %error, "the webhook goes on with the certificate before"),
+        }
+    }));
     let app = Router::new()
         .route("/validate", post(validate))
         .layer(axum::extract::DefaultBodyLimit::max(3 * 1024 * 1024))

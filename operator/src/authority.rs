@@ -1,6 +1,7 @@
 //! The certificate authority: its key lies in the operator's own namespace only.
 
 use crate::apply;
+use crate::certificate::{Service, hosts, secret_of, served};
 use crate::names;
 use crate::plan::Certificate;
 use crate::seen::secret_value;
@@ -129,45 +130,36 @@ impl CertificateAuthority {
         })
     }
 
-    /// Keeps the api's certificate in a Secret of the operator's namespace, renewed in time.
+    /// The certificate of a service of the platform, kept in a Secret of the operator's namespace and renewed in time.
     ///
     /// # Errors
     /// What went wrong on the way.
-    pub async fn keep_api_certificate(
+    pub async fn keep(
         &self,
         client: &Client,
-        namespace: &str,
-        service: &str,
+        service: &Service,
         now: Timestamp,
-    ) -> Result<(), Authority> {
-        let name = format!("{service}-tls");
+    ) -> Result<Certificate, Authority> {
+        let (namespace, name) = (service.namespace.as_str(), secret_of(&service.name));
         let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let there = secrets.get_opt(&name).await.map_err(|e| Authority::Read(Box::new(e)))?;
-        let annotation = |key: &str| there.as_ref()?.metadata.annotations.as_ref()?.get(key).cloned();
+        let there = there.and_then(|secret| serde_json::to_value(secret).ok());
         let issued_by = names::short_hash(&self.pem);
-        let renew = annotation(names::RENEW_AFTER).and_then(|t| t.parse::<i64>().ok());
-        let good = annotation(names::CERTIFICATE_FOR).as_ref() == Some(&issued_by);
-        if good && renew.is_some_and(|second| second > now.as_second()) {
-            return Ok(());
+        if let Some(certificate) = there.and_then(|secret| served(&secret, &issued_by, now)) {
+            return Ok(certificate);
         }
-        let hosts =
-            [service.to_owned(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc")];
-        let certificate = self.issue(&hosts, now)?;
+        let certificate = self.issue(&hosts(&service.name, namespace), now)?;
         let annotations = json!({
             names::RENEW_AFTER: certificate.renew_after_second.to_string(),
             names::CERTIFICATE_FOR: issued_by,
         });
-        let mut body = tls_secret(
-            namespace,
-            &name,
-            &certificate.certificate_pem,
-            &certificate.key_pem,
-            Some(annotations),
-        );
+        let (pem, key) = (&certificate.certificate_pem, &certificate.key_pem);
+        let mut body = tls_secret(namespace, &name, pem, key, Some(annotations));
         body["data"]["ca.crt"] = json!(ByteString(self.pem.as_bytes().to_vec()));
         let resource = crate::object::ChildKind::Secret.api_resource();
         apply::platform_object(client, &resource, Some(namespace), &name, &body).await?;
-        Ok(())
+        tracing::info!("the certificate of {} was renewed", service.name);
+        Ok(certificate)
     }
 }
 

@@ -6,11 +6,14 @@
 use crate::apply;
 use crate::condition::whole_second;
 use crate::context::Context;
+use crate::names::DECIDED_BY;
 use crate::reconcile::Pass;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use siyada_model::act::{ConfirmedDeletions, LONGEST_NAME, MOST_LEFT, PlatformAct, fitting};
 use std::collections::BTreeMap;
 
 /// The ConfigMap, in the platform's namespace.
@@ -19,6 +22,8 @@ pub const NAME: &str = "siyada-deletions";
 pub const CONFIRM: &str = "siyada.cloud/confirm-deletions";
 /// Key of the notes.
 const NOTES: &str = "notes";
+/// Who confirmed a stop before the policy that stamps it was there.
+const NOT_STAMPED: &str = "not recorded";
 /// Deletions that lie closer together than this are counted together.
 pub const WINDOW: SignedDuration = SignedDuration::from_mins(10);
 
@@ -88,6 +93,22 @@ pub fn sentence(most: u16, since: Timestamp, namespace: &str) -> String {
     )
 }
 
+/// What the audit trail says of a stop that was confirmed.
+pub fn confirmed_by(
+    notes: &Notes,
+    stopped: Timestamp,
+    by: Option<&str>,
+    cluster: &str,
+) -> ConfirmedDeletions {
+    let uids = notes.let_through.keys().filter_map(|uid| uid.parse().ok());
+    ConfirmedDeletions {
+        cluster: cluster.to_owned(),
+        by: fitting(by.unwrap_or(NOT_STAMPED), LONGEST_NAME),
+        stopped,
+        let_through: uids.take(MOST_LEFT).collect(),
+    }
+}
+
 /// Asks whether the data of an order may go now, and notes that it does.
 ///
 /// # Errors
@@ -103,8 +124,14 @@ pub async fn judge(context: &Context, uid: &str, now: Timestamp) -> Result<Verdi
     let (after, verdict) = notes.clone().judge(uid, confirmed, most, now);
     if unread || after != notes {
         let version = there.as_ref().and_then(ResourceExt::resource_version);
-        let text = serde_json::to_string(&after).unwrap_or_default();
-        apply::deletions::note(&context.client, &context.config.namespace, (NOTES, &text), version).await?;
+        let data = json!({NOTES: serde_json::to_string(&after).unwrap_or_default()});
+        if let (Some(stopped), None) = (notes.stopped, after.stopped) {
+            // First: what the ledger does not know of does not go on.
+            let by = there.as_ref().and_then(|map| map.annotations().get(DECIDED_BY)).map(String::as_str);
+            let act = confirmed_by(&notes, stopped, by, &context.collector);
+            context.ledger.tell(&PlatformAct::ConfirmDeletions(act)).await?;
+        }
+        apply::deletions::note(&context.client, &context.config.namespace, (NAME, &data), version).await?;
         match (notes.stopped, after.stopped) {
             (None, Some(_)) => {
                 tracing::error!("too many deletions of data: they are stopped until the platform confirms")

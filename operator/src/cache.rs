@@ -106,6 +106,11 @@ impl ChildCache {
         .collect()
     }
 
+    /// One child.
+    pub fn child(&self, key: &Key) -> Option<Value> {
+        serde_json::from_str(&self.lock().children.get(key)?.text).ok()
+    }
+
     /// The pods of an order, by name.
     pub fn pods(&self, uid: &str) -> Vec<Pod> {
         let inner = self.lock();

@@ -21,7 +21,7 @@ pub mod kind {
     pub const BACKUP_PROVEN: &str = "BackupProven";
     /// The ledger has acknowledged what is billed.
     pub const METERING_ACTIVE: &str = "MeteringActive";
-    /// Why a deletion does not finish; absent otherwise.
+    /// Why a deletion, or the stop of what is kept, does not finish; absent otherwise.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
     /// Kept data that is removed within days.
     pub const EXPIRES_SOON: &str = "ExpiresSoon";
@@ -70,6 +70,10 @@ pub mod reason {
         (
             ENGINE_OBJECT_STAYS,
             "An object of the engine has not gone in time; the message names it and what holds it.",
+        ),
+        (
+            ENGINE_RUNS_ON,
+            "Compute of data that is kept has not stopped in time; the message names what runs.",
         ),
         (ENGINE_NOT_READY, "The engine does not report a running database yet."),
         (HIGH_AVAILABILITY_NOT_OFFERED, "The plan has no standbys."),
@@ -223,6 +227,8 @@ pub mod reason {
     pub const VOLUME_PENDING: &str = "VolumePending";
     /// Engine object not gone in time.
     pub const ENGINE_OBJECT_STAYS: &str = "EngineObjectStays";
+    /// Compute of kept data not stopped in time.
+    pub const ENGINE_RUNS_ON: &str = "EngineRunsOn";
     /// Near its end.
     pub const EXPIRING: &str = "Expiring";
     /// Data kept.

@@ -17,6 +17,7 @@ use crate::probe::Prober;
 use crate::seen::Seen;
 use crate::tenant::delegation::Delegation;
 use crate::tenant::figures::Figures;
+use jiff::Timestamp;
 use kube::runtime::reflector::Store;
 use kube::{Client, ResourceExt};
 use siyada_crds::order::{Cost, DrillStatus};
@@ -125,8 +126,12 @@ pub struct Remembered {
     pub restored: BTreeSet<String>,
     /// What drills found since this process began, by order uid.
     pub drills: BTreeMap<String, DrillStatus>,
+    /// When the ledger last confirmed that an order is metered, by order uid.
+    pub confirmed: BTreeMap<String, Timestamp>,
     /// What kept data costs, as the ledger said when it was held, by order uid.
     pub kept: BTreeMap<String, Cost>,
+    /// Forced orders of which the ledger knows, and which left something, by uid.
+    pub forced: BTreeSet<String>,
     /// Whether a namespace is marked as holding protected orders.
     pub protected: BTreeMap<String, bool>,
     /// Hash of what was set up for a tenant, by its uid.
@@ -136,10 +141,16 @@ pub struct Remembered {
 }
 
 impl Remembered {
+    /// Remembers that the ledger confirmed these orders.
+    pub fn confirm(&mut self, uids: impl Iterator<Item = String>, now: Timestamp) {
+        self.confirmed.extend(uids.map(|uid| (uid, now)));
+    }
+
     /// Remembers nothing of what the ledger acknowledged.
     pub fn forget_ledger(&mut self) {
         self.held.clear();
         self.metered.clear();
+        self.forced.clear();
         // What was set up in the cluster has a uid alone for a key.
         self.tenants.retain(|key, _| !key.contains('/'));
     }
@@ -149,7 +160,9 @@ impl Remembered {
         self.held.remove(uid);
         self.metered.retain(|(of, _), _| of != uid);
         self.restored.remove(uid);
+        self.confirmed.remove(uid);
         self.kept.remove(uid);
+        self.forced.remove(uid);
     }
 }
 
@@ -231,6 +244,8 @@ pub struct Context {
     pub collector: String,
     /// Epoch of the lease: a lower one is fenced by the ledger.
     pub epoch: i64,
+    /// When this replica began to lead.
+    pub began: Timestamp,
 }
 
 impl Context {

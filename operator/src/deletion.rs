@@ -5,6 +5,7 @@ use crate::breaker::{self, Verdict};
 use crate::check::Refusal;
 use crate::condition::reason;
 use crate::context::Context;
+use crate::force;
 use crate::ledger::Ledger;
 use crate::metering::{RUNNING, stopped};
 use crate::names::ORDER_RECORD;
@@ -38,13 +39,28 @@ pub const LEDGER_DEADLINE: SignedDuration = SignedDuration::from_mins(2);
 /// # Errors
 /// [`Pass`]; the controller tries again with back-off.
 pub async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Action, Pass> {
+    if force::due(order).is_some() {
+        return force::carry_out::<K>(order, context).await;
+    }
     let outcome = steps::<K>(order, context).await;
-    if let Err(Pass::Ledger(error)) = &outcome
-        && let Some(blocked) = ledger_blocks(order, error, Timestamp::now())
-    {
+    let blocked = match &outcome {
+        Err(Pass::Ledger(error)) => ledger_blocks(order, error, Timestamp::now()),
+        Err(Pass::Write(error)) => write_blocks(order, error, Timestamp::now()),
+        _ => None,
+    };
+    if let Some(blocked) = blocked {
         tell::<K>(order, Some(blocked), context).await?;
     }
     outcome
+}
+
+/// What the order says when something has refused to be stopped or removed for as long as the engine may take.
+pub fn write_blocks(order: &Order, error: &apply::Apply, now: Timestamp) -> Option<Refusal> {
+    let late = now.duration_since(order.deletion?) >= ENGINE_DEADLINE;
+    late.then(|| Refusal {
+        reason: reason::WRITE_FAILED,
+        message: format!("{error}; it is tried again by itself: ask the platform to look at it"),
+    })
 }
 
 /// What the order says when the ledger has not closed its account in time. Its data and its finalizer stay meanwhile.
@@ -59,26 +75,33 @@ pub fn ledger_blocks(order: &Order, error: &Ledger, now: Timestamp) -> Option<Re
 /// What has not gone in time and what holds it, by the API server's own stamps. Nothing while every step is within its
 /// deadline.
 pub fn blocked(order: &Order, seen: &Seen, now: Timestamp) -> Option<Refusal> {
-    let stamp = |object: &Value| {
-        let text = object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?;
-        text.parse::<Timestamp>().ok()
-    };
     if let Some(cluster) = cluster_key(seen) {
         let object = seen.children.get(&cluster)?;
         // Removed by our own call: until it is stamped, that call is what fails, and says so itself.
-        let since = stamp(object)?;
+        let since = told_to_go(object)?;
         let late = now.duration_since(since) >= ENGINE_DEADLINE;
         return late.then(|| stays(reason::ENGINE_OBJECT_STAYS, &cluster, object, since));
     }
+    volume_stays(seen, order.deletion, now)
+}
+
+/// The first volume that has not gone in time; one that was not told to go counts from `untold`.
+pub fn volume_stays(seen: &Seen, untold: Option<Timestamp>, now: Timestamp) -> Option<Refusal> {
     let mut claims = seen.children.iter().filter(|(key, _)| key.kind == ChildKind::PersistentVolumeClaim);
     claims.find_map(|(key, claim)| {
-        let since = stamp(claim).or(order.deletion)?;
+        let since = told_to_go(claim).or(untold)?;
         let late = now.duration_since(since) >= VOLUME_DEADLINE;
         late.then(|| stays(reason::VOLUME_STAYS, key, claim, since))
     })
 }
 
-fn stays(reason: &'static str, key: &Key, object: &Value, since: Timestamp) -> Refusal {
+/// When an object was told to go, by the API server's stamp.
+pub fn told_to_go(object: &Value) -> Option<Timestamp> {
+    object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?.parse().ok()
+}
+
+/// What an object that stays says of itself.
+pub(crate) fn stays(reason: &'static str, key: &Key, object: &Value, since: Timestamp) -> Refusal {
     let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
     let names: Vec<&str> = finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
     let told = object.pointer("/metadata/deletionTimestamp").is_some();
@@ -152,7 +175,7 @@ pub fn record(seen: &Seen, cluster: &Key) -> Option<Record> {
 
 /// What runs ends at the API server's stamp of the deletion; should it have begun later than that, then now. Without high
 /// availability there are no standbys that could have an end of their own on record.
-async fn close_running(order: &Order, tenant: &TenantName, context: &Context) -> Result<(), Pass> {
+pub(crate) async fn close_running(order: &Order, tenant: &TenantName, context: &Context) -> Result<(), Pass> {
     let stamped = |meter: &Meter| *meter == Meter::COMPUTE || order.spec.high_availability;
     let end = |meter, at| stopped(&order.uid, tenant, meter, at, "Deleted");
     let stamped = RUNNING.into_iter().filter(stamped).map(|meter| end(meter, order.deletion));
@@ -170,7 +193,7 @@ async fn still_unwanted<K: OrderResource>(order: &Order, context: &Context) -> R
 }
 
 /// When the kind's definition itself is being removed, nobody asked for the data to go: it is kept.
-async fn definition_is_going<K: OrderResource>(context: &Context) -> Result<bool, Pass> {
+pub(crate) async fn definition_is_going<K: OrderResource>(context: &Context) -> Result<bool, Pass> {
     let name = format!("{}.{}", K::plural(&()), K::group(&()));
     let api: Api<CustomResourceDefinition> = Api::all(context.client.clone());
     let found =
@@ -208,7 +231,7 @@ async fn finish_without_engine<K: OrderResource>(
     Ok(Action::await_change())
 }
 
-fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
+pub(crate) fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
     let from_status = order.status.engine_ref.as_ref().and_then(|e| crate::names::tenant_of(&e.namespace));
     from_status.or_else(|| {
         let catalogue = context.catalogue.catalogue();
@@ -216,7 +239,7 @@ fn tenant_of(order: &Order, context: &Context) -> Option<TenantName> {
     })
 }
 
-fn forget(order: &Order, context: &Context) {
+pub(crate) fn forget(order: &Order, context: &Context) {
     let mut memory = context.memory.lock();
     memory.forget(order.uid.as_str());
     // The mark of the namespace is reckoned anew at the next order's pass, or by the sweep.
@@ -225,7 +248,7 @@ fn forget(order: &Order, context: &Context) {
     context.sweep.notify_one();
 }
 
-async fn tell<K: OrderResource>(
+pub(crate) async fn tell<K: OrderResource>(
     order: &Order,
     blocked: Option<Refusal>,
     context: &Context,

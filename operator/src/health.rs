@@ -38,7 +38,11 @@ async fn ready(State((health, _)): State<(Health, Metrics)>) -> (StatusCode, Str
     }
 }
 
-/// Serves `/livez`, `/readyz` and `/metrics` until the process ends.
+async fn instances(State((_, metrics)): State<(Health, Metrics)>) -> String {
+    metrics.of_instances()
+}
+
+/// Serves `/livez`, `/readyz`, `/metrics` and `/metrics/instances` until the process ends.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -48,6 +52,7 @@ pub async fn serve(address: SocketAddr, health: Health, metrics: Metrics) -> std
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(|State((_, metrics)): State<(Health, Metrics)>| async move { metrics.text() }))
+        .route("/metrics/instances", get(instances))
         .with_state((health, metrics));
     axum::serve(listener, app).await
 }

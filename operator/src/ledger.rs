@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
+use siyada_model::act::PlatformAct;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::wire::{
     Alert, AvailabilityBatch, Checkpoint, CounterBatch, INCARNATION, LARGEST_PAGE, Page, PriceListRecord,
@@ -237,6 +238,14 @@ impl LedgerClient {
         self.call::<_, serde_json::Value>(Method::POST, "/v1/usage/checkpoints", Some(checkpoint))
             .await
             .map(|_| ())
+    }
+
+    /// Puts on record what somebody of the platform did. Told again, it changes nothing.
+    ///
+    /// # Errors
+    /// [`Ledger`].
+    pub async fn tell(&self, act: &PlatformAct) -> Result<(), Ledger> {
+        self.call::<_, serde_json::Value>(Method::POST, "/v1/audit", Some(act)).await.map(|_| ())
     }
 
     async fn read<A: DeserializeOwned>(&self, path: &str) -> Result<A, Ledger> {

@@ -1,12 +1,14 @@
-//! Metrics of bounded cardinality: labels are constants, never names of objects.
+//! Metrics of bounded cardinality: labels are constants, never names of objects. What is told of each instance is apart.
 
+use crate::instances;
+use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub conditions_false: Family<Labels<1>, Gauge>,
     /// Instances whose order is gone and whose data is kept.
     pub retained: Gauge,
+    /// Instances whose order was let go by force and of which something is left, billed to nobody.
+    pub abandoned: Gauge,
     /// Objects in the cache of children.
     pub cached: Gauge,
     /// Calls of the webhook, by verdict.
@@ -49,6 +53,10 @@ pub struct Metrics {
     pub unproven: Family<OfOffering, Gauge>,
     /// 1 while deletions of data are stopped.
     pub deletions_stopped: Gauge,
+    /// Until when certificates of the platform itself are valid, in Unix seconds, by certificate.
+    certificates: Family<Labels<1>, Gauge>,
+    /// Figures of each instance, as text.
+    instances: Arc<Mutex<String>>,
     /// 1 on the leader.
     pub leader: Gauge,
 }
@@ -65,6 +73,7 @@ impl Default for Metrics {
             orders_ready: Family::default(),
             conditions_false: Family::default(),
             retained: Gauge::default(),
+            abandoned: Gauge::default(),
             cached: Gauge::default(),
             reviews: Family::default(),
             alerts: Family::default(),
@@ -74,6 +83,8 @@ impl Default for Metrics {
             drill_seconds: Family::default(),
             unproven: Family::default(),
             deletions_stopped: Gauge::default(),
+            certificates: Family::default(),
+            instances: Arc::new(Mutex::new(instances::text(&[]))),
             leader: Gauge::default(),
         };
         registry.register("passes", "Passes over an order, by kind and outcome", metrics.passes.clone());
@@ -88,6 +99,8 @@ impl Default for Metrics {
             "Instances without an order whose data is kept",
             metrics.retained.clone(),
         );
+        let what = "Instances whose order was let go by force and of which something is left";
+        registry.register("abandoned_instances", what, metrics.abandoned.clone());
         registry.register("cached_children", "Children of orders in memory", metrics.cached.clone());
         registry.register("reviews", "Orders judged at kubectl apply, by verdict", metrics.reviews.clone());
         let what = "Thresholds of a tenant's quota that were reached, by dimension and percent";
@@ -103,12 +116,30 @@ impl Default for Metrics {
         registry.register("backups_unproven", what, metrics.unproven.clone());
         let what = "1 while deletions of data are stopped until the platform confirms";
         registry.register("deletions_stopped", what, metrics.deletions_stopped.clone());
+        let what = "Until when a certificate of the platform is valid, in Unix seconds, by certificate";
+        registry.register("certificate_not_after_seconds", what, metrics.certificates.clone());
         registry.register("leader", "1 on the replica that works", metrics.leader.clone());
         Self { registry: Arc::new(registry), ..metrics }
     }
 }
 
 impl Metrics {
+    /// Until when a certificate of the platform is valid; one that cannot be read ended long ago.
+    pub fn certificate(&self, which: &'static str, not_after: Option<Timestamp>) {
+        let end = not_after.map_or(0, Timestamp::as_second);
+        self.certificates.get_or_create(&[("certificate", which)]).set(end);
+    }
+
+    /// Replaces the figures of all instances at once.
+    pub fn set_instances(&self, text: String) {
+        *self.instances.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    /// The figures of each instance in the OpenMetrics text format: as many rows as there are instances, so they are apart.
+    pub fn of_instances(&self) -> String {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -4,9 +4,12 @@
 //! after the API server itself was asked (`retained`).
 
 use crate::apply;
+use crate::check::Refusal;
 use crate::condition::{Say, kind, merge, reason};
 use crate::context::Context;
-use crate::deletion::{cluster_key, record};
+use crate::deletion::{
+    ENGINE_DEADLINE, VOLUME_DEADLINE, cluster_key, record, stays, told_to_go, volume_stays,
+};
 use crate::names::{Names, RETAINED, RETAINED_SINCE};
 use crate::namespaces::Bound;
 use crate::object::{ChildKind, Key};
@@ -43,6 +46,10 @@ pub struct Kept {
     pub archived: bool,
     /// What it costs, as the ledger said.
     pub cost: Option<Cost>,
+    /// Since when it is going, and what holds it.
+    pub going: Option<(Timestamp, Refusal)>,
+    /// Names of the databases that still run.
+    pub runs: Vec<String>,
 }
 
 impl Kept {
@@ -57,6 +64,9 @@ impl Kept {
             since: metadata(object, "annotations", RETAINED_SINCE).and_then(|text| text.parse().ok()),
             bytes: seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum(),
             archived: seen.get(ChildKind::Secret, &names.engine, &names.store_secret()).is_some(),
+            going: told_to_go(object)
+                .map(|since| (since, stays(reason::ENGINE_OBJECT_STAYS, &cluster, object, since))),
+            runs: seen.pods.iter().filter(|pod| pod.database).map(|pod| pod.name.clone()).collect(),
             cluster,
             cost,
         })
@@ -108,6 +118,50 @@ pub fn listing(kept: &Kept, namespace: &str) -> Option<RetainedInstance> {
     Some(listing)
 }
 
+/// What should have stopped or gone by now and has not.
+pub fn hangs(kept: &Kept, now: Timestamp) -> Option<Refusal> {
+    let is_late = |since: Timestamp| now.duration_since(since) >= ENGINE_DEADLINE;
+    if let Some((since, stays)) = &kept.going {
+        return is_late(*since).then(|| stays.clone());
+    }
+    let since = kept.since.filter(|since| !kept.runs.is_empty() && is_late(*since))?;
+    let (by, engine) = (since.checked_add(ENGINE_DEADLINE).unwrap_or(since), &kept.cluster.namespace);
+    let message = format!(
+        "compute should have stopped by {by} and Pod {engine}/{} still runs, which is not billed: ask the platform to look at {}",
+        kept.runs.join(", "),
+        kept.cluster
+    );
+    Some(Refusal { reason: reason::ENGINE_RUNS_ON, message })
+}
+
+/// What a listing tells whose engine's object is gone, while volumes of it are there.
+pub fn remainder(
+    old: &RetainedInstanceStatus,
+    seen: &Seen,
+    generation: i64,
+    now: Timestamp,
+) -> RetainedInstanceStatus {
+    let told = old.conditions.iter().find(|c| c.type_ == kind::DELETION_BLOCKED);
+    let since = told.map(|c| c.last_transition_time.0);
+    // What was late once is not early again.
+    let late = told.filter(|c| c.status == "True").and_then(|_| now.checked_sub(VOLUME_DEADLINE).ok());
+    let blocked = volume_stays(seen, late.or(since), now);
+    let (status, reason, message) = match blocked {
+        Some(blocked) => (true, blocked.reason, blocked.message),
+        None => (false, reason::BEING_DELETED, "its volumes are being removed".to_owned()),
+    };
+    let gone = "its data is being removed".to_owned();
+    let says = vec![
+        Say { kind: kind::RESTORABLE, status: Some(false), reason: reason::BEING_DELETED, message: gone },
+        Say { kind: kind::DELETION_BLOCKED, status: Some(status), reason, message },
+    ];
+    RetainedInstanceStatus {
+        observed_generation: Some(generation),
+        conditions: merge(&old.conditions, says, generation, now),
+        ..old.clone()
+    }
+}
+
 /// What a listing tells.
 pub fn status(
     kept: &Kept,
@@ -141,6 +195,13 @@ pub fn status(
         reason,
         message: message.clone(),
     });
+    let hangs = hangs(kept, now).map(|blocked| Say {
+        kind: kind::DELETION_BLOCKED,
+        status: Some(true),
+        reason: blocked.reason,
+        message: blocked.message,
+    });
+    let says: Vec<Say> = says.into_iter().chain(hangs).collect();
     let text = |time: Option<Timestamp>| time.map(|t| t.to_string());
     let data = if kept.archived { "volume and backups" } else { "volume" };
     RetainedInstanceStatus {
@@ -153,7 +214,7 @@ pub fn status(
         restore: Some(restore.2.clone()),
         discard: Some(format!("set spec.discard to {}: its data is removed for ever", kept.record.name)),
         warned_days: due,
-        conditions: merge(&old.conditions, says.to_vec(), generation, now),
+        conditions: merge(&old.conditions, says, generation, now),
     }
 }
 
@@ -163,16 +224,18 @@ pub fn discards(listing: &RetainedInstance, record: &Record) -> bool {
     spec.discard.as_deref() == Some(record.name.as_str()) && spec.order_uid == record.uid.as_str()
 }
 
-/// Brings the listings up to date, and takes off those whose data is gone. Reads caches only.
+/// Brings the listings up to date, and takes off those whose data is gone. Reads caches only. True while something is stopping or
+/// going: only time shows that it hangs.
 ///
 /// # Errors
 /// [`Pass`], after every other listing was tried.
-pub async fn tell(context: &Context, uids: &BTreeSet<String>, now: Timestamp) -> Result<(), Pass> {
+pub async fn tell(context: &Context, uids: &BTreeSet<String>, now: Timestamp) -> Result<bool, Pass> {
     let bound = context.catalogue.namespaces.bound();
-    let (mut wanted, mut outcome) = (BTreeSet::new(), Ok(()));
+    let (mut wanted, mut outcome, mut unfinished) = (BTreeSet::new(), Ok(()), false);
     for uid in uids {
         let cost = context.memory.lock().kept.get(uid).cloned();
         let Some(kept) = Kept::of(&context.seen(uid), cost) else { continue };
+        unfinished |= kept.going.is_some() || !kept.runs.is_empty();
         let Some(namespace) = home(&kept.record, &bound) else {
             tracing::debug!(
                 order.uid = uid,
@@ -187,11 +250,25 @@ pub async fn tell(context: &Context, uids: &BTreeSet<String>, now: Timestamp) ->
         }
     }
     for listing in context.orders.retained.state() {
-        if !wanted.contains(&(listing.namespace().unwrap_or_default(), listing.name_any())) {
+        if wanted.contains(&(listing.namespace().unwrap_or_default(), listing.name_any())) {
+            continue;
+        }
+        let seen = context.seen(&listing.spec.order_uid);
+        let goes = uids.contains(&listing.spec.order_uid) && cluster_key(&seen).is_none();
+        if !goes || seen.claim_names().is_empty() {
             apply::listings::unlist(&context.client, &*listing).await?;
+            continue;
+        }
+        unfinished = true;
+        let old = listing.status.clone().unwrap_or_default();
+        let told = remainder(&old, &seen, listing.metadata.generation.unwrap_or(1), now);
+        if told != old {
+            let (namespace, name) = (listing.namespace().unwrap_or_default(), listing.name_any());
+            let of = (namespace.as_str(), name.as_str(), listing.metadata.uid.as_deref());
+            apply::listings::status::<RetainedInstance>(&context.client, of, &told).await?;
         }
     }
-    outcome
+    outcome.map(|()| unfinished)
 }
 
 async fn one(context: &Context, kept: &Kept, namespace: &str, now: Timestamp) -> Result<(), Pass> {

@@ -16,6 +16,9 @@ pub const LEDGER_FINALIZER: &str = "siyada.cloud/ledger";
 /// Annotation with who ordered, stamped by the API server.
 pub const REQUESTER: &str = "siyada.cloud/requester";
 
+/// Annotation with who decided something about an object, stamped by the API server: a forced deletion, or a stop confirmed.
+pub const DECIDED_BY: &str = "siyada.cloud/decided-by";
+
 /// Label of every object that a plan made; what CloudNativePG makes of it does not carry it.
 pub const MANAGED: &str = "siyada.cloud/managed";
 /// Label with the order's uid, also on what the engine makes.

@@ -1,5 +1,6 @@
 //! An order of either kind, as every step reads it.
 
+use crate::force::Wish;
 use crate::names;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -159,6 +160,8 @@ pub struct Order {
     pub finalizers: Vec<String>,
     /// Who ordered it, as the API server stamped it.
     pub requester: Option<String>,
+    /// That somebody of the platform wants it to go, whatever it leaves.
+    pub force: Option<Wish>,
     /// What it asks for.
     pub spec: OrderSpec,
     /// What it was told last.
@@ -205,6 +208,7 @@ impl Order {
             finalized: finalizers.iter().any(|f| f == names::FINALIZER),
             finalizers,
             requester: annotations.and_then(|a| a.get(names::REQUESTER)).cloned(),
+            force: Wish::of(meta),
             spec,
             status,
         })

@@ -593,6 +593,8 @@ pub async fn report(context: &Context, facts: Vec<UsageFact>) -> Result<(), Ledg
         context.figures.touch(fact.tenant.as_str());
     }
     let mut memory = context.memory.lock();
+    let levels = batch.facts.iter().filter(|fact| fact.level.is_some());
+    memory.confirm(levels.map(|fact| fact.order_uid.to_string()), Timestamp::now());
     for fact in batch.facts {
         memory.metered.insert((fact.order_uid.to_string(), fact.meter), fact.level);
     }

@@ -8,6 +8,8 @@ use crate::breaker::{self, Verdict};
 use crate::condition::whole_second;
 use crate::context::Context;
 use crate::deletion::{cluster_key, record};
+use crate::force;
+use crate::instances;
 use crate::metering::{self, stopped};
 use crate::mirror;
 use crate::names::{HIBERNATION, ORDER_RECORD, ORDER_UID, RETAINED, RETAINED_SINCE, TENANT};
@@ -39,6 +41,8 @@ pub const REMOVE: &str = "siyada.cloud/remove-data";
 const SELECTOR: &str = "siyada.cloud/retained=true";
 /// After a fault.
 const AGAIN: Duration = Duration::from_secs(30);
+/// While something is stopping or going: only time shows that it hangs.
+const UNFINISHED: Duration = Duration::from_secs(60);
 /// An end that comes near is noticed so late at most.
 const EVERY: Duration = Duration::from_secs(3600);
 
@@ -104,7 +108,16 @@ pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(),
             apply::scale_to_zero(&context.client, key).await?;
         }
     }
-    let Some(record) = record(seen, cluster) else {
+    account(context, seen).await
+}
+
+/// The account of kept data: its storage is billed and held, and nothing else is. Any number of times.
+///
+/// # Errors
+/// [`Pass`].
+pub async fn account(context: &Context, seen: &Seen) -> Result<(), Pass> {
+    let Some(cluster) = cluster_key(seen) else { return Ok(()) };
+    let Some(record) = record(seen, &cluster) else {
         tracing::error!("engine object {cluster} does not say whose it was: its storage cannot be billed");
         return Ok(());
     };
@@ -151,11 +164,14 @@ async fn hold_storage(context: &Context, record: &Record, seen: &Seen) -> Result
 
 /// Runs until it is dropped: a sweep whenever something asks for one, and every hour.
 pub async fn run(context: Arc<Context>) {
+    let mut wait = EVERY;
     loop {
-        let _ = tokio::time::timeout(EVERY, context.sweep.notified()).await;
+        let _ = tokio::time::timeout(wait, context.sweep.notified()).await;
         // Events come in bursts; one sweep serves them all.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Err(error) = sweep(&context).await {
+        let swept = sweep(&context).await;
+        wait = if matches!(swept, Ok(true)) { UNFINISHED } else { EVERY };
+        if let Err(error) = swept {
             tracing::warn!(error = &error as &dyn std::error::Error, "a sweep failed and is tried again");
             let context = Arc::clone(&context);
             tokio::spawn(async move {
@@ -166,12 +182,20 @@ pub async fn run(context: Arc<Context>) {
     }
 }
 
-async fn sweep(context: &Context) -> Result<(), Pass> {
+/// True while something is stopping or going.
+async fn sweep(context: &Context) -> Result<bool, Pass> {
     let orders = context.orders.all();
     let living: BTreeSet<String> = orders.iter().map(|o| o.uid.to_string()).collect();
     let (mut kept, mut failed) = (BTreeSet::new(), None);
+    let forced = force::abandoned(context, &living).await?;
+    let mut abandoned = BTreeSet::new();
     for (uid, at) in context.cache.orders() {
         if living.contains(&uid) || is_there(context, &at, &uid).await? {
+            continue;
+        }
+        if let Some(note) = forced.get(&uid) {
+            abandoned.insert(uid);
+            failed = force::leftover(context, note).await.err().or(failed);
             continue;
         }
         // What one order left must not hide what another did.
@@ -184,11 +208,13 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
             }
         }
     }
-    mirror::tell(context, &kept, Timestamp::now()).await?;
+    let unfinished = mirror::tell(context, &kept, Timestamp::now()).await?;
     context.metrics.retained.set(i64::try_from(kept.len()).unwrap_or(i64::MAX));
-    context.cache.set_leftovers(kept);
+    context.metrics.abandoned.set(i64::try_from(abandoned.len()).unwrap_or(i64::MAX));
+    context.cache.set_leftovers(kept.into_iter().chain(abandoned).collect());
     context.metrics.cached.set(i64::try_from(context.cache.len()).unwrap_or(i64::MAX));
     unwell::count(context);
+    instances::count(context);
     context.prober.keep_only(|uid| living.contains(uid));
     for prober in [&context.turner, &context.further] {
         prober.keep_only(|turn| crate::rotate::order_of(turn).is_some_and(|uid| living.contains(uid)));
@@ -196,7 +222,7 @@ async fn sweep(context: &Context) -> Result<(), Pass> {
     let catalogue = context.catalogue_uids();
     context.backoff.keep_only(|uid| living.contains(uid) || catalogue.contains(uid));
     unprotect(context).await?;
-    failed.map_or(Ok(()), Err)
+    failed.map_or(Ok(unfinished), Err)
 }
 
 /// A cache may be behind: before anything is stopped, the server itself is asked, once.

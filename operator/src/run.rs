@@ -5,6 +5,7 @@ use crate::authority::CertificateAuthority;
 use crate::availability::{self, Availability};
 use crate::backoff::Backoff;
 use crate::cache::{ChildCache, Source};
+use crate::certificate::{self, Service};
 use crate::config::Config;
 use crate::context::{CatalogueStores, Context, Memory, OrderStores, Triggers};
 use crate::health::{self, Health};
@@ -14,10 +15,10 @@ use crate::names::{MANAGED, ORDER_UID};
 use crate::namespaces::{self, NamespaceBook, News};
 use crate::object::ChildKind;
 use crate::order::{OrderRef, OrderResource};
-use crate::plan::Platform;
+use crate::plan::{Certificate, Platform};
 use crate::probe::Prober;
 use crate::reconcile::{Pass, reconcile};
-use crate::{credentials, drills, lease, price_list, retained, sweeper, tenant, unwell};
+use crate::{credentials, drills, instances, lease, price_list, retained, sweeper, tenant, unwell};
 use anyhow::{Context as _, Result};
 use futures::{Stream, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -48,8 +49,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two checkpoints of the ledger.
 const CHECKPOINT: Duration = Duration::from_secs(300);
-/// Between two looks at our own certificates.
-const CERTIFICATES: Duration = Duration::from_secs(6 * 3600);
 /// Events of one order that come within this time are one pass: its children come in a burst.
 const BURST: Duration = Duration::from_millis(50);
 /// What kubectl remembers of an apply.
@@ -264,7 +263,7 @@ async fn work(
     wait_for_definitions(&client, &health).await;
     wait_for_policies(&client, &config, &health).await;
     let authority = CertificateAuthority::load(&client, &config.namespace).await?;
-    keep_certificates(client.clone(), config.clone(), authority.clone());
+    keep_certificates(&client, &config, &authority, &metrics);
     tokio::spawn(admission::keep_trusted(
         client.clone(),
         config.webhook_configuration.clone(),
@@ -287,11 +286,8 @@ async fn work(
     catalogue.offerings.wait_until_ready().await?;
     catalogue.price_lists.wait_until_ready().await?;
     health.done("the catalogue");
-    serve_webhook(
-        &config,
-        &authority,
-        Adviser { catalogue: catalogue.clone(), ledger: ledger.clone(), metrics: metrics.clone() },
-    );
+    let adviser = Adviser { catalogue: catalogue.clone(), ledger: ledger.clone(), metrics: metrics.clone() };
+    serve_webhook(client.clone(), &config, authority.clone(), adviser);
 
     let mut leadership = tokio::select! {
         leadership = lease::lead(&client, &config.namespace, &config.identity) => leadership?,
@@ -370,6 +366,7 @@ async fn operate(
         delegation: tenant::delegation::Delegation::default(),
         collector,
         epoch,
+        began: Timestamp::now(),
     });
     tokio::spawn(forward(probe_news, triggers));
     start_watches(&context).await;
@@ -676,7 +673,14 @@ async fn checkpoints(context: Arc<Context>) {
                 complete,
                 elapsed_ms: elapsed.and_then(|elapsed| i64::try_from(elapsed).ok()),
             };
-            match context.ledger.checkpoint(&checkpoint).await {
+            let answer = context.ledger.checkpoint(&checkpoint).await;
+            if answer.is_ok() {
+                context
+                    .memory
+                    .lock()
+                    .confirm(checkpoint.seen.iter().map(ToString::to_string), Timestamp::now());
+            }
+            match answer {
                 Ok(()) if complete => taken = Some(asked),
                 Ok(()) => {}
                 Err(error) => {
@@ -685,6 +689,7 @@ async fn checkpoints(context: Arc<Context>) {
                 }
             }
         }
+        instances::count(&context);
     }
 }
 
@@ -755,33 +760,21 @@ where
     matches!(Api::<K>::all(client.clone()).get_opt(name).await, Ok(Some(_)))
 }
 
-fn keep_certificates(client: Client, config: Config, authority: CertificateAuthority) {
-    tokio::spawn(async move {
-        loop {
-            let kept = authority
-                .keep_api_certificate(&client, &config.namespace, &config.api_service, Timestamp::now())
-                .await;
-            let wait = match kept {
-                Ok(()) => CERTIFICATES,
-                Err(error) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "the api's certificate is not kept; tried again soon"
-                    );
-                    AGAIN
-                }
-            };
-            tokio::time::sleep(wait).await;
-        }
-    });
+fn keep_certificates(client: &Client, config: &Config, authority: &CertificateAuthority, metrics: &Metrics) {
+    metrics.certificate("authority", certificate::not_after(authority.pem()));
+    let service = Service { namespace: config.namespace.clone(), name: config.api_service.clone() };
+    let metrics = metrics.clone();
+    let take = async move |kept: Certificate| {
+        metrics.certificate("api", certificate::not_after(&kept.certificate_pem));
+    };
+    tokio::spawn(certificate::keep(client.clone(), authority.clone(), service, take));
 }
 
-fn serve_webhook(config: &Config, authority: &CertificateAuthority, adviser: Adviser) {
-    let (service, namespace) = (&config.webhook_service, &config.namespace);
-    let names = vec![service.clone(), format!("{service}.{namespace}"), format!("{service}.{namespace}.svc")];
-    let (address, authority) = (config.listen_webhook, authority.clone());
+fn serve_webhook(client: Client, config: &Config, authority: CertificateAuthority, adviser: Adviser) {
+    let service = Service { namespace: config.namespace.clone(), name: config.webhook_service.clone() };
+    let address = config.listen_webhook;
     tokio::spawn(async move {
-        if let Err(error) = admission::serve(address, &names, &authority, adviser).await {
+        if let Err(error) = admission::serve(address, client, service, authority, adviser).await {
             tracing::error!(error = %error, "the webhook does not serve: orders get no advice at kubectl apply");
         }
     });

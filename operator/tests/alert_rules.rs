@@ -18,14 +18,38 @@ fn every_metric_of_the_operator_that_a_rule_names_is_served() {
     metrics.repairs.get_or_create(&[("what", "held")]).inc();
     metrics.drills.get_or_create(&[("result", "failed")]).inc();
     metrics.conditions_false.get_or_create(&[("condition", "Ready")]).set(1);
-    let text = metrics.text();
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let served: BTreeSet<String> = types
-        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
-        .collect();
+    metrics.certificate("api", None);
+    let served = served(&metrics.text());
     for name in named {
         assert!(served.contains(name), "{name} is not among {served:?}");
     }
+}
+
+/// Names of the series that a text of metrics describes.
+fn served(text: &str) -> BTreeSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
+        .collect()
+}
+
+/// The words that certificates are told by are those that the rules ask for.
+#[test]
+fn the_rules_of_certificates_ask_for_what_is_told() {
+    let metrics = Metrics::default();
+    let day = jiff::Timestamp::from_second(1_900_000_000).unwrap();
+    for which in ["authority", "api", "webhook"] {
+        metrics.certificate(which, Some(day));
+    }
+    let text = metrics.text();
+    for which in ["authority", "api", "webhook"] {
+        let line =
+            format!("siyada_operator_certificate_not_after_seconds{{certificate=\"{which}\"}} 1900000000");
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    let unreadable = Metrics::default();
+    unreadable.certificate("api", None);
+    assert!(unreadable.text().contains("{certificate=\"api\"} 0"), "what cannot be read must wake somebody");
 }
 
 /// What the exporter of CloudNativePG 1.30 and the kubelet serve of what we name.
@@ -63,6 +87,22 @@ fn what_is_told_of_one_instance_names_only_metrics_that_there_are() {
     let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
     let begins = |w: &&str| ["cnpg_", "kubelet_", "siyada_operator_"].iter().any(|of| w.starts_with(of));
     let named: BTreeSet<&str> = all.split(word).filter(begins).collect();
-    let known = BTreeSet::from(OF_OTHERS);
+    let ours = served(&Metrics::default().of_instances());
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    let known: BTreeSet<&str> = OF_OTHERS.into_iter().chain(ours.iter().map(String::as_str)).collect();
     assert_eq!(named, known);
+}
+
+#[test]
+fn every_rule_about_one_instance_is_in_the_guide() {
+    let read =
+        |path: &str| std::fs::read_to_string(format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let rules: serde_json::Value =
+        serde_saphyr::from_str(&read("charts/siyada/files/instance-alerts.yaml")).unwrap();
+    let guide = read("docs/guide/platform.md");
+    for rule in rules["groups"][0]["rules"].as_array().unwrap() {
+        let name = rule["alert"].as_str().unwrap();
+        assert!(guide.contains(&format!("`{name}`")), "{name} is not in the guide");
+        assert_eq!(rule["annotations"]["runbook"], "docs/guide/platform.md#one-instance", "{name}");
+    }
 }

@@ -3,7 +3,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use siyada_operator::breaker::{Notes, Verdict, WINDOW, read};
+use siyada_model::act::PlatformAct;
+use siyada_operator::breaker::{Notes, Verdict, WINDOW, confirmed_by, read};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -58,6 +59,21 @@ fn notes_that_cannot_be_read_stop_and_are_written_anew() {
     let (notes, unread) = read(Some("{\"letThrough"), at(7));
     assert!(unread && notes.stopped == Some(at(7)), "{notes:?}");
     assert_eq!(notes.judge("u", None, 3, at(8)).1, Verdict::Stopped(at(7)));
+}
+
+#[test]
+fn the_record_of_a_confirmation_names_the_stop_who_confirmed_and_what_was_let_through() {
+    let mut notes = Notes::default();
+    for n in 0..2 {
+        notes = notes.judge(&format!("u{n}"), None, 2, at(n)).0;
+    }
+    let (stopped, _) = notes.judge("u2", None, 2, at(5));
+    let act = confirmed_by(&stopped, at(5), Some("oidc:amina"), "cluster-1");
+    assert_eq!((act.by.as_str(), act.stopped), ("oidc:amina", at(5)));
+    assert_eq!(act.let_through.iter().map(ToString::to_string).collect::<Vec<_>>(), ["u0", "u1"]);
+    PlatformAct::ConfirmDeletions(act).check().unwrap();
+    let unstamped = confirmed_by(&stopped, at(5), None, "cluster-1");
+    PlatformAct::ConfirmDeletions(unstamped).check().unwrap();
 }
 
 proptest! {

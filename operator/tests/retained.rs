@@ -8,15 +8,19 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use siyada_crds::{RetainedInstance, RetainedInstanceStatus};
+use siyada_operator::apply::Apply;
 use siyada_operator::check::check;
 use siyada_operator::condition::{is_true, kind, reason};
-use siyada_operator::deletion::{ENGINE_DEADLINE, LEDGER_DEADLINE, VOLUME_DEADLINE, blocked, ledger_blocks};
+use siyada_operator::deletion::{
+    ENGINE_DEADLINE, LEDGER_DEADLINE, VOLUME_DEADLINE, blocked, ledger_blocks, write_blocks,
+};
 use siyada_operator::ledger::Ledger;
-use siyada_operator::mirror::{Kept, due, home, listing, may_expire, status};
+use siyada_operator::mirror::{Kept, due, home, listing, may_expire, remainder, status};
 use siyada_operator::namespaces::Bound;
 use siyada_operator::object::{ChildKind, Key};
 use siyada_operator::order::Order;
 use siyada_operator::plan::{Certificate, Fresh, Platform, plan};
+use siyada_operator::pods::Pod;
 use siyada_operator::retained::{Why, unwanted};
 use siyada_operator::seen::Seen;
 use std::collections::BTreeMap;
@@ -250,6 +254,86 @@ fn a_deletion_names_what_holds_it_once_its_deadline_is_over() {
     let untold = blocked(&order, &claim(json!({"metadata": {}})), start() + VOLUME_DEADLINE).unwrap();
     assert!(untold.message.contains("was not told to go"), "{}", untold.message);
     assert_eq!(blocked(&order, &cluster(json!({"metadata": {}})), day(1)), None);
+}
+
+#[test]
+fn a_write_that_fails_is_named_after_the_deadline_of_the_engine() {
+    let order = Order { deletion: Some(start()), ..registry() };
+    let key = Key::new(ChildKind::Cluster, ENGINE, "registry-1");
+    let refused = kube::Error::LinesCodecMaxLineLengthExceeded;
+    let error = Apply::Write(key, Box::new(refused));
+    let second = SignedDuration::from_secs(1);
+    assert_eq!(write_blocks(&order, &error, start() + ENGINE_DEADLINE - second), None);
+    let said = write_blocks(&order, &error, start() + ENGINE_DEADLINE).unwrap();
+    assert_eq!(said.reason, reason::WRITE_FAILED);
+    assert!(said.message.contains("siyada-t-interior/registry-1"), "{}", said.message);
+}
+
+fn said<'a>(told: &'a RetainedInstanceStatus, kind: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let found = told.conditions.iter().find(|c| c.type_ == kind)?;
+    Some((found.status.as_str(), found.reason.as_str(), found.message.as_str()))
+}
+
+#[test]
+fn kept_data_that_hangs_names_what_it_is_and_by_when_it_should_have_been_over() {
+    let look = |cluster: Value, pods: &[(&str, bool)], now: Timestamp| {
+        let mut all = seen(vec![(ChildKind::Cluster, "registry-1", cluster)]);
+        let pod = |(name, database): &(&str, bool)| Pod {
+            name: (*name).to_owned(),
+            database: *database,
+            ..Pod::default()
+        };
+        all.pods = pods.iter().map(pod).collect();
+        status(&Kept::of(&all, None).unwrap(), &RetainedInstanceStatus::default(), 1, now)
+    };
+    let second = SignedDuration::from_secs(1);
+    let late = start() + ENGINE_DEADLINE;
+    let runs = [("registry-1-1", true), ("registry-1-docs-x", false)];
+    assert_eq!(said(&look(cluster(None), &runs, late - second), kind::DELETION_BLOCKED), None);
+    assert_eq!(said(&look(cluster(None), &[], late), kind::DELETION_BLOCKED), None);
+    assert_eq!(said(&look(cluster(None), &runs[1..], late), kind::DELETION_BLOCKED), None);
+    let told = look(cluster(None), &runs, late);
+    let (is, why, message) = said(&told, kind::DELETION_BLOCKED).unwrap();
+    assert_eq!((is, why), ("True", reason::ENGINE_RUNS_ON));
+    for part in ["Pod siyada-t-interior/registry-1-1", &late.to_string()] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!message.contains("docs"), "{message}");
+
+    let mut going = cluster(None);
+    going["metadata"]["deletionTimestamp"] = json!(day(1).to_string());
+    going["metadata"]["finalizers"] = json!(["example.org/backup"]);
+    let late = day(1) + ENGINE_DEADLINE;
+    assert_eq!(said(&look(going.clone(), &runs, late - second), kind::DELETION_BLOCKED), None);
+    let told = look(going, &runs, late);
+    let (is, why, message) = said(&told, kind::DELETION_BLOCKED).unwrap();
+    assert_eq!((is, why), ("True", reason::ENGINE_OBJECT_STAYS));
+    for part in ["Cluster siyada-t-interior/registry-1", "example.org/backup", &day(1).to_string()] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn volumes_that_outlive_their_engine_object_stay_listed_and_are_named_when_they_are_late() {
+    let claims = |claim: Value| seen(vec![(ChildKind::PersistentVolumeClaim, "registry-1-1", claim)]);
+    let begun = status(&kept(None), &RetainedInstanceStatus::default(), 1, day(0));
+    let untold = claims(json!({"metadata": {}}));
+    let first = remainder(&begun, &untold, 1, day(1));
+    assert_eq!(said(&first, kind::RESTORABLE).unwrap().0, "False");
+    assert_eq!(said(&first, kind::DELETION_BLOCKED).unwrap().0, "False");
+    assert_eq!(first.storage, begun.storage, "what it was is told on");
+    let second = SignedDuration::from_secs(1);
+    let early = remainder(&first, &untold, 1, day(1) + VOLUME_DEADLINE - second);
+    assert_eq!(early, first, "nothing of it changes by itself");
+    let late = remainder(&first, &untold, 1, day(1) + VOLUME_DEADLINE);
+    let (is, why, message) = said(&late, kind::DELETION_BLOCKED).unwrap();
+    assert_eq!((is, why), ("True", reason::VOLUME_STAYS));
+    assert!(message.contains("PersistentVolumeClaim siyada-t-interior/registry-1-1"), "{message}");
+    assert_eq!(remainder(&late, &untold, 1, day(1) + VOLUME_DEADLINE + second), late);
+    // One that was told to go counts from then, whenever it was first seen.
+    let told = claims(json!({"metadata": {"deletionTimestamp": day(1).to_string()}}));
+    let at_once = remainder(&begun, &told, 1, day(1) + VOLUME_DEADLINE);
+    assert_eq!(said(&at_once, kind::DELETION_BLOCKED).unwrap().0, "True");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::visible;
 use crate::auth::Caller;
 use crate::error::Error;
-use crate::extract::{Key, Query};
+use crate::extract::{Body, Key, Query};
 use crate::file::{CSV, attachment};
 use crate::openapi::examples;
 use crate::page::{PageQuery, one_more, page};
@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use siyada_documents::cell;
+use siyada_model::act::PlatformAct;
 use siyada_model::audit::{Anchor, AnchorLine, AuditEvent, Retention};
 use siyada_model::canonical;
 use siyada_model::id::TenantName;
@@ -86,6 +87,24 @@ pub async fn of_tenant(
     ))]
 pub async fn all(State(app): State<App>, Query(which): Query<Which>) -> Result<Response, Error> {
     answer(app.pool, None, &which, "audit").await
+}
+
+/// Puts on record what somebody of the platform did on a cluster: a forced deletion, or a stop of deletions confirmed. The
+/// same act told again changes nothing. The event's actor is whom the cluster's API server names; `toldBy` of its detail is
+/// the operator.
+#[utoipa::path(post, path = "/v1/audit", tag = "audit",
+    request_body(content = PlatformAct, example = json!(examples::platform_act())),
+    responses(
+        (status = 200, description = "On record", body = AuditEvent, example = json!(examples::audit_event())),
+        (status = 403, description = "Only for the operator", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`invalid`", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub async fn tell(
+    State(app): State<App>,
+    caller: Caller,
+    Body(act): Body<PlatformAct>,
+) -> Result<Json<AuditEvent>, Error> {
+    Ok(Json(audit::tell(&app.pool, &act, &caller.subject).await?))
 }
 
 /// How long events are kept, and where the trail begins if some were removed: the same for everybody.

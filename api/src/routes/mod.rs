@@ -93,7 +93,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(health::metering))
         .routes(routes!(settings::get, settings::put))
         .routes(routes!(audit::retention))
-        .routes(routes!(audit::all))
+        .routes(routes!(audit::all, audit::tell))
         .routes(routes!(audit::of_tenant))
         .routes(routes!(budget::list))
         .routes(routes!(budget::get, budget::put))

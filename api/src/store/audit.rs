@@ -3,7 +3,9 @@
 use super::{id, timestamp};
 use crate::error::Error;
 use serde_json::{Value, json};
+use siyada_model::act::PlatformAct;
 use siyada_model::audit::{Anchor, AuditEvent, NOTHING_BEFORE, REMOVED, Retention, exact};
+use siyada_model::id::TenantName;
 use sqlx::types::Json;
 use sqlx::{PgConnection, PgPool};
 
@@ -33,9 +35,7 @@ pub struct Act<'a> {
 /// # Errors
 /// When the database does not answer.
 pub async fn record(tx: &mut PgConnection, act: Act<'_>) -> Result<AuditEvent, Error> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('siyada audit', 0))")
-        .execute(&mut *tx)
-        .await?;
+    take_turn(tx).await?;
     let sql = "select coalesce(last.seq, 0) + 1, greatest(ledger_now_ms(), last.at_ms), last.sha256,
                    (select name from tenant where id = $1)
                from (select 1) one
@@ -68,6 +68,40 @@ pub async fn record(tx: &mut PgConnection, act: Act<'_>) -> Result<AuditEvent, E
         .bind(&event.sha256)
         .execute(tx)
         .await?;
+    Ok(event)
+}
+
+/// Until the transaction ends nobody else writes an event.
+async fn take_turn(tx: &mut PgConnection) -> Result<(), Error> {
+    let sql = "select pg_advisory_xact_lock(hashtextextended('siyada audit', 0))";
+    sqlx::query(sql).execute(tx).await?;
+    Ok(())
+}
+
+/// Puts on record what somebody of the platform did on a cluster, as its operator tells it. The same act told again, in
+/// whatever words, changes nothing: what is on record is answered.
+///
+/// # Errors
+/// `invalid` when a part of it is beyond its bound; else when the database does not answer.
+pub async fn tell(pool: &PgPool, act: &PlatformAct, told_by: &str) -> Result<AuditEvent, Error> {
+    act.check().map_err(Error::invalid)?;
+    let mut tx = pool.begin().await?;
+    take_turn(&mut tx).await?;
+    // Such acts are rare, so no index is kept for this question.
+    let sql = "select e.seq, e.at_ms, e.actor, e.action, t.name as tenant, e.object, e.detail, e.previous_sha256, e.sha256
+               from audit_event e left join tenant t on t.id = e.tenant_id
+               where e.action = $1 and e.object = $2 order by e.seq limit 1";
+    let known: Option<Row> =
+        sqlx::query_as(sql).bind(act.action()).bind(act.object()).fetch_optional(&mut *tx).await?;
+    if let Some(known) = known {
+        return known.try_into();
+    }
+    let sql = "select id from tenant where name = $1 and deleted_ms is null";
+    let tenant_id: Option<i64> =
+        sqlx::query_scalar(sql).bind(act.tenant().map(TenantName::as_str)).fetch_optional(&mut *tx).await?;
+    let (action, object, detail) = (act.action(), act.object(), act.detail(told_by));
+    let event = record(&mut tx, Act { actor: act.by(), action, tenant_id, object, detail }).await?;
+    tx.commit().await?;
     Ok(event)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::{World, account, but, order, tenant};
 use serde_json::{Value, json};
+use siyada_api::openapi::examples;
 use siyada_model::audit::{AuditEvent, Broken, Extent, Flaw, verify};
 
 fn lines(text: &str) -> Vec<&[u8]> {
@@ -76,6 +77,52 @@ async fn i14_the_trail_tells_who_did_what_and_verifies() {
     assert_eq!(events(&world, "/v1/audit").await.len(), 8);
     let page: Value = world.member("audit").get("/v1/audit?after=3&pageSize=2").await.ok();
     assert_eq!((&page["items"][0]["seq"], &page["nextPageToken"]), (&json!(4), &json!("5")));
+}
+
+/// An act that an operator tells again after a crash, with a later moment: the first is what happened.
+#[tokio::test]
+async fn i14_what_the_platform_did_on_a_cluster_is_on_record_once_and_seen_by_the_tenant() {
+    let world = world().await;
+    let mut act = but(&examples::platform_act(), json!({"tenant": "police", "orderUid": "u-1"}));
+    let before = events(&world, "/v1/audit").await.len();
+    let first: AuditEvent = world.operator().post("/v1/audit", &act).await.ok();
+    assert_eq!((first.actor.as_str(), first.object.as_str()), ("oidc:brahim", "order/u-1"));
+    assert_eq!(first.detail["left"][0]["finalizers"][0], "example.org/backup");
+    assert!(first.detail["toldBy"].as_str().unwrap().ends_with(":siyada-operator"), "{}", first.detail);
+    act["at"] = json!("2026-11-30T09:00:00Z");
+    let again: AuditEvent = world.operator().post("/v1/audit", &act).await.ok();
+    assert_eq!(again, first);
+    let confirmed = json!({
+        "action": "deletions.confirm", "cluster": "c-1", "by": "amina", "stopped": "2026-11-30T08:00:00Z", "letThrough": []
+    });
+    let at_once = (0..8).map(|_| {
+        let (operator, confirmed) = (world.operator(), confirmed.clone());
+        async move { operator.post("/v1/audit", &confirmed).await.ok::<AuditEvent>().seq }
+    });
+    let told = futures::future::join_all(at_once).await;
+    assert!(told.iter().all(|seq| *seq == told[0]), "{told:?}");
+    assert_eq!(events(&world, "/v1/audit").await.len(), before + 2);
+    let page: Value = world.member("police").get("/v1/tenants/police/audit").await.ok();
+    assert_eq!(page["items"].as_array().unwrap().last().unwrap()["action"], "order.forceDelete");
+    // A tenant that is not known any more keeps nothing off the record.
+    let gone = but(&act, json!({"tenant": "nobody", "orderUid": "u-9"}));
+    let event: AuditEvent = world.operator().post("/v1/audit", &gone).await.ok();
+    assert_eq!((event.tenant, &event.detail["tenant"]), (None, &json!("nobody")));
+    verified(&world).await;
+}
+
+#[tokio::test]
+async fn only_the_operator_tells_what_the_platform_did_and_nothing_without_bounds() {
+    let world = world().await;
+    let act = but(&examples::platform_act(), json!({"tenant": "police"}));
+    let before = events(&world, "/v1/audit").await.len();
+    for who in ["police", "audit", "finance"] {
+        world.member(who).post("/v1/audit", &act).await.refused(403, "forbidden");
+    }
+    for wrong in [json!({"by": ""}), json!({"reason": "a\nb"}), json!({"action": "tenant.put"})] {
+        world.operator().post("/v1/audit", &but(&act, wrong)).await.refused(422, "invalid");
+    }
+    assert_eq!(events(&world, "/v1/audit").await.len(), before);
 }
 
 #[tokio::test]

@@ -68,6 +68,7 @@ const MATRIX: &[(&str, &str, &str)] = &[
     ("PUT", "/v1/settings", "uffffffffyf"),
     ("GET", "/v1/audit/retention", "uyyyyyyyyyy"),
     ("GET", "/v1/audit", "ufffffffyyy"),
+    ("POST", "/v1/audit", "ufffffffyff"),
     ("GET", "/v1/tenants/{tenant}/audit", "unyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/budget-lines", "unyyyyyyyyy"),
     ("GET", "/v1/tenants/{tenant}/budget-lines/{line}", "unyyyyyyyyy"),

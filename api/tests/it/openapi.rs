@@ -63,6 +63,7 @@ fn every_example_is_a_value_of_its_type() {
     check::<siyada_model::coverage::CostVersion>(examples::cost());
     check::<siyada_model::coverage::CostCoverage>(examples::coverage());
     check::<siyada_model::audit::AuditEvent>(examples::audit_event());
+    check::<siyada_model::act::PlatformAct>(examples::platform_act());
     check::<siyada_model::audit::Retention>(examples::audit_retention());
     check::<siyada_model::schedule::Settings>(examples::settings());
     check::<siyada_model::health::MeteringHealth>(examples::metering_health());

@@ -9,7 +9,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{- /* The policies that hold who may write what. The operator refuses to run without them. */}}
 {{- define "siyada.policies" -}}
-siyada-requester-stamp,siyada-requester-kept,siyada-protected-orders,siyada-protected-namespaces,siyada-orders-own-fields,siyada-retained-instances,siyada-engine-namespaces,siyada-namespace-labels,siyada-role-bindings,siyada-tenant-delegation,siyada-tenants-own-fields,siyada-tenants-in-use,siyada-operator-bounds,siyada-tenant-roles
+siyada-requester-stamp,siyada-requester-kept,siyada-protected-orders,siyada-protected-namespaces,siyada-orders-own-fields,siyada-retained-instances,siyada-decider-stamp,siyada-decisions,siyada-engine-namespaces,siyada-namespace-labels,siyada-role-bindings,siyada-tenant-delegation,siyada-tenants-own-fields,siyada-tenants-in-use,siyada-operator-bounds,siyada-tenant-roles
 {{- end }}
 
 {{- define "siyada.security" -}}

@@ -7,6 +7,7 @@ pub mod network;
 pub mod postgres;
 pub mod secrets;
 
+use crate::certificate::must_renew;
 use crate::check::Refusal;
 use crate::check::Valid;
 use crate::condition::reason;
@@ -90,11 +91,7 @@ pub fn needs_certificate(valid: &Valid, seen: &Seen, platform: &Platform, now: T
     let Some(secret) = seen.get(ChildKind::Secret, &names.engine, &names.server_secret()) else {
         return true;
     };
-    let renew = metadata(secret, "annotations", names::RENEW_AFTER).and_then(|t| t.parse::<i64>().ok());
-    let same =
-        metadata(secret, "annotations", names::CERTIFICATE_FOR) == Some(&certificate_for(&names, platform));
-    let whole = ["tls.crt", "tls.key"].iter().all(|key| secret.pointer(&format!("/data/{key}")).is_some());
-    !same || !whole || renew.is_none_or(|second| second <= now.as_second())
+    must_renew(secret, &certificate_for(&names, platform), now)
 }
 
 /// Volumes that must be made to grow past the engine: it raises none while a disk is full (CloudNativePG 1.30), and so could

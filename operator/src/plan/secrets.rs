@@ -1,12 +1,13 @@
 //! Secrets of an order: the sources in the engine namespace, the binding beside the order.
 
 use super::{Certificate, Fresh, Platform, certificate_for, metadata_of};
+use crate::certificate::held;
 use crate::check::Valid;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::order::Kind;
 use crate::rotation::{Phase, Rotation, role};
-use crate::seen::{Seen, metadata, secret_value};
+use crate::seen::{Seen, secret_value};
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -94,14 +95,7 @@ pub(super) fn server(
     platform: &Platform,
 ) -> Planned {
     let name = names.server_secret();
-    let there = seen.get(ChildKind::Secret, &names.engine, &name).and_then(|secret| {
-        let renew = metadata(secret, "annotations", names::RENEW_AFTER)?.parse().ok()?;
-        Some(Certificate {
-            certificate_pem: secret_value(secret, "tls.crt")?,
-            key_pem: secret_value(secret, "tls.key")?,
-            renew_after_second: renew,
-        })
-    });
+    let there = seen.get(ChildKind::Secret, &names.engine, &name).and_then(held);
     let none =
         || Certificate { certificate_pem: String::new(), key_pem: String::new(), renew_after_second: 0 };
     let certificate = fresh.certificate.clone().or(there).unwrap_or_else(none);

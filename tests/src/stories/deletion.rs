@@ -46,7 +46,7 @@ pub async fn delete() -> Result<()> {
     Ok(())
 }
 
-async fn reservation(api: &Api, tenant: &str, uid: &str) -> Result<Option<Value>> {
+pub(super) async fn reservation(api: &Api, tenant: &str, uid: &str) -> Result<Option<Value>> {
     let page = api.read(&format!("/v1/tenants/{tenant}/reservations?pageSize=500")).await?;
     let all = page["items"].as_array().cloned().unwrap_or_default();
     Ok(all.into_iter().find(|r| r["orderUid"] == uid))
@@ -60,7 +60,7 @@ pub async fn all_intervals(api: &Api, uid: &str) -> Result<Vec<Value>> {
     intervals_of(api, "interior", uid).await
 }
 
-async fn intervals_of(api: &Api, tenant: &str, uid: &str) -> Result<Vec<Value>> {
+pub(super) async fn intervals_of(api: &Api, tenant: &str, uid: &str) -> Result<Vec<Value>> {
     let page = api.read(&format!("/v1/tenants/{tenant}/intervals?pageSize=500")).await?;
     let all = page["items"].as_array().cloned().unwrap_or_default();
     Ok(all.into_iter().filter(|i| i["orderUid"] == uid).collect())
@@ -335,6 +335,32 @@ async fn stopped_and_confirmed() -> Result<()> {
     waits().await?;
     let notes = admin.get(kind, namespace, name).await?.context("there are no notes")?;
     let notes: Value = serde_json::from_str(notes["data"]["notes"].as_str().context("the notes are empty")?)?;
-    confirm(notes["stopped"].as_str().context("nothing is stopped")?.to_owned()).await?;
-    gone("pgi", HOME, "second-to-go", 180).await
+    let stopped = notes["stopped"].as_str().context("nothing is stopped")?.to_owned();
+    confirm(stopped.clone()).await?;
+    gone("pgi", HOME, "second-to-go", 180).await?;
+    confirmation_is_on_record(&stopped).await
+}
+
+/// The trail names who confirmed that very stop, as the API server knows him. The one of the wrong word confirmed nothing.
+async fn confirmation_is_on_record(stopped: &str) -> Result<()> {
+    let who = Kubectl::admin().run(&["auth", "whoami", "-o", "json"]).await?;
+    let who: Value = serde_json::from_str(&who)?;
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: national-finance, namespace: siyada-finance}\n";
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: siyada-finance}\n";
+    Kubectl::admin().apply(&format!("{namespace}---\n{account}")).await?;
+    let finance = Api::service_account("siyada-finance", "national-finance").await?;
+    let (mut after, mut found) = (String::from("0"), Vec::new());
+    loop {
+        let page = finance.read(&format!("/v1/audit?pageSize=500&after={after}")).await?;
+        let events = page["items"].as_array().cloned().unwrap_or_default();
+        found.extend(events.into_iter().filter(|event| event["action"] == "deletions.confirm"));
+        let Some(next) = page["nextPageToken"].as_str() else { break };
+        after = next.to_owned();
+    }
+    let of: Vec<&Value> = found.iter().filter(|event| event["detail"]["stopped"] == stopped).collect();
+    ensure!(of.len() == 1, "{} events tell of the stop of {stopped}: {found:?}", of.len());
+    ensure!(of[0]["actor"] == who["status"]["userInfo"]["username"], "it names {}", of[0]["actor"]);
+    let through = of[0]["detail"]["letThrough"].as_array().context("it names no order")?;
+    ensure!(through.len() == 1, "it names {through:?}");
+    Ok(())
 }

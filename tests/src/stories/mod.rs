@@ -4,11 +4,13 @@ pub mod advice;
 pub mod approval;
 pub mod availability;
 pub mod backup;
+pub mod certificates;
 pub mod changes;
 pub mod credential;
 pub mod damage;
 pub mod delegation;
 pub mod deletion;
+pub mod force;
 pub mod ledger;
 pub mod login;
 mod meanwhile;
@@ -147,6 +149,11 @@ fn later() -> Vec<Story> {
         ),
         story!(
             true,
+            "certificates of an instance, the api and the webhook are renewed under clients that never notice",
+            certificates::renewed
+        ),
+        story!(
+            true,
             "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
             rotation::suspended
         ),
@@ -245,6 +252,11 @@ fn services() -> Vec<Story> {
             false,
             "kept data is listed beside its order, restored under the same name row by row, and discarded by its name",
             deletion::listed
+        ),
+        story!(
+            false,
+            "a deletion that hangs is forced by the platform alone, on record for ever, and nobody pays for what is left",
+            force::forced
         ),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
         // Alone: it lets one deletion through in ten minutes, and others delete too.
