@@ -4,7 +4,7 @@
     reason = "each printer column says type_ = \"string\", which the lint takes for a repetition"
 )]
 
-use crate::shared::{DataClassification, DisplayName, SimpleStatus};
+use crate::shared::{DataClassification, DisplayName, SimpleStatus, WindowSpec};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -127,11 +127,30 @@ pub struct ServiceOfferingSpec {
     /// How logins are renewed.
     #[serde(default)]
     pub credentials: CredentialPolicy,
+    /// When instances may be interrupted for what their orders did not ask for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<OfferingMaintenance>,
     /// What a deleted order left is removed after so many days, of which the last fourteen are warned about; absent: it is kept
     /// until somebody discards it. What is kept already keeps the days that it had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 15, max = 36500))]
     pub retained_days: Option<i32>,
+}
+
+/// When instances of an offering may be interrupted.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OfferingMaintenance {
+    /// The window of orders that name none; what is left out is Sunday, 02:00, Africa/Casablanca.
+    #[serde(flatten)]
+    pub window: WindowSpec,
+    /// For an urgent fix: from this moment on, RFC 3339 with its offset like `2026-07-01T18:00:00+01:00`, what changed in the
+    /// offering waits for no window any more; instances are interrupted within 90 minutes of it. One that was over for more
+    /// than a day when a change is first seen is of an earlier fix and says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = ("self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})$')", "urgentBy must be a date and time with its offset, like 2026-07-01T18:00:00+01:00"))]
+    #[schemars(length(max = 40))]
+    pub urgent_by: Option<String>,
 }
 
 /// How logins are renewed. Two take turns, so that no client is cut off.
@@ -278,6 +297,11 @@ pub struct AllowedParameter {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub values: Vec<String>,
+    /// The value in orders that set none, one of `values` where there are some; absent: the engine's own. Another one here reaches
+    /// them in their maintenance window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200))]
+    pub default: Option<String>,
 }
 
 /// Unit prices in force from a date.

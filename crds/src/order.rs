@@ -1,6 +1,6 @@
 //! The orders: what a ministry asks for, and what it is told.
 
-use crate::shared::{Amount, DataClassification};
+use crate::shared::{Amount, DataClassification, WindowSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -57,6 +57,9 @@ pub struct OrderSpec {
     /// Backups, where the order wants others than its plan has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<BackupSpec>,
+    /// When the platform may interrupt it for what the order did not ask for; what is left out here is the offering's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<MaintenanceSpec>,
     /// Where the first data comes from; absent: the instance begins empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = ("self == oldSelf", "what an order was restored from cannot be changed: order another one"))]
@@ -112,6 +115,28 @@ pub struct BackupSpec {
     /// True: every moment since the oldest backup can be restored. Only where the plan has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_in_time_recovery: Option<bool>,
+}
+
+/// The maintenance window of an order: two hours of each week.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MaintenanceSpec {
+    /// When it is, as far as the order wants it otherwise than the offering.
+    #[serde(flatten)]
+    pub window: WindowSpec,
+    /// When a change is made that the order itself asks for and that interrupts it (plan, version, parameters).
+    #[serde(default)]
+    pub apply: Apply,
+}
+
+/// When a change is made that an order asks for.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Apply {
+    /// At once.
+    #[default]
+    Immediately,
+    /// In the maintenance window. What interrupts nothing is made at once even so.
+    Window,
 }
 
 /// Where the first data of an instance comes from: one of the three.
@@ -197,6 +222,9 @@ pub struct OrderStatus {
     /// What is being done to it, or was done last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<Operation>,
+    /// What would interrupt it and waits for its maintenance window; absent: nothing does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_maintenance: Option<PendingMaintenance>,
     /// The Secret that a client connects with, beside the order (servicebinding.io).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Binding>,
@@ -258,6 +286,23 @@ pub struct Operation {
     /// Whether it goes on by itself; false: somebody must do what the error says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retries: Option<bool>,
+}
+
+/// What would interrupt an instance and waits.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingMaintenance {
+    /// What, like `another image; parameters max_connections`.
+    pub what: String,
+    /// What is waited for and what comes then, in a sentence.
+    pub message: String,
+    /// Since when, RFC 3339: when the first of it was seen.
+    pub since: String,
+    /// When it begins, RFC 3339: each instance has its own moment in the window, so that not all begin at once.
+    pub from: String,
+    /// Until when it may begin, RFC 3339; absent: it waits for no window any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
 }
 
 /// What may be done to an instance. Later versions may do more, which this one reads as `Other`.

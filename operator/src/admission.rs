@@ -20,6 +20,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview};
 use kube::runtime::watcher::{self, Event, watcher};
+use siyada_crds::order::{Apply, OperationPhase};
 use siyada_crds::{DocumentStoreInstance, OrderSpec, PostgresInstance};
 use siyada_model::money::Money;
 use siyada_model::wire::{Quote, QuoteRequest};
@@ -95,7 +96,7 @@ pub fn advise(
         Err(refusal) => return Advice::Deny(refusal.clone()),
     };
     let mut warnings = vec![price_warning(valid, before, quote)];
-    warnings.extend(before.and_then(|before| disturbance(before, valid)).map(ToOwned::to_owned));
+    warnings.extend(before.and_then(|before| disturbance(before, valid)));
     if valid.deprecated {
         warnings
             .push(format!("version {} is deprecated: plan to move to a newer one", valid.order.spec.version));
@@ -149,28 +150,56 @@ fn difference(before: Money, after: Money) -> Option<String> {
     })
 }
 
-/// What a change does to clients that are connected, in a sentence; nothing where it does nothing.
-fn disturbance(before: &Valid, after: &Valid) -> Option<&'static str> {
+/// What a change does to clients that are connected and when, in a sentence; nothing where it does nothing.
+fn disturbance(before: &Valid, after: &Valid) -> Option<String> {
     if before.order.spec.suspend || after.order.spec.suspend {
         return None;
     }
+    let window = &after.maintenance;
+    let waits = window.apply == Apply::Window;
+    let status = &after.order.status;
+    let others = status.pending_maintenance.as_ref();
+    let Some((sentence, restarts)) = interruption(before, after) else {
+        let begins = before.maintenance.apply == Apply::Window && !waits;
+        let pending = status.operation.as_ref().is_some_and(|o| o.state == OperationPhase::Pending);
+        if begins
+            && pending
+            && let Some(what) = others
+        {
+            return Some(format!("what waited is done at once, and connections end once: {}", what.what));
+        }
+        let lonely = after.instances == 1 && before.instances > 1;
+        return lonely.then(|| {
+            "without standbys the database is away while its node is, and while its plan or version changes".to_owned()
+        });
+    };
+    Some(match others {
+        _ if waits => {
+            format!("it waits for the maintenance window, {window}, or for the next one; then {sentence}")
+        }
+        Some(others) if restarts => {
+            format!("{sentence}; what waits for the maintenance window goes along: {}", others.what)
+        }
+        _ => sentence.to_owned(),
+    })
+}
+
+/// What of a change ends connections, and whether it surely restarts the database.
+fn interruption(before: &Valid, after: &Valid) -> Option<(&'static str, bool)> {
     let form = |v: &Valid| (v.cpu_milli, v.memory_bytes, v.image.clone());
     if form(before) != form(after) {
-        return Some(match before.instances {
+        let sentence = match before.instances {
             1 => "the database is restarted once: connections end, and new ones are taken when it runs again",
             _ => {
                 "instances are restarted one after the other: connections end once, when a standby takes over"
             }
-        });
+        };
+        return Some((sentence, true));
     }
-    if before.parameters != after.parameters {
-        return Some(
-            "some parameters need a restart of the database, which the engine does: connections end once",
-        );
-    }
-    (after.instances == 1 && before.instances > 1).then_some(
-        "without standbys the database is away while its node is, and while its plan or version changes",
-    )
+    (before.parameters != after.parameters).then_some((
+        "some parameters need a restart of the database, which the engine does: connections end once",
+        false,
+    ))
 }
 
 async fn validate(
@@ -267,7 +296,7 @@ fn unchanged(
 ) -> Option<Advice> {
     match (before, after) {
         (Ok(b), Ok(a)) if b.resources == a.resources && b.items == a.items => {
-            Some(Advice::Allow(disturbance(b, a).map(ToOwned::to_owned).into_iter().collect()))
+            Some(Advice::Allow(disturbance(b, a).into_iter().collect()))
         }
         (Err(_), Err(a)) if a.reason == reason::COST_ABOVE_MAXIMUM && !gives_up => None,
         (Err(b), Err(a)) if b == a => Some(Advice::Allow(vec![a.message.clone()])),

@@ -4,9 +4,10 @@ use crate::backup::{self, Backups};
 use crate::catalogue::{Catalogue, Unreadable, classification, tenant_name};
 use crate::condition::{kind, reason};
 use crate::order::Order;
+use crate::window::Maintenance;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use siyada_crds::catalogue::{EngineVersion, Lifecycle, Plan};
+use siyada_crds::catalogue::{AllowedParameter, EngineVersion, Lifecycle, Plan};
 use siyada_crds::{ServiceOffering, Site, Tenant};
 use siyada_model::classification::Classification;
 use siyada_model::id::{PriceListName, Sku, TenantName};
@@ -51,8 +52,12 @@ pub struct Valid {
     pub node_selector: BTreeMap<String, String>,
     /// Storage class of the site.
     pub storage_class: String,
-    /// Engine parameters.
+    /// Engine parameters that the order sets.
     pub parameters: BTreeMap<String, String>,
+    /// Engine parameters that the offering sets in orders that do not.
+    pub defaults: BTreeMap<String, String>,
+    /// When it may be interrupted for what it did not ask for.
+    pub maintenance: Maintenance,
     /// What is billed while it runs: the instances and, where the plan prices them apart, the standbys.
     pub running: Vec<(Meter, Level)>,
     /// Price key of storage.
@@ -172,7 +177,8 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
     may_hold(order, &catalogue.chain(tenant), site)?;
     let backups = backup::backups(plan, spec.backup.as_ref(), site.spec.object_storage.as_ref())?;
     restorable(order, &backups, now)?;
-    let parameters = parameters(order, offering)?;
+    let (parameters, defaults) = (parameters(order, offering)?, defaults(offering)?);
+    let maintenance = Maintenance::of(spec.maintenance.as_ref(), offering.spec.maintenance.as_ref())?;
     let each = Resources {
         instances: 0,
         cpu_milli: cpu_milli(&plan.cpu).map_err(|e| unreadable("plan cpu", e))?,
@@ -204,6 +210,8 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         node_selector: site.spec.node_selector.clone(),
         storage_class: site.spec.storage_class.clone(),
         parameters,
+        defaults,
+        maintenance,
         running,
         storage_sku,
         backup_sku,
@@ -448,22 +456,45 @@ fn parameters(order: &Order, offering: &ServiceOffering) -> Result<BTreeMap<Stri
                 format!("parameter {:?} cannot be set: use one of: {known}", parameter.name),
             );
         };
-        let number = !parameter.value.is_empty()
-            && parameter.value.len() <= 18
-            && parameter.value.bytes().all(|b| b.is_ascii_digit());
-        let fits = if allowed.values.is_empty() { number } else { allowed.values.contains(&parameter.value) };
-        if !fits {
-            let wanted = if allowed.values.is_empty() {
-                "a whole number".to_owned()
-            } else {
-                format!("one of: {}", names(allowed.values.iter().map(String::as_str)))
-            };
+        if !fits(allowed, &parameter.value) {
+            let wanted = wanted(allowed);
             return refuse(
                 reason::PARAMETER_NOT_ALLOWED,
                 format!("parameter {} cannot be {:?}: use {wanted}", parameter.name, parameter.value),
             );
         }
         set.insert(parameter.name.clone(), parameter.value.clone());
+    }
+    Ok(set)
+}
+
+/// Whether a parameter may have a value.
+fn fits(allowed: &AllowedParameter, value: &str) -> bool {
+    let number = !value.is_empty() && value.len() <= 18 && value.bytes().all(|b| b.is_ascii_digit());
+    if allowed.values.is_empty() { number } else { allowed.values.iter().any(|one| one == value) }
+}
+
+/// What a parameter may be, for people.
+fn wanted(allowed: &AllowedParameter) -> String {
+    match allowed.values.as_slice() {
+        [] => "a whole number".to_owned(),
+        values => format!("one of: {}", names(values.iter().map(String::as_str))),
+    }
+}
+
+/// What the offering sets where an order does not.
+fn defaults(offering: &ServiceOffering) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut set = BTreeMap::new();
+    for allowed in &offering.spec.parameters {
+        let Some(value) = &allowed.default else { continue };
+        if !fits(allowed, value) {
+            let (name, wanted) = (&allowed.name, wanted(allowed));
+            let message = format!(
+                "the offering's default of parameter {name} cannot be {value:?}: ask the platform to use {wanted}"
+            );
+            return refuse(reason::INVALID, message);
+        }
+        set.insert(allowed.name.clone(), value.clone());
     }
     Ok(set)
 }

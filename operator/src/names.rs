@@ -47,6 +47,9 @@ pub const APPLIED: &str = "siyada.cloud/applied";
 pub const RENEW_AFTER: &str = "siyada.cloud/renew-after";
 /// Annotation on a certificate: hash of its names and of the authority's certificate.
 pub const CERTIFICATE_FOR: &str = "siyada.cloud/certificate-for";
+/// Annotation on what runs an instance: what its order asked for and in which form it was given last. What differs later, and was
+/// not asked, waits for the maintenance window.
+pub const GIVEN: &str = "siyada.cloud/given";
 /// Annotation on an engine object with the archive that its first data came from.
 pub const RESTORED_FROM: &str = "siyada.cloud/restored-from";
 /// Label on what a restore drill made: the uid of the order whose backup is restored. A throw-away cluster has no label of

@@ -2,6 +2,7 @@
 
 use crate::check::{Refusal, Valid};
 use crate::condition::{kind, reason, whole_second};
+use crate::hold;
 use crate::names::Names;
 use crate::pods::Pod;
 use crate::seen::Seen;
@@ -125,19 +126,30 @@ fn own(picture: &Picture<'_>, ready: bool, now: Timestamp) -> Option<Operation> 
         retries: None,
     };
     Some(match &picture.admission {
-        Admission::Held => hindered(picture, begun),
+        Admission::Held => match postponed(picture) {
+            Some(until) => waits(begun, OperationPhase::Pending, until),
+            None => hindered(picture, begun),
+        },
         // What the catalogue refuses stays refused until somebody changes something.
-        Admission::Refused(why) if picture.valid.is_none() => waits(begun, OperationPhase::Failed, why),
+        Admission::Refused(why) if picture.valid.is_none() => {
+            waits(begun, OperationPhase::Failed, why.message.clone())
+        }
         Admission::Refused(why) | Admission::Pending(why) | Admission::Waiting(why) => {
-            waits(begun, OperationPhase::Pending, why)
+            waits(begun, OperationPhase::Pending, why.message.clone())
         }
     })
 }
 
-fn waits(begun: Operation, state: OperationPhase, why: &Refusal) -> Operation {
+/// What an order is told while its own change waits for its window, as it asked.
+fn postponed(picture: &Picture<'_>) -> Option<String> {
+    let waiting = picture.seen.waiting.iter().find(|waiting| waiting.own)?;
+    Some(hold::sentence(waiting, &picture.valid?.maintenance))
+}
+
+fn waits(begun: Operation, state: OperationPhase, why: String) -> Operation {
     Operation {
         message: "nothing was done yet".to_owned(),
-        error: Some(why.message.clone()),
+        error: Some(why),
         retries: Some(state == OperationPhase::Pending),
         state,
         ..begun

@@ -1,6 +1,7 @@
 //! The way of an order: observe, check, reserve, plan, apply, status.
 
 use crate::apply::{self, Applied};
+use crate::catalogue::Catalogue;
 use crate::check::{Refusal, Valid, check};
 use crate::condition::{is_true, kind, reason};
 use crate::context::Context;
@@ -14,7 +15,7 @@ use crate::plan::{Fresh, growth, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
-use crate::{credentials, deletion, metering, operation, restore, rotate, service_backup};
+use crate::{credentials, deletion, hold, metering, operation, restore, rotate, service_backup};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -102,7 +103,8 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         return Ok(Action::requeue(SOON));
     }
     protect_namespace(order, context).await?;
-    let valid = check(order, &context.catalogue.catalogue(), now);
+    let catalogue = context.catalogue.catalogue();
+    let valid = check(order, &catalogue, now);
     let names = names_of(order, valid.as_ref().ok(), context);
     let seen = match &names {
         Some(names) => context.observe(order, names),
@@ -112,11 +114,12 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         return wait_for_tenant::<K>(order, valid.ok().as_ref(), context, now).await;
     };
     keep_probing(order, names.as_ref(), &seen, context);
+    let valid = valid.and_then(|valid| until_its_window(valid, names.as_ref(), &mut seen, &catalogue, now));
     let stopping = valid.as_ref().ok().zip(names.as_ref()).is_some_and(|(v, names)| stops(v, names, &seen));
     let (admission, mut next) = match &valid {
         Ok(_) if stopping => (Admission::Held, Action::requeue(SOON)),
         Ok(valid) => reserve(valid, context).await,
-        Err(refusal) => (Admission::Refused(refusal.clone()), Action::await_change()),
+        Err(refusal) => (Admission::Refused(refusal.clone()), until_its_time(&seen, now)),
     };
     let (mut problem, mut fault) = (None, None);
     if let Some(held) = valid.as_ref().ok().and_then(|valid| Held::of(valid, &admission)) {
@@ -148,7 +151,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         rotate::forget(context, order.uid.as_str());
         seen.login = None;
     }
-    let valid = valid.ok();
+    let valid = valid.ok().zip(names.as_ref()).map(|(valid, names)| hold::as_it_runs(valid, names, &seen));
     let picture = Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, metered };
     let told = status::status(&picture, now);
     tell::<K>(order, &told, context).await?;
@@ -168,8 +171,33 @@ async fn tell<K: OrderResource>(
     if apply::status::<K>(&context.client, order, told).await? {
         tell_turn::<K>(order, told, context).await;
         tell_operation::<K>(order, told, context).await;
+        tell_maintenance::<K>(order, told, context).await;
     }
     Ok(())
+}
+
+/// A refused order waits for a change, or for the window in which it may be another.
+fn until_its_time(seen: &Seen, now: Timestamp) -> Action {
+    hold::wake(seen, now).map_or_else(Action::await_change, Action::requeue)
+}
+
+/// The order as it is to be had now: what it asks for itself may wait for its window, as it says.
+///
+/// # Errors
+/// The [`Refusal`] of what it has, when the catalogue has no such thing any more.
+pub fn until_its_window(
+    valid: Valid,
+    names: Option<&Names>,
+    seen: &mut Seen,
+    catalogue: &Catalogue,
+    now: Timestamp,
+) -> Result<Valid, Refusal> {
+    let Some(postponed) = names.and_then(|names| hold::own(&valid, names, seen, now)) else {
+        return Ok(valid);
+    };
+    seen.waiting.push(postponed.waiting);
+    let [better, other] = postponed.orders;
+    check(&better, catalogue, now).or_else(|_| check(&other, catalogue, now))
 }
 
 /// What an order is told of a write that failed and is tried again. The cause is the platform's to read, in the log.
@@ -435,19 +463,20 @@ async fn build(
         certificate,
         store_key,
     };
-    let plan = plan(valid, seen, &fresh, &context.platform);
+    let mut plan = plan(valid, seen, &fresh, &context.platform);
     if let Some(problem) = plan.problem {
         return Ok(Built::Stopped(problem));
     }
+    seen.waiting.extend(hold::hold(valid, &names, seen, &mut plan.objects, now));
     let refused = match apply::objects(&context.client, seen, &plan.objects, &plan.surplus).await? {
         Applied::Done(writes) => {
             for claim in growth(valid, seen) {
                 apply::grow(&context.client, &claim, &show_bytes(valid.storage_bytes)).await?;
             }
             context.metrics.child_writes.inc_by(u64::try_from(writes).unwrap_or(0));
-            let wait = rotate::wait(valid, &names, seen, now);
+            let waits = [rotate::wait(valid, &names, seen, now), hold::wake(seen, now)];
             seen.add(plan.objects);
-            return Ok(Built::Done(wait));
+            return Ok(Built::Done(waits.into_iter().flatten().min()));
         }
         Applied::Behind => return Ok(Built::Behind),
         Applied::Foreign(key) => Refusal {
@@ -629,6 +658,20 @@ async fn tell_operation<K: OrderResource>(order: &Order, told: &siyada_crds::Ord
     let sentence = format!("{change}{}", now.error.as_ref().unwrap_or(&now.message));
     let warning = now.state == OperationPhase::Failed;
     apply::event::<K>(&context.recorder, order, warning, &what, &sentence).await;
+}
+
+/// Tells people that something waits for the window, from when on it waits for none, and that it began.
+async fn tell_maintenance<K: OrderResource>(
+    order: &Order,
+    told: &siyada_crds::OrderStatus,
+    context: &Context,
+) {
+    let (before, now) = (&order.status.pending_maintenance, &told.pending_maintenance);
+    let Some((warning, what, sentence)) = hold::news(before.as_ref(), now.as_ref(), Timestamp::now()) else {
+        return;
+    };
+    tracing::info!(order.uid = %order.uid, order.namespace = order.at.namespace, "{what} of order {}: {sentence}", order.at.name);
+    apply::event::<K>(&context.recorder, order, warning, what, &sentence).await;
 }
 
 /// Logs a turn in an order's life, and tells people of those that matter to them: it became ready, it stopped being so,

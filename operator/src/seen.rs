@@ -3,6 +3,7 @@
 use crate::backup::Source;
 use crate::credential::Wanted;
 use crate::disk::Fullness;
+use crate::hold::Waiting;
 use crate::names::{HIBERNATION, Names};
 use crate::object::{ChildKind, Key, Planned};
 use crate::pods::Pod;
@@ -46,6 +47,8 @@ pub struct Seen {
     pub drill: Option<DrillStatus>,
     /// Where the first data comes from, if the order says so.
     pub source: Option<Source>,
+    /// What would interrupt it and waits for its maintenance window.
+    pub waiting: Vec<Waiting>,
 }
 
 /// A backup that somebody asked for.

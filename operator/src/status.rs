@@ -8,13 +8,13 @@ use crate::object::ChildKind;
 use crate::order::{Kind, Order};
 use crate::rotation::{Phase, Rotation, role};
 use crate::seen::Seen;
-use crate::{backup, drill, operation};
+use crate::{backup, drill, hold, operation};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::OrderStatus;
 use siyada_crds::order::{
     BackupStatus, Binding, Cost, DrillStatus, Endpoint, EngineRef, LastOperation, OperationState,
-    OperationType, Parameter,
+    OperationType, Parameter, PendingMaintenance,
 };
 use siyada_model::quantity::show_bytes;
 
@@ -100,6 +100,7 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         conditions: merge(&old.conditions, says, order.generation, now),
         operation: operation::operation(picture, ready.0 == Some(true), turned.as_ref(), now),
         last_operation: turned,
+        pending_maintenance: pending(picture),
         binding: held.map(|_| Binding { name: names::binding(&order.at) }).or_else(|| old.binding.clone()),
         endpoints: held.map(|_| endpoints(picture)).unwrap_or_else(|| old.endpoints.clone()),
         version: held.map(|v| v.order.spec.version.clone()).or_else(|| old.version.clone()),
@@ -117,6 +118,13 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
             .map(|told| BackupStatus { drill: drilled(picture).cloned(), ..told }),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
     }
+}
+
+/// What waits for the window. Where nothing was planned, what was told before may wait still.
+fn pending(picture: &Picture<'_>) -> Option<PendingMaintenance> {
+    let waits = picture.valid.and_then(|valid| hold::told(&picture.seen.waiting, &valid.maintenance));
+    let planned = picture.admission == Admission::Held && picture.problem.is_none();
+    if planned { waits } else { picture.order.status.pending_maintenance.clone().or(waits) }
 }
 
 /// The very first status: the order was seen, and nothing is known of it yet.

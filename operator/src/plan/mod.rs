@@ -12,6 +12,7 @@ use crate::check::Refusal;
 use crate::check::Valid;
 use crate::condition::reason;
 use crate::credential;
+use crate::hold;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Planned, is_nothing};
 use crate::order::Kind;
@@ -134,6 +135,7 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
     }
     for object in &mut objects {
         strip(&mut object.body);
+        hold::record(valid, object);
         stamp(&mut object.body);
     }
     let planned: BTreeSet<&Key> = objects.iter().map(|o| &o.key).collect();
@@ -144,7 +146,7 @@ pub fn plan(valid: &Valid, seen: &Seen, fresh: &Fresh, platform: &Platform) -> P
 }
 
 /// The major version in an image's tag, by which the engine goes too.
-fn major(image: &str) -> Option<u32> {
+pub(crate) fn major(image: &str) -> Option<u32> {
     let tag = image.split('@').next()?.rsplit_once(':')?.1;
     tag.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
@@ -252,7 +254,7 @@ pub fn metadata_of(valid: &Valid, namespace: &str, name: &str) -> Value {
 
 /// Removes what says nothing: null, `{}` and `[]`. The engine takes an empty node selector for another one than none,
 /// and would restart the database for ever.
-fn strip(value: &mut Value) {
+pub(crate) fn strip(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.values_mut().for_each(strip);
@@ -264,7 +266,10 @@ fn strip(value: &mut Value) {
 }
 
 /// Writes the hash of an object's content into it, so that a field that leaves the plan is noticed.
-fn stamp(body: &mut Value) {
+pub(crate) fn stamp(body: &mut Value) {
+    if let Some(annotations) = body.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove(names::APPLIED);
+    }
     let hash = hex::encode(Sha256::digest(body.to_string().as_bytes()));
     body["metadata"]["annotations"][names::APPLIED] = Value::String(hash[..16].to_owned());
 }

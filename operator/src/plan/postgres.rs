@@ -25,7 +25,8 @@ pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, h
     }
     let restored = seen.source.as_ref().and_then(|source| backup::recovery(valid, names, source));
     let (bootstrap, external) = restored.unwrap_or_else(|| (empty(names), Value::Null));
-    let mut parameters = valid.parameters.clone();
+    let mut parameters = valid.defaults.clone();
+    parameters.extend(valid.parameters.clone());
     parameters.extend(backup::parameters(valid.backups.policy().filter(|_| has_login)));
     let resources = json!({"cpu": show_cpu(valid.cpu_milli), "memory": show_bytes(valid.memory_bytes)});
     let disabled = if valid.instances == 1 { json!(["ro", "r"]) } else { json!([]) };

@@ -36,7 +36,7 @@ fn order(name: &str, plan: &str, more: &str) -> String {
 }
 
 /// Waits until the order is told that an operation is over, and gives it.
-async fn over(who: &Kubectl, name: &str, type_: &str, limit: u64) -> Result<Value> {
+pub(super) async fn over(who: &Kubectl, name: &str, type_: &str, limit: u64) -> Result<Value> {
     let what = format!("{type_} of {name} to be told as done");
     eventually(seconds(limit), &what, || async {
         let order = who.get("pgi", HOME, name).await?.context("no order")?;
@@ -49,10 +49,10 @@ async fn over(who: &Kubectl, name: &str, type_: &str, limit: u64) -> Result<Valu
 }
 
 /// What a client saw that writes all the time and connects again when it must.
-struct Seen {
-    acknowledged: i64,
-    longest: Duration,
-    connections: i64,
+pub(super) struct Seen {
+    pub(super) acknowledged: i64,
+    pub(super) longest: Duration,
+    pub(super) connections: i64,
 }
 
 /// Writes until it is told to stop. Every row that was acknowledged is counted; the longest time without one is measured.
@@ -81,7 +81,7 @@ async fn write(bound: &Binding, stop: &AtomicBool) -> Result<Seen> {
 }
 
 /// Lives a change under a writing client and compares what it was acknowledged with what is there.
-async fn under_a_writer(name: &str, change: impl Future<Output = Result<()>>) -> Result<Seen> {
+pub(super) async fn under_a_writer(name: &str, change: impl Future<Output = Result<()>>) -> Result<Seen> {
     let bound = Binding::read(&Kubectl::admin(), HOME, &format!("{name}-postgresql")).await?;
     let client = clients::postgres(&bound).await?;
     client
@@ -106,7 +106,8 @@ async fn under_a_writer(name: &str, change: impl Future<Output = Result<()>>) ->
     Ok(seen)
 }
 
-async fn pods(admin: &Kubectl, order: &Value) -> Result<Vec<Value>> {
+/// The pods that are a database of an order.
+pub(super) async fn pods(admin: &Kubectl, order: &Value) -> Result<Vec<Value>> {
     let (namespace, cluster) = engine(order)?;
     admin.list("pod", &namespace, &format!("cnpg.io/cluster={cluster},!cnpg.io/jobRole")).await
 }

@@ -13,6 +13,7 @@ pub mod deletion;
 pub mod force;
 pub mod ledger;
 pub mod login;
+pub mod maintenance;
 mod meanwhile;
 pub mod months;
 pub mod outage;
@@ -218,6 +219,11 @@ fn changed() -> Vec<Story> {
             false,
             "a disk that fills is told, and a full one is grown out of with every row",
             changes::full_disk
+        ),
+        story!(
+            true,
+            "what the platform changes waits for the window and then loses no row; what the order asks is done at once or waits",
+            maintenance::waits
         ),
     ]
 }
