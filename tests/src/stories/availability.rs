@@ -51,11 +51,15 @@ pub async fn down() -> Result<()> {
     let most = back.duration_since(went) + TOLERANCE;
     let last = eventually(seconds(30), "the end of the outage to be told", || async {
         let found = figures(&api, &uid).await?;
-        ensure!(down(&found) >= least, "down for {:?} of at least {least:?}: {found:?}", down(&found));
+        ensure!(
+            time_down(&found) >= least,
+            "down for {:?} of at least {least:?}: {found:?}",
+            time_down(&found)
+        );
         Ok(found)
     })
     .await?;
-    ensure!(down(&last) <= most, "down for {:?} of at most {most:?}: {last:?}", down(&last));
+    ensure!(time_down(&last) <= most, "down for {:?} of at most {most:?}: {last:?}", time_down(&last));
     let intervals = super::deletion::all_intervals(&api, &uid).await?;
     let compute = intervals.iter().filter(|interval| interval["meter"] == "compute");
     ensure!(compute.count() == 1, "an outage stopped its billing: {intervals:?}");
@@ -63,7 +67,7 @@ pub async fn down() -> Result<()> {
     gone("pgi", HOME, "missed", 180).await
 }
 
-fn down(figures: &Availability) -> Duration {
+fn time_down(figures: &Availability) -> Duration {
     Duration::from_millis(figures.down_ms.unsigned_abs())
 }
 

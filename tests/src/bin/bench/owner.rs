@@ -84,10 +84,8 @@ pub async fn waits() -> Result<Value> {
     load(&client).await?;
     let copy = told("1 GiB loaded by COPY", started);
     let before = content(&client).await?;
-    let size: String = client
-        .query_one("select pg_size_pretty(pg_database_size(current_database()))", &[])
-        .await?
-        .get(0);
+    let size: String =
+        client.query_one("select pg_size_pretty(pg_database_size(current_database()))", &[]).await?.get(0);
     drop(client);
 
     let started = Instant::now();
@@ -99,7 +97,10 @@ pub async fn waits() -> Result<Value> {
     })
     .await?;
     let saved = told(&format!("its backup ({size} in the database)"), started);
-    println!("| the backup, in the store | {} |", whole["status"]["size"].as_str().unwrap_or("not measured yet"));
+    println!(
+        "| the backup, in the store | {} |",
+        whole["status"]["size"].as_str().unwrap_or("not measured yet")
+    );
 
     let started = Instant::now();
     ministry.apply(&backup::order("again", ", storage: 5Gi, restoreFrom: {backup: owned}")).await?;
