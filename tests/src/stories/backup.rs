@@ -13,9 +13,10 @@ use std::time::Instant;
 
 /// Where the harness's object store listens.
 pub const STORE_PORT: u16 = 9443;
-/// The site of these stories, and the offering whose plans are backed up there.
+/// The site of these stories.
 const SITE: &str = "story-store";
-const OFFERING: &str = "story-backups";
+/// The offering whose plans are backed up there.
+pub const OFFERING: &str = "story-backups";
 
 /// The harness's store as a site, and an offering that may lose a minute at most.
 ///
