@@ -226,7 +226,8 @@ async fn i21_a_statement_says_how_available_its_instances_were_and_a_wrong_figur
     assert!(note.ok::<Value>().get("availability").is_none(), "a note takes back money and nothing else");
 
     assert_eq!(checked(&world, "available", None).await.unwrap(), 2);
-    let wrong: [(&str, fn(&mut Statement)); 3] = [
+    type Change = fn(&mut Statement);
+    let wrong: [(&str, Change); 3] = [
         ("available-more", |d| {
             d.availability.iter_mut().for_each(|one| one.figures.percent = Some("100.00".to_owned()))
         }),

@@ -161,7 +161,6 @@ pub fn tally<'a>(rows: impl Iterator<Item = &'a Row>) -> (usize, usize) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests may unwrap; clippy sees that in test functions only")]
 mod tests {
     use super::*;
     use crate::matrix::Reference;

@@ -135,7 +135,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[expect(clippy::unwrap_used, reason = "the committed file")]
     fn what_is_played_is_what_was_recorded() {
         let recording = Recording::read().unwrap();
         for act in ACTS {
