@@ -97,7 +97,8 @@ async fn make(stage: &Stage, name: &str, more: Value) -> Result<()> {
     stage.admin.create(&orders(), &object).await
 }
 
-/// Brings the order about that others are restored from: it is archived, has rows, and was backed up. It stays.
+/// Brings the order about that others are restored from: it is archived, has rows, and was backed up. It stays; a second
+/// time changes nothing.
 ///
 /// # Errors
 /// When it cannot be had.
@@ -111,7 +112,7 @@ pub async fn origin(stage: &mut Stage) -> Result<()> {
     .await?;
     let cluster = engine_of(stage, ORIGIN).await?.context("the origin has no cluster")?;
     let client = stage.enter(&cluster).await?;
-    client.batch_execute(&format!("create table acts as select generate_series(1, {ROWS}) as id")).await?;
+    client.batch_execute(&format!("create table if not exists acts as select generate_series(1, {ROWS}) as id")).await?;
     let listings = format!("/apis/siyada.cloud/v1alpha1/namespaces/{ORDERS}/servicebackups");
     let backup = json!({
         "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceBackup", "metadata": {"name": BACKUP, "namespace": ORDERS},
