@@ -78,6 +78,9 @@ pub struct ServiceBackupStatus {
     /// What it takes in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
+    /// What the archive of changes took beside it in the store when it was finished, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive_bytes: Option<i64>,
     /// It is kept at least until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,

@@ -70,7 +70,8 @@ pub struct ObjectStorage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20000))]
     pub ca: Option<String>,
-    /// Secret in the operator's namespace with `accessKeyId` and `secretAccessKey` of a login that may make buckets and users.
+    /// Secret in the operator's namespace with `accessKeyId` and `secretAccessKey` of a login that may make and remove buckets and
+    /// users whose names begin as here; the platform guide has its rights.
     #[schemars(length(min = 1, max = 63))]
     pub credentials_secret: String,
 }
@@ -135,6 +136,11 @@ pub struct ServiceOfferingSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 15, max = 36500))]
     pub retained_days: Option<i32>,
+    /// The last backup of an order that was deleted with its data is removed after so many days, of which the last fourteen are
+    /// warned about; absent: 30. What is kept already keeps the days that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 15, max = 36500))]
+    pub last_backup_days: Option<i32>,
 }
 
 /// When instances of an offering may be interrupted.

@@ -115,6 +115,10 @@ pub struct BackupSpec {
     /// True: every moment since the oldest backup can be restored. Only where the plan has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point_in_time_recovery: Option<bool>,
+    /// Whether a last backup is made and kept when the order is deleted with its data (`onDeletion: Delete`); absent: it is. It
+    /// can be declined while the order is being deleted too: then nothing is kept, and its backups go with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<bool>,
 }
 
 /// The maintenance window of an order: two hours of each week.
@@ -170,7 +174,7 @@ pub enum OnDeletion {
     /// Compute stops, the data is kept and its storage is billed on.
     #[default]
     Retain,
-    /// The data is removed.
+    /// The data is removed, except a last backup where the instance is backed up and `backup.lastBackup` does not decline it.
     Delete,
 }
 

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Instance", type_ = "string", json_path = ".spec.instance.name"),
     printcolumn(name = "Data", type_ = "string", json_path = ".status.data"),
     printcolumn(name = "Storage", type_ = "string", json_path = ".status.storage"),
+    printcolumn(name = "Backups", type_ = "string", json_path = ".status.backups"),
     printcolumn(name = "Since", type_ = "string", json_path = ".status.keptSince"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.expires"),
     printcolumn(name = "Price", type_ = "string", json_path = ".status.cost.maximumMonthly"),
@@ -65,9 +66,15 @@ pub struct RetainedInstanceStatus {
     /// What of it is there, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// Size of its volumes.
+    /// Size of its volumes; absent: there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<String>,
+    /// What its backups and its archive of changes take in the object store, as measured last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backups: Option<String>,
+    /// When its last backup was finished, where that is all that is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup: Option<String>,
     /// Since when it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_since: Option<String>,

@@ -1,5 +1,6 @@
 //! The only file that writes to the cluster, with its parts for tenants, deletions, and what lies beside orders in `apply/`.
 
+pub mod archives;
 pub mod credentials;
 pub mod deletions;
 pub mod listings;

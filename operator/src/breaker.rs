@@ -109,6 +109,23 @@ pub fn confirmed_by(
     }
 }
 
+/// Whether deletions are stopped, for what was counted already: nothing is noted.
+///
+/// # Errors
+/// [`Pass`]; nothing may be removed then.
+pub async fn look(context: &Context, now: Timestamp) -> Result<Verdict, Pass> {
+    let api: Api<ConfigMap> = Api::namespaced(context.client.clone(), &context.config.namespace);
+    let there = api.get_opt(NAME).await.map_err(|e| Pass::Look("the notes of deletions", Box::new(e)))?;
+    let text = there.as_ref().and_then(|map| map.data.as_ref()?.get(NOTES));
+    let (notes, _) = read(text.map(String::as_str), now);
+    let confirmed = there.as_ref().and_then(|map| map.annotations().get(CONFIRM));
+    let is_confirmed = |since: &Timestamp| confirmed.is_some_and(|moment| *moment == since.to_string());
+    Ok(match notes.stopped {
+        Some(since) if !is_confirmed(&since) => Verdict::Stopped(since),
+        _ => Verdict::Through,
+    })
+}
+
 /// Asks whether the data of an order may go now, and notes that it does.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 use crate::backup::{self, Backups};
 use crate::catalogue::{Catalogue, Unreadable, classification, tenant_name};
 use crate::condition::{kind, reason};
+use crate::last_backup;
 use crate::order::Order;
 use crate::window::Maintenance;
 use jiff::Timestamp;
@@ -84,6 +85,8 @@ pub struct Valid {
     pub grace_seconds: i64,
     /// What it leaves when it is deleted is kept for so many days; absent: until somebody discards it.
     pub retained_days: Option<i32>,
+    /// A last backup is kept for so many days.
+    pub last_backup_days: i32,
     /// True when its version is deprecated.
     pub deprecated: bool,
     _made_by_check: (),
@@ -225,6 +228,7 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
         rotation_days: rotation_days(order, offering),
         grace_seconds: i64::from(offering.spec.credentials.grace_period_seconds),
         retained_days: offering.spec.retained_days,
+        last_backup_days: offering.spec.last_backup_days.unwrap_or(last_backup::USUAL_DAYS),
         deprecated: version.lifecycle == Lifecycle::Deprecated,
         order: Order { spec: spec.clone(), ..order.clone() },
         _made_by_check: (),

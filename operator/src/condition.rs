@@ -21,7 +21,7 @@ pub mod kind {
     pub const BACKUP_PROVEN: &str = "BackupProven";
     /// The ledger has acknowledged what is billed.
     pub const METERING_ACTIVE: &str = "MeteringActive";
-    /// Why a deletion, or the stop of what is kept, does not finish; absent otherwise.
+    /// Why a deletion, or the stop or removal of what is kept, does not finish; absent otherwise.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
     /// Kept data that is removed within days.
     pub const EXPIRES_SOON: &str = "ExpiresSoon";
@@ -77,6 +77,11 @@ pub mod reason {
         ),
         (ENGINE_NOT_READY, "The engine does not report a running database yet."),
         (HIGH_AVAILABILITY_NOT_OFFERED, "The plan has no standbys."),
+        (
+            LAST_BACKUP_FAILED,
+            "The last backup of an order that is being deleted cannot be made; the message says why.",
+        ),
+        (LAST_BACKUP_LATE, "The last backup of an order that is being deleted is not finished in time."),
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
         (LOGIN_FAILED, "Nobody could log in with the bound Secret."),
         (LOGIN_SUCCEEDED, "The operator logged in with the bound Secret over verified TLS."),
@@ -94,6 +99,7 @@ pub mod reason {
         (PROVISIONING, "The database is being made."),
         (QUOTA_EXCEEDED, "The quota of a tenant in the chain does not suffice."),
         (BUDGET_EXCEEDED, "The money of a tenant in the chain does not suffice."),
+        (READ_BY_RESTORE, "Kept data is to go, and an order is still being restored from it."),
         (RECEIVED, "The order was seen and is being checked."),
         (RESIZE_PENDING, "A volume has not reached the ordered size yet."),
         (ROTATING, "The login is being replaced; what clients were given is accepted."),
@@ -171,6 +177,10 @@ pub mod reason {
     pub const ENGINE_NOT_READY: &str = "EngineNotReady";
     /// Plan without standbys.
     pub const HIGH_AVAILABILITY_NOT_OFFERED: &str = "HighAvailabilityNotOffered";
+    /// Last backup not made.
+    pub const LAST_BACKUP_FAILED: &str = "LastBackupFailed";
+    /// Last backup not finished in time.
+    pub const LAST_BACKUP_LATE: &str = "LastBackupLate";
     /// Ledger silent.
     pub const LEDGER_UNAVAILABLE: &str = "LedgerUnavailable";
     /// Login failed.
@@ -201,6 +211,8 @@ pub mod reason {
     pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
     /// Money exceeded.
     pub const BUDGET_EXCEEDED: &str = "BudgetExceeded";
+    /// A restore still reads it.
+    pub const READ_BY_RESTORE: &str = "ReadByRestore";
     /// Seen, nothing known yet.
     pub const RECEIVED: &str = "Received";
     /// Volume still growing.

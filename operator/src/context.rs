@@ -5,6 +5,7 @@ use crate::availability::Availability;
 use crate::backoff::Backoff;
 use crate::cache::{ChildCache, Source};
 use crate::catalogue::{self, Catalogue};
+use crate::check::Refusal;
 use crate::config::Config;
 use crate::ledger::LedgerClient;
 use crate::metrics::Metrics;
@@ -128,6 +129,8 @@ pub struct Remembered {
     pub drills: BTreeMap<String, DrillStatus>,
     /// When the ledger last confirmed that an order is metered, by order uid.
     pub confirmed: BTreeMap<String, Timestamp>,
+    /// Until when what a gone order has in the object store is not looked at again, and why, by its uid.
+    pub archives: BTreeMap<String, (Timestamp, Option<Refusal>)>,
     /// What kept data costs, as the ledger said when it was held, by order uid.
     pub kept: BTreeMap<String, Cost>,
     /// Forced orders of which the ledger knows, and which left something, by uid.
@@ -163,6 +166,7 @@ impl Remembered {
         self.confirmed.remove(uid);
         self.kept.remove(uid);
         self.forced.remove(uid);
+        self.archives.remove(uid);
     }
 }
 

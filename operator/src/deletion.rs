@@ -1,6 +1,8 @@
 //! The end of an order: usage closed, data kept or removed, quota given back, each step provable and repeatable.
 
 use crate::apply;
+use crate::archive::Archive;
+use crate::archives::{self, Before};
 use crate::breaker::{self, Verdict};
 use crate::check::Refusal;
 use crate::condition::reason;
@@ -145,7 +147,13 @@ async fn steps<K: OrderResource>(order: &Order, context: &Context) -> Result<Act
         seen.children.get(&cluster).is_some_and(|v| v.pointer("/metadata/deletionTimestamp").is_some());
     if !going {
         // Its spec may have changed since: the event of that brings the next pass.
-        if !still_unwanted::<K>(order, context).await? {
+        let Some(live) = live::<K>(order, context).await?.filter(|live| !live.retains_data()) else {
+            return Ok(Action::requeue(AGAIN));
+        };
+        if let Before::Wait(why) =
+            archives::before_removal(context, &live, (&cluster, &seen), Timestamp::now()).await?
+        {
+            tell::<K>(order, why, context).await?;
             return Ok(Action::requeue(AGAIN));
         }
         if let Verdict::Stopped(since) = breaker::judge(context, order.uid.as_str(), Timestamp::now()).await?
@@ -183,13 +191,12 @@ pub(crate) async fn close_running(order: &Order, tenant: &TenantName, context: &
     Ok(())
 }
 
-/// Whether the API server itself says that the order is being deleted with its data: nothing is removed on the word of a
-/// cache.
-async fn still_unwanted<K: OrderResource>(order: &Order, context: &Context) -> Result<bool, Pass> {
+/// The order as the API server itself has it, while it is being deleted: nothing is removed on the word of a cache.
+async fn live<K: OrderResource>(order: &Order, context: &Context) -> Result<Option<Order>, Pass> {
     let api: Api<K> = Api::namespaced(context.client.clone(), &order.at.namespace);
     let live = api.get_opt(&order.at.name).await.map_err(|e| Pass::Look("the order", Box::new(e)))?;
     let live = live.as_ref().and_then(|object| Order::of(object).ok());
-    Ok(live.is_some_and(|live| live.uid == order.uid && live.deletion.is_some() && !live.retains_data()))
+    Ok(live.filter(|live| live.uid == order.uid && live.deletion.is_some()))
 }
 
 /// When the kind's definition itself is being removed, nobody asked for the data to go: it is kept.
@@ -212,20 +219,28 @@ async fn finish_without_engine<K: OrderResource>(
         tell::<K>(order, blocked(order, seen, Timestamp::now()), context).await?;
         return Ok(Action::requeue(AGAIN));
     }
+    let Some(live) = live::<K>(order, context).await? else { return Ok(Action::await_change()) };
+    let left = archives::left(context, &live, seen, Timestamp::now()).await?;
     if let Some(tenant) = tenant_of(order, context) {
         close_running(order, &tenant, context).await?;
-        let removed = |meter| stopped(&order.uid, &tenant, meter, None, "Removed");
-        report(context, [Meter::STORAGE, Meter::BACKUP].map(removed).to_vec()).await?;
+        let ended = if left.is_some() { &[Meter::STORAGE][..] } else { &[Meter::STORAGE, Meter::BACKUP] };
+        let removed = ended.iter().map(|meter| stopped(&order.uid, &tenant, *meter, None, "Removed"));
+        report(context, removed.collect()).await?;
     }
-    context.ledger.release(&order.uid).await?;
+    match &left {
+        // The sweep goes on with it.
+        Some(note) => archives::settle(context, note).await?,
+        None => context.ledger.release(&order.uid).await?,
+    }
     if let Some(tenant) = tenant_of(order, context) {
         context.figures.touch(tenant.as_str());
     }
-    for (key, object) in &seen.children {
+    for (key, object) in seen.children.iter().filter(|(_, object)| Archive::read(object).is_none()) {
         let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
         apply::remove(&context.client, key, uid).await?;
     }
-    tracing::info!(order.uid = %order.uid, "order {} is gone, with everything it had", order.at.name);
+    let rest = if left.is_some() { "but for what is in the object store" } else { "with everything it had" };
+    tracing::info!(order.uid = %order.uid, "order {} is gone, {rest}", order.at.name);
     forget(order, context);
     apply::finalizer::<K>(&context.client, order, false).await?;
     Ok(Action::await_change())

@@ -5,6 +5,8 @@
 
 pub mod admission;
 pub mod apply;
+pub mod archive;
+pub mod archives;
 pub mod authority;
 pub mod availability;
 pub mod backoff;
@@ -29,6 +31,7 @@ pub mod halves;
 pub mod health;
 pub mod hold;
 pub mod instances;
+pub mod last_backup;
 pub mod lease;
 pub mod ledger;
 pub mod metering;

@@ -2,6 +2,7 @@
 
 use crate::check::{Valid, mib};
 use crate::condition::{is_true, kind};
+use crate::retained::Record;
 use crate::seen::Seen;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -47,6 +48,15 @@ fn backups(valid: &Valid, bytes: i64) -> UsageFact {
         Some(_) => stopped(&valid.order.uid, &valid.tenant, Meter::BACKUP, None, "NoBackups"),
         None => stopped(&valid.order.uid, &valid.tenant, Meter::BACKUP, None, "NotInPlan"),
     }
+}
+
+/// What the backups of an order that is gone take, where they are billed and were measured.
+pub fn kept_backups(record: &Record, bytes: i64) -> Option<UsageFact> {
+    let sku = record.backup_sku.clone().filter(|_| bytes > 0)?;
+    Some(UsageFact {
+        level: Some(Level { sku, quantity: mib(bytes) }),
+        ..stopped(&record.uid, &record.tenant, Meter::BACKUP, None, "Backups")
+    })
 }
 
 /// The storage of an order, from the volumes that are there; none while there are none.

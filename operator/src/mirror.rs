@@ -4,13 +4,14 @@
 //! after the API server itself was asked (`retained`).
 
 use crate::apply;
-use crate::check::Refusal;
+use crate::archive::{self, Archive};
+use crate::check::{Refusal, mib};
 use crate::condition::{Say, kind, merge, reason};
 use crate::context::Context;
 use crate::deletion::{
     ENGINE_DEADLINE, VOLUME_DEADLINE, cluster_key, record, stays, told_to_go, volume_stays,
 };
-use crate::names::{Names, RETAINED, RETAINED_SINCE};
+use crate::names::{BACKUP_BYTES, Names, RETAINED, RETAINED_SINCE};
 use crate::namespaces::Bound;
 use crate::object::{ChildKind, Key};
 use crate::order::Kind;
@@ -23,7 +24,7 @@ use kube::runtime::reflector::ObjectRef;
 use siyada_crds::backup::BackedUp;
 use siyada_crds::order::Cost;
 use siyada_crds::{RetainedInstance, RetainedInstanceSpec, RetainedInstanceStatus};
-use siyada_model::quantity::show_bytes;
+use siyada_model::quantity::{MIB, show_bytes};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// So many days before its end kept data is warned about: two weeks to decide, one to act, and the last call.
@@ -42,8 +43,14 @@ pub struct Kept {
     pub since: Option<Timestamp>,
     /// Bytes of its volumes.
     pub bytes: i64,
-    /// Whether it was ever backed up.
+    /// Whether an order can begin from its backups.
     pub archived: bool,
+    /// Bytes of its bucket, as far as they were measured.
+    pub backup_bytes: i64,
+    /// What it has in the object store, where its engine object is gone or going.
+    pub archive: Option<Archive>,
+    /// What keeps it from being removed.
+    pub trouble: Option<Refusal>,
     /// What it costs, as the ledger said.
     pub cost: Option<Cost>,
     /// Since when it is going, and what holds it.
@@ -55,15 +62,39 @@ pub struct Kept {
 impl Kept {
     /// Reads it from what was seen; nothing where no data is kept.
     pub fn of(seen: &Seen, cost: Option<Cost>) -> Option<Self> {
-        let cluster = cluster_key(seen)?;
+        let bytes = seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum();
+        let noted = archive::note(seen);
+        let Some(cluster) = cluster_key(seen) else {
+            let (names, note) = noted?;
+            return Some(Self {
+                record: note.record,
+                cluster: Key::new(ChildKind::Cluster, &names.engine, names.cluster),
+                since: Some(note.since),
+                bytes,
+                archived: note.archive.restorable(),
+                backup_bytes: note.archive.bytes,
+                archive: Some(note.archive),
+                trouble: None,
+                going: None,
+                runs: Vec::new(),
+                cost,
+            });
+        };
         let object = seen.children.get(&cluster)?;
         metadata(object, "labels", RETAINED)?;
+        let going = object.pointer("/metadata/deletionTimestamp").is_some();
+        let archive = noted.map(|(_, note)| note.archive).filter(|_| going);
         let names = Names { engine: cluster.namespace.clone(), cluster: cluster.name.clone() };
+        let has_login = seen.get(ChildKind::Secret, &names.engine, &names.store_secret()).is_some();
+        let measured = metadata(object, "annotations", BACKUP_BYTES).and_then(|text| text.parse().ok());
         Some(Self {
             record: record(seen, &cluster)?,
             since: metadata(object, "annotations", RETAINED_SINCE).and_then(|text| text.parse().ok()),
-            bytes: seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum(),
-            archived: seen.get(ChildKind::Secret, &names.engine, &names.store_secret()).is_some(),
+            bytes,
+            archived: has_login && archive.is_none(),
+            backup_bytes: measured.unwrap_or(0),
+            archive,
+            trouble: None,
             going: told_to_go(object)
                 .map(|since| (since, stays(reason::ENGINE_OBJECT_STAYS, &cluster, object, since))),
             runs: seen.pods.iter().filter(|pod| pod.database).map(|pod| pod.name.clone()).collect(),
@@ -74,7 +105,25 @@ impl Kept {
 
     /// When it is removed by itself, if ever.
     pub fn expires(&self) -> Option<Timestamp> {
-        expires(self.since, self.record.retained_days)
+        let goes = self.archive.as_ref().is_some_and(|archive| !archive.keep);
+        expires(self.since, self.record.retained_days).filter(|_| !goes)
+    }
+
+    /// Whether it is being removed, in parts or all of it.
+    fn is_going(&self) -> bool {
+        self.archive.as_ref().is_some_and(|archive| !archive.restorable())
+    }
+
+    /// What of it is there, in words.
+    fn words(&self) -> &'static str {
+        match &self.archive {
+            Some(_) if self.is_going() && self.bytes > 0 => "volume and backups, which are being removed",
+            Some(_) if self.is_going() => "backups, which are being removed",
+            Some(archive) if archive.last_backup.is_some() => "last backup",
+            Some(_) => "backups",
+            None if self.archived => "volume and backups",
+            None => "volume",
+        }
     }
 }
 
@@ -172,6 +221,9 @@ pub fn status(
     let (name, expires) = (&kept.cluster.name, kept.expires());
     let due = due(expires, now);
     let soon = match expires {
+        _ if kept.is_going() => {
+            (true, reason::BEING_DELETED, "the data is being removed for ever".to_owned())
+        }
         Some(end) if due.is_some() => (
             true,
             reason::EXPIRING,
@@ -182,7 +234,9 @@ pub fn status(
         Some(end) => (false, reason::KEPT, format!("the data is kept until {end}")),
         None => (false, reason::KEPT, "the data is kept until somebody discards it".to_owned()),
     };
-    let restore = if kept.archived {
+    let restore = if kept.is_going() {
+        (false, reason::BEING_DELETED, "its backups are being removed".to_owned())
+    } else if kept.archived {
         (true, reason::KEPT, format!("order with spec.restoreFrom: {{retainedInstance: {name}}}"))
     } else {
         let message = "it was never backed up, so only the platform can bring its volume back";
@@ -195,19 +249,21 @@ pub fn status(
         reason,
         message: message.clone(),
     });
-    let hangs = hangs(kept, now).map(|blocked| Say {
+    let blocked = hangs(kept, now).or_else(|| kept.trouble.clone()).map(|why| Say {
         kind: kind::DELETION_BLOCKED,
         status: Some(true),
-        reason: blocked.reason,
-        message: blocked.message,
+        reason: why.reason,
+        message: why.message,
     });
-    let says: Vec<Say> = says.into_iter().chain(hangs).collect();
+    let says: Vec<Say> = says.into_iter().chain(blocked).collect();
     let text = |time: Option<Timestamp>| time.map(|t| t.to_string());
-    let data = if kept.archived { "volume and backups" } else { "volume" };
+    let last_backup = kept.archive.as_ref().and_then(|archive| archive.last_backup);
     RetainedInstanceStatus {
         observed_generation: Some(generation),
-        data: Some(data.to_owned()),
-        storage: Some(show_bytes(kept.bytes)),
+        data: Some(kept.words().to_owned()),
+        storage: (kept.bytes > 0 || kept.archive.is_none()).then(|| show_bytes(kept.bytes)),
+        backups: (kept.backup_bytes > 0).then(|| show_bytes(mib(kept.backup_bytes).saturating_mul(MIB))),
+        last_backup: text(last_backup),
         kept_since: text(kept.since),
         expires: text(expires),
         cost: kept.cost.clone().or_else(|| old.cost.clone()),
@@ -233,9 +289,13 @@ pub async fn tell(context: &Context, uids: &BTreeSet<String>, now: Timestamp) ->
     let bound = context.catalogue.namespaces.bound();
     let (mut wanted, mut outcome, mut unfinished) = (BTreeSet::new(), Ok(()), false);
     for uid in uids {
-        let cost = context.memory.lock().kept.get(uid).cloned();
+        let (cost, trouble) = {
+            let memory = context.memory.lock();
+            (memory.kept.get(uid).cloned(), memory.archives.get(uid).and_then(|(_, why)| why.clone()))
+        };
         let Some(kept) = Kept::of(&context.seen(uid), cost) else { continue };
         unfinished |= kept.going.is_some() || !kept.runs.is_empty();
+        let kept = Kept { trouble, ..kept };
         let Some(namespace) = home(&kept.record, &bound) else {
             tracing::debug!(
                 order.uid = uid,

@@ -4,6 +4,7 @@ use crate::order::Order;
 use crate::order::OrderRef;
 use sha2::{Digest, Sha256};
 use siyada_model::id::{OrderUid, TenantName};
+use std::collections::BTreeMap;
 
 /// The one field manager of every write.
 pub const FIELD_MANAGER: &str = "siyada-operator";
@@ -41,6 +42,12 @@ pub const PROTECTED_ORDERS: &str = "siyada.cloud/protected-orders";
 pub const RETAINED: &str = "siyada.cloud/retained";
 /// Annotation on such an engine object: since when its data is kept. An expiry counts from it.
 pub const RETAINED_SINCE: &str = "siyada.cloud/retained-since";
+/// Annotation on such an engine object: bytes that its bucket was measured to take once it had stopped.
+pub const BACKUP_BYTES: &str = "siyada.cloud/backup-bytes";
+/// Label and annotation on the note of what a deleted order has in the object store; the annotation says what.
+pub const ARCHIVE: &str = "siyada.cloud/archive";
+/// Annotation on the engine's object of a last backup: which try it is.
+pub const LAST_BACKUP: &str = "siyada.cloud/last-backup";
 /// Annotation with the hash of what was last applied: tells that a field left the plan.
 pub const APPLIED: &str = "siyada.cloud/applied";
 /// Annotation on a certificate: renew from this second on.
@@ -87,6 +94,9 @@ pub const SECOND_LOGIN_ROLE: &str = "app_b";
 /// The database.
 pub const DATABASE: &str = "app";
 
+/// What the name of a note of what is in the object store ends with.
+const ARCHIVE_SUFFIX: &str = "-archive";
+
 /// The namespace of a tenant's engine objects. The platform owns it.
 pub fn engine_namespace(tenant: &TenantName) -> String {
     format!("siyada-t-{tenant}")
@@ -108,6 +118,17 @@ pub fn short_hash(text: &str) -> String {
 /// re-created name inherits nothing.
 pub fn stem(order: &OrderRef, uid: &OrderUid) -> String {
     format!("{}-{}", order.name, short_hash(uid.as_str()))
+}
+
+/// The labels that say whose an object is.
+pub fn labels(at: &OrderRef, uid: &OrderUid, tenant: &TenantName) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        (ORDER_UID, uid.to_string()),
+        (ORDER_KIND, at.kind.to_string()),
+        (ORDER_NAMESPACE, at.namespace.clone()),
+        (ORDER_NAME, at.name.clone()),
+        (TENANT, tenant.to_string()),
+    ])
 }
 
 /// Names of an order's children.
@@ -172,6 +193,19 @@ impl Names {
     /// Secret with the login of the object store.
     pub fn store_secret(&self) -> String {
         format!("{}-store", self.cluster)
+    }
+    /// The note of what the order has in the object store when it is gone.
+    pub fn archive(&self) -> String {
+        format!("{}{ARCHIVE_SUFFIX}", self.cluster)
+    }
+    /// The names of an order whose note has a name.
+    pub fn of_archive(engine: &str, note: &str) -> Option<Self> {
+        let cluster = note.strip_suffix(ARCHIVE_SUFFIX)?.to_owned();
+        Some(Self { engine: engine.to_owned(), cluster })
+    }
+    /// The engine's object of a last backup: one for each try.
+    pub fn last_backup(&self, uid: &OrderUid, number: u32) -> String {
+        self.backup(&format!("{uid}/last/{number}"))
     }
     /// The engine's schedule of backups.
     pub fn schedule(&self) -> String {

@@ -23,6 +23,10 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Pages of a thousand objects that are read at most to measure a backup.
 const MOST_PAGES: usize = 1_000;
+/// Pages of a thousand objects that are removed at once; the rest waits for the next look, so that others are looked at too.
+const MOST_EMPTIED: usize = 5;
+/// Objects that are removed side by side.
+const AT_ONCE: usize = 16;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -109,11 +113,62 @@ impl<'a> Store<'a> {
     /// # Errors
     /// [`StoreError`].
     pub async fn end_drill(&self, uid: &OrderUid) -> Result<(), StoreError> {
-        let user = drill_user(uid);
-        self.end_logins(&user).await?;
-        let more = [("PolicyName", "drill".to_owned())];
-        self.iam("end a right", "DeleteUserPolicy", &user, &more, "NoSuchEntity").await?;
-        self.iam("remove a user", "DeleteUser", &user, &[], "NoSuchEntity").await.map(drop)
+        self.end_user(&drill_user(uid), &["drill"]).await
+    }
+
+    /// Ends the logins of a user, its rights and itself.
+    async fn end_user(&self, user: &str, rights: &[&str]) -> Result<(), StoreError> {
+        self.end_logins(user).await?;
+        for right in rights {
+            let more = [("PolicyName", (*right).to_owned())];
+            self.iam("end a right", "DeleteUserPolicy", user, &more, "NoSuchEntity").await?;
+        }
+        self.iam("remove a user", "DeleteUser", user, &[], "NoSuchEntity").await.map(drop)
+    }
+
+    /// Ends every user of an order, with its logins and rights. Any number of times.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn end_users(&self, uid: &OrderUid) -> Result<(), StoreError> {
+        self.end_user(&user(uid), &["own", "restore"]).await?;
+        self.end_drill(uid).await
+    }
+
+    /// Removes for ever what an order has in the store: its users first, so that nobody writes any more, then what is in its
+    /// bucket, then the bucket. True when nothing is left; false when there is more than is removed at once. Any number of times.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is removed is removed. A bucket whose name does not end with the order's uid is refused.
+    pub async fn remove(&self, uid: &OrderUid, bucket: &str) -> Result<bool, StoreError> {
+        if !bucket.ends_with(&format!("-{uid}")) {
+            return Err(StoreError::Refused("remove a bucket", format!("{bucket} is not of order {uid}")));
+        }
+        self.end_users(uid).await?;
+        for _ in 0..MOST_EMPTIED {
+            let query = vec![("list-type", "2".to_owned())];
+            let call = self.s3(Method::GET, bucket, query, String::new());
+            let keys = texts(&self.call("list a bucket", call, "NoSuchBucket").await?, "Key");
+            if keys.is_empty() {
+                let call = self.s3(Method::DELETE, bucket, Vec::new(), String::new());
+                self.call("remove a bucket", call, "NoSuchBucket").await?;
+                return Ok(true);
+            }
+            for some in keys.chunks(AT_ONCE) {
+                let mut calls = Vec::new();
+                for key in some {
+                    calls.push(self.remove_object(bucket, key));
+                }
+                futures::future::try_join_all(calls).await?;
+            }
+        }
+        Ok(false)
+    }
+
+    async fn remove_object(&self, bucket: &str, key: &str) -> Result<(), StoreError> {
+        let path = object_path(bucket, key);
+        let call = Call { path, ..self.s3(Method::DELETE, bucket, Vec::new(), String::new()) };
+        self.call("remove an object", call, "NoSuchKey").await.map(drop)
     }
 
     async fn end_logins(&self, user: &str) -> Result<(), StoreError> {
@@ -156,12 +211,27 @@ impl<'a> Store<'a> {
     /// # Errors
     /// [`StoreError`].
     pub async fn size(&self, uid: &OrderUid, backup_id: &str) -> Result<i64, StoreError> {
-        let prefix = format!("{GENERATION}/base/{backup_id}/");
+        self.bytes(&bucket(self.site, uid), &format!("{GENERATION}/base/{backup_id}/")).await
+    }
+
+    /// Bytes that the archive of changes takes in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn archive_size(&self, uid: &OrderUid) -> Result<i64, StoreError> {
+        self.bytes(&bucket(self.site, uid), &format!("{GENERATION}/wals/")).await
+    }
+
+    /// Bytes of the objects of a bucket whose names begin so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn bytes(&self, bucket: &str, prefix: &str) -> Result<i64, StoreError> {
         let (mut bytes, mut after) = (0_i64, None);
         for _ in 0..MOST_PAGES {
-            let mut query = vec![("list-type", "2".to_owned()), ("prefix", prefix.clone())];
+            let mut query = vec![("list-type", "2".to_owned()), ("prefix", prefix.to_owned())];
             query.extend(after.take().map(|token| ("continuation-token", token)));
-            let call = self.s3(Method::GET, &bucket(self.site, uid), query, String::new());
+            let call = self.s3(Method::GET, bucket, query, String::new());
             let page = self.call("measure a backup", call, "").await?;
             let sizes = texts(&page, "Size");
             bytes = sizes.iter().filter_map(|t| t.parse::<i64>().ok()).fold(bytes, i64::saturating_add);
@@ -268,6 +338,12 @@ impl<'a> Store<'a> {
     }
 }
 
+/// The path of an object: its name is escaped, but for what divides it.
+fn object_path(bucket: &str, key: &str) -> String {
+    let parts: Vec<String> = key.split('/').map(escaped).collect();
+    format!("/{bucket}/{}", parts.join("/"))
+}
+
 fn user(uid: &OrderUid) -> String {
     format!("siyada-{uid}")
 }
@@ -316,6 +392,7 @@ mod tests {
         assert_eq!(texts(page, "K"), ["a&b"]);
         assert!(texts(page, "NextContinuationToken").is_empty());
         assert_eq!(escaped("a/b c~é"), "a%2Fb%20c~%C3%A9");
+        assert_eq!(object_path("siyada-u", "g1/base/2026+01 a"), "/siyada-u/g1/base/2026%2B01%20a");
     }
 
     #[test]
@@ -333,4 +410,34 @@ mod tests {
         assert_eq!(text.matches("arn:aws:s3:::").count(), text.matches("arn:aws:s3:::siyada-a").count());
         assert!(!text.contains("siyada-a*") && text.contains("siyada-a/*"));
     }
+    // ZZ-BEGIN
+    #[tokio::test]
+    async fn zz_store() {
+        let site: ObjectStorage = serde_json::from_value(json!({
+            "endpoint": "https://127.0.0.1:29443", "bucketPrefix": "siyada", "credentialsSecret": "s",
+            "ca": std::fs::read_to_string("/tmp/last-weed/cert.pem").unwrap(),
+        }))
+        .unwrap();
+        let authority = reqwest::Certificate::from_pem(site.ca.as_ref().unwrap().as_bytes()).unwrap();
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).build().unwrap();
+        let key = StoreKey { id: "SITE".to_owned(), secret: "secretsecretsecret".to_owned() };
+        let store = Store { http, site: &site, key };
+        let uid: OrderUid = "zz1".parse().unwrap();
+        let own = store.set_up(&uid).await.unwrap();
+        let with_own = Store { http: store.http.clone(), site: &site, key: own };
+        for i in 0..1200 {
+            let path = object_path("siyada-zz1", &format!("g1/wals/0001/{i:05} +é.gz"));
+            let call =
+                Call { path, ..with_own.s3(Method::PUT, "siyada-zz1", Vec::new(), "hello".to_owned()) };
+            with_own.call("put", call, "").await.unwrap();
+        }
+        assert_eq!(store.bytes("siyada-zz1", "").await.unwrap(), 6000);
+        assert_eq!(store.archive_size(&uid).await.unwrap(), 6000);
+        assert!(store.remove(&uid, "siyada-other").await.is_err());
+        assert!(store.remove(&uid, "siyada-zz1").await.unwrap());
+        assert!(store.remove(&uid, "siyada-zz1").await.unwrap());
+        assert!(with_own.bytes("siyada-zz1", "").await.is_err());
+        println!("{:?}", store.bytes("siyada-zz1", "").await);
+    }
+    // ZZ-END
 }

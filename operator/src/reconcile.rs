@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A whole pass may take so long.
-const PASS: Duration = Duration::from_secs(60);
+pub const PASS: Duration = Duration::from_secs(60);
 /// A refused order is offered to the ledger again so often: quota may have become free.
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// An order that waits for an approval is offered again so often.
@@ -584,7 +584,7 @@ pub fn password() -> String {
 async fn meter(valid: &Valid, seen: &Seen, context: &Context) -> Result<bool, Pass> {
     let uid = valid.order.uid.to_string();
     let open = |m| context.memory.lock().metered.get(&(uid.clone(), m)).is_some_and(Option::is_some);
-    let backups = service_backup::bytes(&valid.order, context);
+    let backups = service_backup::bytes(&valid.order.uid, context);
     let facts = metering::facts(valid, seen, backups, open(Meter::COMPUTE));
     match report(context, facts).await {
         Ok(()) => {

@@ -1,20 +1,21 @@
 //! Where the first data of an order comes from: which archive, from when, and whether that may be.
 
+use crate::archive;
 use crate::backup::{Backups, Source, bucket};
 use crate::check::{Refusal, Valid};
 use crate::condition::reason;
 use crate::context::Context;
-use crate::deletion::{cluster_key, record};
-use crate::names::{Names, RETAINED};
-use crate::object::ChildKind;
+use crate::mirror::Kept;
+use crate::names::Names;
 use crate::order::{Kind, Order};
 use crate::plan::backup::recorded;
-use crate::seen::{Seen, metadata};
+use crate::seen::Seen;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
 use siyada_crds::order::RestoreFrom;
 use siyada_crds::{RetainedInstance, ServiceBackup};
 use siyada_model::classification::Classification;
+use siyada_model::id::OrderUid;
 use siyada_model::quantity::{bytes, show_bytes};
 
 fn impossible<T>(message: String) -> Result<T, Refusal> {
@@ -42,7 +43,7 @@ pub fn source(valid: &Valid, seen: &Seen, context: &Context) -> Result<Option<So
     Ok(Some(Source { bucket: bucket(&policy.store, &order_uid), order_uid, backup_id, time }))
 }
 
-type Named = (siyada_model::id::OrderUid, Option<String>);
+type Named = (OrderUid, Option<String>);
 
 fn named(
     valid: &Valid,
@@ -75,10 +76,13 @@ fn of_backup(valid: &Valid, name: &str, context: &Context) -> Result<Named, Refu
     }
     let status = found.status.clone().unwrap_or_default();
     let phase = status.phase.as_deref().unwrap_or("Pending");
-    let uid = status.order_uid.as_deref().and_then(|text| text.parse().ok());
+    let uid: Option<OrderUid> = status.order_uid.as_deref().and_then(|text| text.parse().ok());
     let (Some(uid), Some(id), "Completed") = (uid, status.backup_id, phase) else {
         return impossible(format!("ServiceBackup {name} is {phase}: wait for it, or choose another"));
     };
+    if archive::note(&context.seen(uid.as_str())).is_some_and(|(_, note)| !note.archive.restorable()) {
+        return impossible(format!("what the order of ServiceBackup {name} left is being removed"));
+    }
     // Where the order is still there, its rules hold.
     let orders = context.orders.all();
     if let Some(origin) = orders.iter().find(|o| o.uid == uid) {
@@ -115,29 +119,29 @@ fn of_retained(valid: &Valid, named: &str, context: &Context) -> Result<Named, R
     let listed = context.orders.retained.get(&key).map(|listing| listing.spec.order_uid.clone());
     let uid = listed.as_deref().unwrap_or(named);
     let names = Names::of(&valid.order, &valid.tenant);
-    let seen = context.seen(uid);
-    let key = cluster_key(&seen).filter(|key| key.namespace == names.engine);
-    let kept = key.and_then(|key| {
-        let object = seen.children.get(&key)?;
-        metadata(object, "labels", RETAINED)?;
-        Some((key.clone(), record(&seen, &key)?))
-    });
+    let kept = Kept::of(&context.seen(uid), None).filter(|kept| kept.cluster.namespace == names.engine);
     // Data of another tenant answers as absence does.
-    let Some((key, record)) = kept.filter(|(_, record)| record.tenant == valid.tenant) else {
+    let Some(kept) = kept.filter(|kept| kept.record.tenant == valid.tenant) else {
         return impossible(format!(
             "no data of a deleted order {uid} is kept for this tenant: kubectl get rti lists what is"
         ));
     };
+    let record = &kept.record;
     if record.kind != valid.order.at.kind.as_str() {
         return impossible(format!("what is kept of {uid} is a {}: order that kind", record.kind));
     }
-    let kept = Names { engine: key.namespace, cluster: key.name };
-    if seen.get(ChildKind::Secret, &kept.engine, &kept.store_secret()).is_none() {
+    if let Some(site) = record.site.as_ref().filter(|site| **site != valid.site) {
+        return impossible(format!("what is kept of {uid} is archived at site {site}: order there"));
+    }
+    if kept.archive.is_some() && !kept.archived {
+        return impossible(format!("what was kept of {uid} is being removed"));
+    }
+    if !kept.archived {
         return impossible(format!(
             "{uid} was never backed up, so only the platform can bring its volume back"
         ));
     }
-    Ok((record.uid, None))
+    Ok((record.uid.clone(), None))
 }
 
 /// Whether an order may hold what another one holds: not less protected, not too small, and where its archive is.

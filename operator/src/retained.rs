@@ -4,20 +4,25 @@
 //! data changes, and every hour, as time alone brings an end near. Before data is removed the API server itself is asked.
 
 use crate::apply;
+use crate::archive::Archive;
 use crate::breaker::{self, Verdict};
+use crate::check::{Valid, mib};
 use crate::condition::whole_second;
 use crate::context::Context;
 use crate::deletion::{cluster_key, record};
 use crate::force;
 use crate::instances;
+use crate::ledger::Ledger;
 use crate::metering::{self, stopped};
 use crate::mirror;
-use crate::names::{HIBERNATION, ORDER_RECORD, ORDER_UID, RETAINED, RETAINED_SINCE, TENANT};
+use crate::names::{
+    ARCHIVE, BACKUP_BYTES, ENGINE, HIBERNATION, ORDER_RECORD, ORDER_UID, RETAINED, RETAINED_SINCE, TENANT,
+};
 use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
 use crate::reconcile::{Pass, fingerprint, report};
 use crate::seen::{Seen, metadata};
-use crate::unwell;
+use crate::{archive, archives, service_backup, unwell};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DynamicObject, ListParams};
@@ -28,10 +33,12 @@ use serde_json::Value;
 use siyada_crds::RetainedInstance;
 use siyada_crds::order::Cost;
 use siyada_model::id::{OrderUid, Sku, TenantName};
-use siyada_model::price::Item;
+use siyada_model::price::{Item, in_force};
+use siyada_model::quantity::{MIB, show_bytes};
 use siyada_model::resources::Resources;
+use siyada_model::usage::Meter;
 use siyada_model::wire::{Billing, ReservationRequest};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,6 +78,45 @@ pub struct Record {
     /// It is kept for so many days; absent: until somebody discards it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retained_days: Option<i32>,
+    /// The site in whose store it is backed up; absent: it is not, or an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    /// Price key of its backups, where they are billed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_sku: Option<Sku>,
+    /// Its last backup is kept for so many days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_backup_days: Option<i32>,
+}
+
+impl Record {
+    /// What the engine object of a valid order says. What says nothing new is left out, so that the objects of the landing before
+    /// stay as they are.
+    pub fn of(valid: &Valid) -> Self {
+        let at = &valid.order.at;
+        let backed_up = valid.backups.policy().is_some();
+        Self {
+            kind: at.kind.to_string(),
+            namespace: at.namespace.clone(),
+            name: at.name.clone(),
+            uid: valid.order.uid.clone(),
+            tenant: valid.tenant.clone(),
+            plan: valid.plan.clone(),
+            storage_sku: valid.storage_sku.clone(),
+            billing: valid.billing.clone(),
+            requester: valid.order.requester.clone(),
+            retained_days: valid.retained_days,
+            site: backed_up.then(|| valid.site.clone()),
+            backup_sku: valid.backup_sku.clone().filter(|_| backed_up),
+            last_backup_days: backed_up.then_some(valid.last_backup_days),
+        }
+    }
+
+    /// Where its order is, or was.
+    pub fn at(&self) -> Option<OrderRef> {
+        let kind = Kind::parse(&self.kind)?;
+        Some(OrderRef { kind, namespace: self.namespace.clone(), name: self.name.clone() })
+    }
 }
 
 /// Why kept data goes.
@@ -121,15 +167,47 @@ pub async fn account(context: &Context, seen: &Seen) -> Result<(), Pass> {
         tracing::error!("engine object {cluster} does not say whose it was: its storage cannot be billed");
         return Ok(());
     };
+    let going = object.pointer("/metadata/deletionTimestamp").is_some();
+    if !going && archive::note(seen).is_some() {
+        archives::keep_after_all(context, cluster).await?;
+    }
     let stop = |meter| stopped(&record.uid, &record.tenant, meter, None, "Retained");
     let mut facts = metering::RUNNING.map(stop).to_vec();
     facts.extend(metering::storage(&record.uid, &record.tenant, &record.storage_sku, seen));
+    let measured = metadata(object, "annotations", BACKUP_BYTES).and_then(|text| text.parse().ok());
+    let backup_bytes = measured.unwrap_or_else(|| service_backup::bytes(&record.uid, context));
+    facts.extend(metering::kept_backups(&record, backup_bytes));
     report(context, facts).await?;
-    hold_storage(context, &record, seen).await
+    let bytes = seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum();
+    hold_kept(context, &record, bytes, backup_bytes).await
 }
 
-async fn hold_storage(context: &Context, record: &Record, seen: &Seen) -> Result<(), Pass> {
-    let bytes: i64 = seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum();
+/// Bills and holds what an order has in the object store; its instances and volumes are gone.
+///
+/// # Errors
+/// [`Pass`].
+pub async fn settle_backups(context: &Context, record: &Record, bytes: i64) -> Result<(), Pass> {
+    let stop = |meter| stopped(&record.uid, &record.tenant, meter, None, "Removed");
+    let mut facts: Vec<_> = metering::RUNNING.into_iter().chain([Meter::STORAGE]).map(stop).collect();
+    facts.extend(metering::kept_backups(record, bytes));
+    report(context, facts).await?;
+    hold_kept(context, record, 0, bytes).await
+}
+
+/// What kept data is priced by: its volumes and its backups. One price key is one item, as two would be rounded apart.
+pub fn kept_items(record: &Record, storage_bytes: i64, backup_bytes: i64) -> Vec<Item> {
+    let item = |sku: &Sku, bytes: i64| Item { sku: sku.clone(), quantity: mib(bytes) };
+    let storage = (storage_bytes > 0).then(|| item(&record.storage_sku, storage_bytes));
+    let backups = record.backup_sku.as_ref().filter(|_| backup_bytes > 0).map(|sku| item(sku, backup_bytes));
+    match (storage, backups) {
+        (Some(one), Some(other)) if one.sku == other.sku => {
+            vec![Item { quantity: one.quantity.saturating_add(other.quantity), ..one }]
+        }
+        (one, other) => one.into_iter().chain(other).collect(),
+    }
+}
+
+async fn hold_kept(context: &Context, record: &Record, bytes: i64, backup_bytes: i64) -> Result<(), Pass> {
     let request = ReservationRequest {
         // Later than any generation that the order had.
         generation: i64::from(i32::MAX),
@@ -141,24 +219,34 @@ async fn hold_storage(context: &Context, record: &Record, seen: &Seen) -> Result
         requester: record.requester.clone(),
         billing: record.billing.clone(),
         resources: Resources { storage_bytes: bytes, ..Resources::default() },
-        items: vec![Item { sku: record.storage_sku.clone(), quantity: crate::check::mib(bytes) }],
+        items: kept_items(record, bytes, backup_bytes),
         retained: true,
     };
     let hash = fingerprint(&request);
     if context.memory.lock().held.get(record.uid.as_str()) == Some(&hash) {
         return Ok(());
     }
-    let held = context.ledger.hold(&record.uid, &request).await?;
-    context.figures.touch(record.tenant.as_str());
-    let cost = held.commitment.monthly_cost;
-    let cost = Cost {
-        currency: cost.currency.to_string(),
-        maximum_monthly: cost.decimal(),
-        price_list: held.price_list.to_string(),
+    let cost = match context.ledger.hold(&record.uid, &request).await {
+        Ok(held) => Some((held.commitment.monthly_cost, held.price_list)),
+        // No money is free for the backups, say. They are there and billed all the same, as they are while an order lives,
+        // whose reservation does not hold them either.
+        Err(Ledger::Refused(_)) if backup_bytes > 0 => {
+            let volumes = ReservationRequest { items: kept_items(record, bytes, 0), ..request.clone() };
+            context.ledger.hold(&record.uid, &volumes).await?;
+            let lists = context.catalogue.catalogue().price_lists;
+            let list = in_force(&lists, Timestamp::now());
+            list.and_then(|list| Some((list.monthly_maximum(&request.items).ok()?, list.name.clone())))
+        }
+        Err(error) => return Err(error.into()),
     };
+    context.figures.touch(record.tenant.as_str());
     let mut memory = context.memory.lock();
     memory.held.insert(record.uid.to_string(), hash);
-    memory.kept.insert(record.uid.to_string(), cost);
+    if let Some((cost, list)) = cost {
+        let (currency, maximum_monthly) = (cost.currency.to_string(), cost.decimal());
+        let cost = Cost { currency, maximum_monthly, price_list: list.to_string() };
+        memory.kept.insert(record.uid.to_string(), cost);
+    }
     Ok(())
 }
 
@@ -228,9 +316,10 @@ async fn sweep(context: &Context) -> Result<bool, Pass> {
 /// A cache may be behind: before anything is stopped, the server itself is asked, once.
 async fn is_there(context: &Context, at: &OrderRef, uid: &str) -> Result<bool, Pass> {
     let marked = |object: &Arc<Value>| metadata(object, "labels", RETAINED).is_some();
-    let already_kept =
-        context.memory.lock().held.contains_key(uid) && context.seen(uid).children.values().any(marked);
-    if already_kept {
+    let seen = context.seen(uid);
+    let in_store = cluster_key(&seen).is_none() && archive::note(&seen).is_some();
+    let kept = in_store || seen.children.values().any(marked);
+    if kept && context.memory.lock().held.contains_key(uid) {
         return Ok(false);
     }
     order_is_there(context, at, uid).await
@@ -251,19 +340,26 @@ pub async fn order_is_there(context: &Context, at: &OrderRef, uid: &str) -> Resu
 /// Deals with what an order left. True when data is kept.
 async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
     let seen = context.seen(uid);
+    let now = Timestamp::now();
     let Some(cluster) = cluster_key(&seen) else {
+        if seen.claim_names().is_empty() && archive::note(&seen).is_some() {
+            return archives::look(context, uid, &seen, now).await;
+        }
         remove_rest(context, uid, &seen).await?;
         return Ok(!seen.claim_names().is_empty());
     };
-    let now = Timestamp::now();
     if seems_unwanted(context, uid, &cluster, &seen, now)
-        && let Some((why, object_uid)) = confirmed(context, uid, &cluster, now).await?
+        && let Some((why, object_uid, live)) = confirmed(context, uid, &cluster, now).await?
     {
         if let Verdict::Stopped(since) = breaker::judge(context, uid, now).await? {
             tracing::warn!(
                 order.uid = uid,
                 "the kept data of {cluster} stays: deletions are stopped since {since}"
             );
+        } else if !archives::discard(context, &cluster, &live, now).await? {
+            // Its backups would be nobody's.
+            context.sweep.notify_one();
+            return Ok(true);
         } else {
             tracing::warn!(order.uid = uid, "removing the kept data of {cluster} for ever: {why:?}");
             apply::remove(&context.client, &cluster, Some(&object_uid)).await?;
@@ -271,6 +367,7 @@ async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
         }
     }
     settle(context, &cluster, &seen).await?;
+    archives::measure_kept(context, &cluster, &seen, now).await?;
     tracing::info!(
         order.uid = uid,
         "data of {cluster} is kept without an order; `siyada-operator retained list` shows it"
@@ -296,7 +393,7 @@ async fn confirmed(
     uid: &str,
     cluster: &Key,
     now: Timestamp,
-) -> Result<Option<(Why, String)>, Pass> {
+) -> Result<Option<(Why, String, Value)>, Pass> {
     let look = |e| Pass::Look("kept data", Box::new(e));
     let resource = ChildKind::Cluster.api_resource();
     let api: Api<DynamicObject> = Api::namespaced_with(context.client.clone(), &cluster.namespace, &resource);
@@ -306,19 +403,19 @@ async fn confirmed(
     let record: Option<Record> =
         live.annotations().get(ORDER_RECORD).and_then(|text| serde_json::from_str(text).ok());
     let (true, Some(record), Some(object_uid)) = (is_kept, record, live.uid()) else { return Ok(None) };
-    let Some(kind) = Kind::parse(&record.kind) else { return Ok(None) };
-    let at = OrderRef { kind, namespace: record.namespace.clone(), name: record.name.clone() };
+    let Some(at) = record.at() else { return Ok(None) };
     if record.uid.as_str() != uid || order_is_there(context, &at, uid).await? {
         tracing::error!(order.uid = uid, "the data of {cluster} is not removed: its order is there");
         return Ok(None);
     }
+    let object = serde_json::to_value(&live).unwrap_or(Value::Null);
     if live.annotations().get(REMOVE).map(String::as_str) == Some(uid) {
-        return Ok(Some((Why::Asked, object_uid)));
+        return Ok(Some((Why::Asked, object_uid, object)));
     }
     let Some(listing) = listed(context, &record, cluster).await? else { return Ok(None) };
     let since = live.annotations().get(RETAINED_SINCE).and_then(|text| text.parse().ok());
     let why = unwanted(&record, since, &listing, now);
-    Ok(why.map(|why| (why, object_uid)))
+    Ok(why.map(|why| (why, object_uid, object)))
 }
 
 /// Why data that is listed should go, if it should.
@@ -337,7 +434,14 @@ pub fn unwanted(
 }
 
 /// The listing of kept data, where the API server has it, in a namespace that is its tenant's now.
-async fn listed(context: &Context, record: &Record, cluster: &Key) -> Result<Option<RetainedInstance>, Pass> {
+///
+/// # Errors
+/// [`Pass::Look`] when the API server does not answer.
+pub async fn listed(
+    context: &Context,
+    record: &Record,
+    cluster: &Key,
+) -> Result<Option<RetainedInstance>, Pass> {
     let look = |e| Pass::Look("the listing of kept data", Box::new(e));
     let Some(home) = mirror::home(record, &context.catalogue.namespaces.bound()) else { return Ok(None) };
     let namespaces: Api<Namespace> = Api::all(context.client.clone());
@@ -352,7 +456,10 @@ async fn listed(context: &Context, record: &Record, cluster: &Key) -> Result<Opt
 }
 
 /// The engine object is gone: when its volumes are proven to be gone too, the account is closed and the rest removed.
-async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pass> {
+///
+/// # Errors
+/// [`Pass`].
+pub async fn remove_rest(context: &Context, uid: &str, seen: &Seen) -> Result<(), Pass> {
     if !seen.claim_names().is_empty() {
         tracing::warn!(
             order.uid = uid,
@@ -395,25 +502,58 @@ fn clusters(client: &Client) -> Api<DynamicObject> {
     Api::all_with(client.clone(), &ChildKind::Cluster.api_resource())
 }
 
+/// Everything that is kept without an order, as the API server has it: engine objects, and what is in object stores alone.
+async fn everything(client: &Client) -> anyhow::Result<Vec<(Key, DynamicObject)>> {
+    let mut all: Vec<DynamicObject> =
+        clusters(client).list(&ListParams::default().labels(SELECTOR)).await?.items;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    for namespace in namespaces.list(&ListParams::default().labels(ENGINE)).await? {
+        let resource = ChildKind::Secret.api_resource();
+        let notes: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &namespace.name_any(), &resource);
+        all.extend(notes.list(&ListParams::default().labels(ARCHIVE)).await?);
+    }
+    let key = |object: &DynamicObject| {
+        let note = object.labels().contains_key(ARCHIVE);
+        let kind = if note { ChildKind::Secret } else { ChildKind::Cluster };
+        Key::new(kind, &object.namespace().unwrap_or_default(), object.name_any())
+    };
+    let mut keyed: BTreeMap<String, (Key, DynamicObject)> = BTreeMap::new();
+    for object in all {
+        let uid = object.labels().get(crate::names::ORDER_UID).cloned().unwrap_or_else(|| object.name_any());
+        // The engine's object comes first: what is in the store goes with it.
+        keyed.entry(uid).or_insert_with(|| (key(&object), object));
+    }
+    Ok(keyed.into_values().collect())
+}
+
+/// How much it is, in words.
+fn size_of(object: &DynamicObject) -> String {
+    let note = serde_json::to_value(object).ok().and_then(|object| Archive::read(&object));
+    match note {
+        Some(archive) => format!("backups {}", show_bytes(mib(archive.bytes).saturating_mul(MIB))),
+        None => object.data.pointer("/spec/storage/size").and_then(Value::as_str).unwrap_or("?").to_owned(),
+    }
+}
+
 /// `siyada-operator retained list`.
 ///
 /// # Errors
 /// When the cluster cannot be read.
 pub async fn list(client: &Client) -> anyhow::Result<()> {
-    let found = clusters(client).list(&ListParams::default().labels(SELECTOR)).await?;
-    if found.items.is_empty() {
+    let found = everything(client).await?;
+    if found.is_empty() {
         println!("no data is kept without an order");
         return Ok(());
     }
     println!("{:<38} {:<20} {:<24} {:<30} STORAGE", "UID", "TENANT", "KIND", "ORDER");
-    for cluster in found {
-        let text = cluster.annotations().get(ORDER_RECORD).cloned().unwrap_or_default();
+    for (_, object) in found {
+        let text = object.annotations().get(ORDER_RECORD).cloned().unwrap_or_default();
         let Ok(record) = serde_json::from_str::<Record>(&text) else {
-            println!("{:<38} {} does not say whose it was", "?", cluster.name_any());
+            println!("{:<38} {} does not say whose it was", "?", object.name_any());
             continue;
         };
-        let size = cluster.data.pointer("/spec/storage/size").and_then(Value::as_str).unwrap_or("?");
-        let order = format!("{}/{}", record.namespace, record.name);
+        let (order, size) = (format!("{}/{}", record.namespace, record.name), size_of(&object));
         println!("{:<38} {:<20} {:<24} {order:<30} {size}", record.uid, record.tenant, record.kind);
     }
     println!("\nremove one for ever: siyada-operator retained remove UID --confirm NAME");
@@ -425,18 +565,16 @@ pub async fn list(client: &Client) -> anyhow::Result<()> {
 /// # Errors
 /// When there is no such data, or the name is not its order's.
 pub async fn remove(client: &Client, uid: &str, confirm: &str) -> anyhow::Result<()> {
-    let found = clusters(client).list(&ListParams::default().labels(SELECTOR)).await?;
-    let ours = |c: &DynamicObject| c.labels().get(crate::names::ORDER_UID).map(String::as_str) == Some(uid);
-    let Some(cluster) = found.into_iter().find(ours) else {
+    let ours = |object: &DynamicObject| object.labels().get(ORDER_UID).map(String::as_str) == Some(uid);
+    let Some((key, object)) = everything(client).await?.into_iter().find(|(_, object)| ours(object)) else {
         anyhow::bail!("no data of an order {uid:?} is kept: `siyada-operator retained list` shows what is");
     };
-    let name = cluster.labels().get(crate::names::ORDER_NAME).cloned().unwrap_or_default();
+    let name = object.labels().get(crate::names::ORDER_NAME).cloned().unwrap_or_default();
     anyhow::ensure!(
         name == confirm,
         "the order was named {name:?}: give --confirm {name} to remove its data for ever"
     );
-    let namespace = cluster.namespace().unwrap_or_default();
-    apply::ask_removal(client, &Key::new(ChildKind::Cluster, &namespace, cluster.name_any()), uid).await?;
-    println!("the operator removes the data of {name} ({uid}) now; its storage is billed until it is gone");
+    apply::ask_removal(client, &key, uid).await?;
+    println!("the operator removes the data of {name} ({uid}) now; what it takes is billed until it is gone");
     Ok(())
 }

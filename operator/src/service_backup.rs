@@ -5,7 +5,7 @@ use crate::backup::{self, Made, Policy};
 use crate::check::Valid;
 use crate::condition::{Say, merge, reason};
 use crate::context::Context;
-use crate::object_store::Store;
+use crate::object_store::{Store, StoreError};
 use crate::order::Order;
 use crate::reconcile::Pass;
 use crate::seen::{Asked, Seen};
@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use siyada_crds::backup::{BackedUp, ServiceBackupSpec};
 use siyada_crds::{ServiceBackup, ServiceBackupStatus};
+use siyada_model::id::OrderUid;
 use siyada_model::quantity::{self, MIB, show_bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,14 +51,51 @@ pub fn asked(order: &Order, context: &Context) -> Vec<Asked> {
     all.filter_map(|b| Some(Asked { name: b.name_any(), uid: b.uid()? })).collect()
 }
 
-/// What the listed backups of an order take in the store. One that was not measured yet counts from when it is.
-pub fn bytes(order: &Order, context: &Context) -> i64 {
-    let of_order = |b: &Arc<ServiceBackup>| {
-        let status = b.status.as_ref().filter(|s| s.order_uid.as_deref() == Some(order.uid.as_str()))?;
-        let whole = status.phase.as_deref() == Some("Completed");
-        status.size.as_deref().filter(|_| whole).and_then(|size| quantity::bytes(size).ok())
+/// What the listed backups of an order take in the store, with the archive of changes as it was when the newest of them was
+/// measured. One that was not measured yet counts from when it is.
+pub fn bytes(uid: &OrderUid, context: &Context) -> i64 {
+    let all = context.orders.backups.state();
+    bytes_of(uid, all.iter().filter_map(|backup| backup.status.as_ref()))
+}
+
+/// The same, of listings.
+pub fn bytes_of<'a>(uid: &OrderUid, all: impl Iterator<Item = &'a ServiceBackupStatus>) -> i64 {
+    let whole = |status: &&ServiceBackupStatus| {
+        status.order_uid.as_deref() == Some(uid.as_str()) && status.phase.as_deref() == Some("Completed")
     };
-    listed(order, context).iter().filter_map(of_order).fold(0, i64::saturating_add)
+    let time = |text: &String| text.parse::<Timestamp>().ok();
+    let (mut sum, mut newest) = (0_i64, (None, 0));
+    for status in all.filter(whole) {
+        let Some(size) = status.size.as_deref().and_then(|size| quantity::bytes(size).ok()) else { continue };
+        sum = sum.saturating_add(size);
+        let done = status.completed_at.as_ref().and_then(time);
+        if let Some(archive) = status.archive_bytes.filter(|_| done >= newest.0) {
+            newest = (done, archive);
+        }
+    }
+    sum.saturating_add(newest.1)
+}
+
+/// The bucket of an order that is gone was removed: nothing that is listed of it can be restored any more.
+///
+/// # Errors
+/// [`Pass`], after which it is done again.
+pub async fn ended(context: &Context, uid: &str, now: Timestamp) -> Result<(), Pass> {
+    let of = |b: &&Arc<ServiceBackup>| b.status.as_ref().and_then(|s| s.order_uid.as_deref()) == Some(uid);
+    for backup in context.orders.backups.state().iter().filter(of) {
+        if backup.labels().get(LISTED).is_some() {
+            apply::listings::unlist(&context.client, &**backup).await?;
+            continue;
+        }
+        let old = backup.status.clone().unwrap_or_default();
+        let message = "its order is gone, and what it had in the object store was removed";
+        let said = (Some(false), reason::BACKUP_EXPIRED, message.to_owned());
+        let told = ServiceBackupStatus { phase: Some("Expired".to_owned()), ..old.clone() };
+        let (namespace, generation) = (backup.namespace().unwrap_or_default(), backup.metadata.generation);
+        tell(&namespace, &backup.name_any(), (&old, told), said, generation.unwrap_or(1), context, now)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Lists what the engine made, tells what became of what was asked, and takes off what has expired.
@@ -110,9 +148,9 @@ async fn one(
         fresh.labels_mut().insert(LISTED.to_owned(), "true".to_owned());
         apply::listings::list(&context.client, &fresh).await?;
     }
-    let size = match (&old.size, &made.backup_id) {
-        (None, Some(id)) if made.phase == "Completed" => measure(order, policy, id, context).await,
-        (known, _) => known.clone(),
+    let (size, archive_bytes) = match (&old.size, &made.backup_id) {
+        (None, Some(id)) if made.phase == "Completed" => measure(order, policy, id, context).await.unzip(),
+        (known, _) => (known.clone(), old.archive_bytes),
     };
     let text = |time: Option<Timestamp>| time.map(|t| t.to_string());
     let done = made.stopped.filter(|_| made.phase == "Completed");
@@ -130,6 +168,7 @@ async fn one(
         started_at: text(made.started),
         completed_at: text(done),
         size,
+        archive_bytes,
         expires: text(done.map(|stopped| backup::expires(policy, stopped))),
         order_uid: Some(order.uid.to_string()),
         backup_id: made.backup_id.clone(),
@@ -195,15 +234,14 @@ async fn tell(
     Ok(())
 }
 
-/// What a backup takes; nothing when the store does not say so now: the next pass asks again.
-async fn measure(order: &Order, policy: &Policy, id: &str, context: &Context) -> Option<String> {
-    let store = Store::of(&context.client, &context.config.namespace, &policy.store).await;
-    let size = match store {
-        Ok(store) => store.size(&order.uid, id).await,
-        Err(error) => Err(error),
+/// What a backup takes, and the archive of changes beside it; nothing when the store does not say so now: the next pass asks again.
+async fn measure(order: &Order, policy: &Policy, id: &str, context: &Context) -> Option<(String, i64)> {
+    let asked = async {
+        let store = Store::of(&context.client, &context.config.namespace, &policy.store).await?;
+        Ok::<_, StoreError>((store.size(&order.uid, id).await?, store.archive_size(&order.uid).await?))
     };
-    match size {
-        Ok(bytes) => Some(show_bytes(crate::check::mib(bytes).saturating_mul(MIB))),
+    match asked.await {
+        Ok((bytes, archive)) => Some((show_bytes(crate::check::mib(bytes).saturating_mul(MIB)), archive)),
         Err(error) => {
             tracing::warn!(order.uid = %order.uid, error = %error, "a backup of order {} was not measured", order.at.name);
             None

@@ -1,10 +1,11 @@
 //! Compares what the ledger holds with the orders there are, and repairs both directions: at the start, which is every
 //! new leader's too, every hour, and when the ledger was restored. It asks the API server only about what does not fit.
 
+use crate::archives::namespace_is_there;
 use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::metering::{METERS, stopped};
-use crate::names::{ORDER_UID, engine_namespace};
+use crate::names::{ARCHIVE, ORDER_UID, engine_namespace};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order, OrderRef};
 use crate::reconcile::{Pass, report};
@@ -104,7 +105,7 @@ async fn read(context: &Context) -> Result<Vec<Reservation>, Pass> {
     }
 }
 
-/// Whether the API server knows the order of a reservation, or an engine object or volume of it. Caches may be behind.
+/// Whether the API server knows the order of a reservation, or an engine object, a volume or backups of it. Caches may be behind.
 async fn exists(context: &Context, reservation: &Reservation) -> Result<bool, Pass> {
     let request = &reservation.request;
     let uid = reservation.order_uid.as_str();
@@ -124,7 +125,20 @@ async fn exists(context: &Context, reservation: &Reservation) -> Result<bool, Pa
             return Ok(true);
         }
     }
-    Ok(false)
+    has_archive(context, &engine, uid).await
+}
+
+/// Whether something of an order is noted to be in an object store. In a namespace that is gone nothing is, and nobody may ask.
+async fn has_archive(context: &Context, engine: &str, uid: &str) -> Result<bool, Pass> {
+    if !namespace_is_there(context, engine).await? {
+        return Ok(false);
+    }
+    let notes: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), engine, &ChildKind::Secret.api_resource());
+    let selector = format!("{ORDER_UID}={uid},{ARCHIVE}");
+    let found = notes.list(&ListParams::default().labels(&selector).limit(1)).await;
+    let found = found.map_err(|e| Pass::Look("what an order left", Box::new(e)))?;
+    Ok(!found.items.is_empty())
 }
 
 /// Closes what may still be billed, as nothing is left that could be, and gives the quota back.

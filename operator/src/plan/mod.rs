@@ -235,14 +235,7 @@ fn surplus(seen: &Seen, planned: &BTreeSet<&Key>) -> Vec<Key> {
 
 /// The labels of an order: on what is planned, and through the engine on what it makes.
 pub fn labels(valid: &Valid) -> BTreeMap<&'static str, String> {
-    let at = &valid.order.at;
-    BTreeMap::from([
-        (names::ORDER_UID, valid.order.uid.to_string()),
-        (names::ORDER_KIND, at.kind.to_string()),
-        (names::ORDER_NAMESPACE, at.namespace.clone()),
-        (names::ORDER_NAME, at.name.clone()),
-        (names::TENANT, valid.tenant.to_string()),
-    ])
+    names::labels(&valid.order.at, &valid.order.uid, &valid.tenant)
 }
 
 /// Metadata of a planned object.

@@ -5,6 +5,7 @@ use crate::check::Valid;
 use crate::credential;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
+use crate::retained::Record;
 use crate::rotation::{Phase, Rotation, role};
 use crate::seen::Seen;
 use serde_json::{Value, json};
@@ -132,23 +133,7 @@ fn login(number: u32, secret: &str) -> Value {
     })
 }
 
-/// What the platform must know of the order when only the engine object is left.
+/// What the platform must know of the order when only the engine object is left; keys in the order of the alphabet.
 fn record(valid: &Valid) -> String {
-    let at = &valid.order.at;
-    let mut record = json!({
-        "kind": at.kind.as_str(),
-        "namespace": at.namespace,
-        "name": at.name,
-        "uid": valid.order.uid,
-        "tenant": valid.tenant,
-        "plan": valid.plan,
-        "storageSku": valid.storage_sku,
-        "billing": valid.billing,
-        "requester": valid.order.requester,
-    });
-    // Absent where nothing expires, so that the objects of the landing before stay as they are.
-    if let Some(days) = valid.retained_days {
-        record["retainedDays"] = json!(days);
-    }
-    record.to_string()
+    json!(Record::of(valid)).to_string()
 }

@@ -69,9 +69,11 @@ async fn offer(engine: &str, offering: &str, drill: Value) -> Result<()> {
     Ok(())
 }
 
-/// An order that is backed up there.
+/// An order that is backed up there, and wants no last backup.
 pub fn order(name: &str, more: &str) -> String {
-    super::postgres(HOME, name, &format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERING}{more}"))
+    let spec =
+        format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERING}, backup: {{lastBackup: false}}{more}");
+    super::postgres(HOME, name, &spec)
 }
 
 /// A client with the Secret of an order.
@@ -338,8 +340,8 @@ pub async fn proven() -> Result<()> {
     let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
     // Without drills until there is something to prove.
     offer("postgresql", DRILLED, Value::Null).await?;
-    let order = super::postgres(HOME, "proven", &format!("{DISPOSABLE}, site: {SITE}, offering: {DRILLED}"));
-    ministry.apply(&order).await?;
+    let spec = format!("{DISPOSABLE}, site: {SITE}, offering: {DRILLED}, backup: {{lastBackup: false}}");
+    ministry.apply(&super::postgres(HOME, "proven", &spec)).await?;
     let there = ready(&ministry, "pgi", HOME, "proven", 240).await?;
     wait_for(&ministry, "pgi", HOME, "proven", "BackupProven", "False", Some("NeverProven"), 180).await?;
     let (db, _) = client(&ministry, "proven").await?;
@@ -403,7 +405,9 @@ pub async fn documents() -> Result<()> {
     offer("documents", OFFERED, Value::Null).await?;
     let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
     let order = |name: &str, more: &str| {
-        super::documents(HOME, name, &format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERED}{more}"))
+        let spec =
+            format!("{DISPOSABLE}, site: {SITE}, offering: {OFFERED}, backup: {{lastBackup: false}}{more}");
+        super::documents(HOME, name, &spec)
     };
     ministry.apply(&order("archive-docs", "")).await?;
     ready(&ministry, "dsi", HOME, "archive-docs", 240).await?;

@@ -46,7 +46,11 @@ pub async fn delete() -> Result<()> {
     Ok(())
 }
 
-pub(super) async fn reservation(api: &Api, tenant: &str, uid: &str) -> Result<Option<Value>> {
+/// What the ledger holds for an order of a tenant.
+///
+/// # Errors
+/// When the api does not answer.
+pub async fn reservation(api: &Api, tenant: &str, uid: &str) -> Result<Option<Value>> {
     let page = api.read(&format!("/v1/tenants/{tenant}/reservations?pageSize=500")).await?;
     let all = page["items"].as_array().cloned().unwrap_or_default();
     Ok(all.into_iter().find(|r| r["orderUid"] == uid))
@@ -66,7 +70,11 @@ pub(super) async fn intervals_of(api: &Api, tenant: &str, uid: &str) -> Result<V
     Ok(all.into_iter().filter(|i| i["orderUid"] == uid).collect())
 }
 
-async fn open_intervals(api: &Api, tenant: &str, uid: &str) -> Result<usize> {
+/// Count of the intervals of an order that are billed on.
+///
+/// # Errors
+/// When the api does not answer.
+pub async fn open_intervals(api: &Api, tenant: &str, uid: &str) -> Result<usize> {
     Ok(intervals_of(api, tenant, uid)
         .await?
         .iter()
@@ -233,7 +241,7 @@ pub async fn listed() -> Result<()> {
     drop(db);
 
     ministry.patch("rti", HOME, name, &json!({"spec": {"discard": "archive"}})).await?;
-    gone("rti", HOME, name, 120).await?;
+    gone("rti", HOME, name, 300).await?;
     let api = api_of("interior").await?;
     eventually(seconds(120), "the discarded data to go", || async {
         let volumes = admin.list("pvc", &cluster.0, &format!("siyada.cloud/order-uid={old}")).await?;

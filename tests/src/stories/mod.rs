@@ -11,6 +11,7 @@ pub mod damage;
 pub mod delegation;
 pub mod deletion;
 pub mod force;
+pub mod last_backup;
 pub mod ledger;
 pub mod login;
 pub mod maintenance;
@@ -263,6 +264,11 @@ fn services() -> Vec<Story> {
             false,
             "a deletion that hangs is forced by the platform alone, on record for ever, and nobody pays for what is left",
             force::forced
+        ),
+        story!(
+            true,
+            "an order deleted with its data leaves a last backup that is listed and restored; discarded or declined, nothing remains",
+            last_backup::last_backup
         ),
         story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
         // Alone: it lets one deletion through in ten minutes, and others delete too.
