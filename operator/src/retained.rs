@@ -163,13 +163,14 @@ pub async fn settle(context: &Context, cluster: &Key, seen: &Seen) -> Result<(),
 /// [`Pass`].
 pub async fn account(context: &Context, seen: &Seen) -> Result<(), Pass> {
     let Some(cluster) = cluster_key(seen) else { return Ok(()) };
+    let Some(object) = seen.children.get(&cluster) else { return Ok(()) };
     let Some(record) = record(seen, &cluster) else {
         tracing::error!("engine object {cluster} does not say whose it was: its storage cannot be billed");
         return Ok(());
     };
     let going = object.pointer("/metadata/deletionTimestamp").is_some();
     if !going && archive::note(seen).is_some() {
-        archives::keep_after_all(context, cluster).await?;
+        archives::keep_after_all(context, &cluster).await?;
     }
     let stop = |meter| stopped(&record.uid, &record.tenant, meter, None, "Retained");
     let mut facts = metering::RUNNING.map(stop).to_vec();
