@@ -410,34 +410,4 @@ mod tests {
         assert_eq!(text.matches("arn:aws:s3:::").count(), text.matches("arn:aws:s3:::siyada-a").count());
         assert!(!text.contains("siyada-a*") && text.contains("siyada-a/*"));
     }
-    // ZZ-BEGIN
-    #[tokio::test]
-    async fn zz_store() {
-        let site: ObjectStorage = serde_json::from_value(json!({
-            "endpoint": "https://127.0.0.1:29443", "bucketPrefix": "siyada", "credentialsSecret": "s",
-            "ca": std::fs::read_to_string("/tmp/last-weed/cert.pem").unwrap(),
-        }))
-        .unwrap();
-        let authority = reqwest::Certificate::from_pem(site.ca.as_ref().unwrap().as_bytes()).unwrap();
-        let http = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).build().unwrap();
-        let key = StoreKey { id: "SITE".to_owned(), secret: "secretsecretsecret".to_owned() };
-        let store = Store { http, site: &site, key };
-        let uid: OrderUid = "zz1".parse().unwrap();
-        let own = store.set_up(&uid).await.unwrap();
-        let with_own = Store { http: store.http.clone(), site: &site, key: own };
-        for i in 0..1200 {
-            let path = object_path("siyada-zz1", &format!("g1/wals/0001/{i:05} +é.gz"));
-            let call =
-                Call { path, ..with_own.s3(Method::PUT, "siyada-zz1", Vec::new(), "hello".to_owned()) };
-            with_own.call("put", call, "").await.unwrap();
-        }
-        assert_eq!(store.bytes("siyada-zz1", "").await.unwrap(), 6000);
-        assert_eq!(store.archive_size(&uid).await.unwrap(), 6000);
-        assert!(store.remove(&uid, "siyada-other").await.is_err());
-        assert!(store.remove(&uid, "siyada-zz1").await.unwrap());
-        assert!(store.remove(&uid, "siyada-zz1").await.unwrap());
-        assert!(with_own.bytes("siyada-zz1", "").await.is_err());
-        println!("{:?}", store.bytes("siyada-zz1", "").await);
-    }
-    // ZZ-END
 }

@@ -7,7 +7,7 @@ use common::examples;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use siyada_crds::order::{BackupSpec, BackupStatus, RestoreFrom};
+use siyada_crds::order::{BackupSpec, BackupStatus, OnDeletion, RestoreFrom};
 use siyada_crds::{RetainedInstanceStatus, ServiceBackupStatus};
 use siyada_operator::archive::{Archive, MARKED, Note, asks, bucket_of, note, reads};
 use siyada_operator::check::{Refusal, check};
@@ -234,6 +234,8 @@ fn without_its_engine_object_what_was_backed_up_stays_unless_it_is_declined() {
     order.status.backup = Some(BackupStatus { last: Some(now().to_string()), ..BackupStatus::default() });
     assert_eq!(without_engine(&order), Fate::Stays(Some(now())));
     order.spec.backup = Some(BackupSpec { last_backup: Some(false), ..BackupSpec::default() });
+    assert_eq!(without_engine(&order), Fate::Stays(Some(now())), "its data was to be kept");
+    order.spec.on_deletion = OnDeletion::Delete;
     assert_eq!(without_engine(&order), Fate::Goes);
 }
 

@@ -112,7 +112,9 @@ pub async fn origin(stage: &mut Stage) -> Result<()> {
     .await?;
     let cluster = engine_of(stage, ORIGIN).await?.context("the origin has no cluster")?;
     let client = stage.enter(&cluster).await?;
-    client.batch_execute(&format!("create table if not exists acts as select generate_series(1, {ROWS}) as id")).await?;
+    client
+        .batch_execute(&format!("create table if not exists acts as select generate_series(1, {ROWS}) as id"))
+        .await?;
     let listings = format!("/apis/siyada.cloud/v1alpha1/namespaces/{ORDERS}/servicebackups");
     let backup = json!({
         "apiVersion": "siyada.cloud/v1alpha1", "kind": "ServiceBackup", "metadata": {"name": BACKUP, "namespace": ORDERS},
