@@ -355,7 +355,7 @@ fn backups_are_billed_with_the_archive_that_was_beside_the_newest() {
         archive_bytes: archive,
         ..ServiceBackupStatus::default()
     };
-    let mut all = vec![
+    let mut all = [
         backup("2026-11-24T01:30:00Z", "2Mi", Some(7)),
         backup("2026-11-23T01:30:00Z", "1Mi", Some(9)),
         // An earlier version measured no archive.
