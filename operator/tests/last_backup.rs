@@ -236,6 +236,7 @@ fn without_its_engine_object_what_was_backed_up_stays_unless_it_is_declined() {
     order.spec.backup = Some(BackupSpec { last_backup: Some(false), ..BackupSpec::default() });
     assert_eq!(without_engine(&order), Fate::Stays(Some(now())), "its data was to be kept");
     order.spec.on_deletion = OnDeletion::Delete;
+    order.spec.deletion_protection = false;
     assert_eq!(without_engine(&order), Fate::Goes);
 }
 
