@@ -3,7 +3,9 @@
 
 use crate::backup::Source;
 use crate::last_backup::Fate;
-use crate::names::{self, ARCHIVE, MANAGED, Names, ORDER_RECORD, RESTORED_FROM, RETAINED_SINCE};
+use crate::names::{
+    self, ARCHIVE, BACKUP_BYTES, MANAGED, Names, ORDER_RECORD, RESTORED_FROM, RETAINED_SINCE,
+};
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::order::Order;
 use crate::reconcile;
@@ -134,6 +136,11 @@ pub fn bucket_of(cluster: &Value) -> Option<(String, String)> {
     let path = store.get("destinationPath")?.as_str()?;
     let bucket = path.strip_prefix("s3://")?.trim_end_matches('/').to_owned();
     Some((bucket, store.get("endpointURL").and_then(Value::as_str).unwrap_or_default().to_owned()))
+}
+
+/// Bytes that an instance which was stopped for good has in the store, as they are noted on its engine object.
+pub fn measured(cluster: &Value) -> Option<i64> {
+    metadata(cluster, "annotations", BACKUP_BYTES)?.parse().ok()
 }
 
 /// Whether an engine object is being made from the archive of a bucket and did not run yet. What ran once reads it no more.

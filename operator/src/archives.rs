@@ -72,7 +72,7 @@ pub async fn before_removal(
             })),
         });
     };
-    let names = Names { engine: key.namespace.clone(), cluster: key.name.clone() };
+    let names = Names::at(key);
     let next = last_backup::next(&Facts::of(order, &record, seen, &cluster), now);
     let has_login = seen.get(ChildKind::Secret, &names.engine, &names.store_secret()).is_some();
     let record = with_site(record, order, has_login);
@@ -161,7 +161,7 @@ fn note_of(
 /// # Errors
 /// [`Pass`].
 pub async fn discard(context: &Context, key: &Key, cluster: &Value, now: Timestamp) -> Result<bool, Pass> {
-    let names = Names { engine: key.namespace.clone(), cluster: key.name.clone() };
+    let names = Names::at(key);
     let Some(record) =
         metadata(cluster, "annotations", ORDER_RECORD).and_then(|text| serde_json::from_str(text).ok())
     else {
@@ -177,7 +177,7 @@ pub async fn discard(context: &Context, key: &Key, cluster: &Value, now: Timesta
 /// # Errors
 /// [`Pass`].
 pub async fn keep_after_all(context: &Context, key: &Key) -> Result<(), Pass> {
-    let names = Names { engine: key.namespace.clone(), cluster: key.name.clone() };
+    let names = Names::at(key);
     let live = clusters(context, Some(&key.namespace)).get_opt(&key.name).await;
     let live = live.map_err(|e| Pass::Look("the engine object", Box::new(e)))?;
     if live.is_some_and(|cluster| cluster.metadata.deletion_timestamp.is_none()) {

@@ -97,6 +97,11 @@ pub fn volume_stays(seen: &Seen, untold: Option<Timestamp>, now: Timestamp) -> O
     })
 }
 
+/// Whether an object was told to go.
+pub fn is_going(object: &Value) -> bool {
+    object.pointer("/metadata/deletionTimestamp").is_some()
+}
+
 /// When an object was told to go, by the API server's stamp.
 pub fn told_to_go(object: &Value) -> Option<Timestamp> {
     object.pointer("/metadata/deletionTimestamp").and_then(Value::as_str)?.parse().ok()
@@ -106,7 +111,7 @@ pub fn told_to_go(object: &Value) -> Option<Timestamp> {
 pub(crate) fn stays(reason: &'static str, key: &Key, object: &Value, since: Timestamp) -> Refusal {
     let finalizers = object.pointer("/metadata/finalizers").and_then(Value::as_array);
     let names: Vec<&str> = finalizers.into_iter().flatten().filter_map(Value::as_str).collect();
-    let told = object.pointer("/metadata/deletionTimestamp").is_some();
+    let told = is_going(object);
     let why = match (names.is_empty(), told) {
         (false, true) => {
             format!("was told to go at {since} and is held by its finalizers {}", names.join(", "))
@@ -143,8 +148,7 @@ async fn steps<K: OrderResource>(order: &Order, context: &Context) -> Result<Act
         return Ok(Action::await_change());
     }
     let uid = seen.children.get(&cluster).and_then(|v| v.pointer("/metadata/uid")).and_then(Value::as_str);
-    let going =
-        seen.children.get(&cluster).is_some_and(|v| v.pointer("/metadata/deletionTimestamp").is_some());
+    let going = seen.children.get(&cluster).is_some_and(|object| is_going(object));
     if !going {
         // Its spec may have changed since: the event of that brings the next pass.
         let Some(live) = live::<K>(order, context).await?.filter(|live| !live.retains_data()) else {

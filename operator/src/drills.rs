@@ -51,11 +51,7 @@ impl Throwaway {
 
     fn found(&self) -> Found {
         let ready = self.object.pointer("/status/readyInstances").and_then(Value::as_i64).unwrap_or(0);
-        Found {
-            began: self.began(),
-            runs: ready > 0,
-            going: self.object.pointer("/metadata/deletionTimestamp").is_some(),
-        }
+        Found { began: self.began(), runs: ready > 0, going: crate::deletion::is_going(&self.object) }
     }
 }
 

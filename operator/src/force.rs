@@ -9,7 +9,7 @@ use crate::apply;
 use crate::breaker::{self, Verdict};
 use crate::condition::{kind, reason, whole_second};
 use crate::context::Context;
-use crate::deletion;
+use crate::deletion::{self, is_going};
 use crate::ledger::Ledger;
 use crate::metering::{METERS, stopped};
 use crate::names;
@@ -355,7 +355,7 @@ pub async fn leftover(context: &Context, note: &ForcedDeletion) -> Result<(), Pa
 pub fn removable(seen: &Seen, note: &ForcedDeletion) -> Vec<(Key, String)> {
     let untold = |(key, object): (&Key, &std::sync::Arc<Value>)| {
         let uid = object.pointer("/metadata/uid")?.as_str()?.to_owned();
-        object.pointer("/metadata/deletionTimestamp").is_none().then(|| (key.clone(), uid))
+        (!is_going(object)).then(|| (key.clone(), uid))
     };
     let noted = |uid: &str| note.left.iter().any(|left| left.uid == uid);
     match deletion::cluster_key(seen) {

@@ -9,9 +9,9 @@ use crate::check::{Refusal, mib};
 use crate::condition::{Say, kind, merge, reason};
 use crate::context::Context;
 use crate::deletion::{
-    ENGINE_DEADLINE, VOLUME_DEADLINE, cluster_key, record, stays, told_to_go, volume_stays,
+    ENGINE_DEADLINE, VOLUME_DEADLINE, cluster_key, is_going, record, stays, told_to_go, volume_stays,
 };
-use crate::names::{BACKUP_BYTES, Names, RETAINED, RETAINED_SINCE};
+use crate::names::{Names, RETAINED, RETAINED_SINCE};
 use crate::namespaces::Bound;
 use crate::object::{ChildKind, Key};
 use crate::order::Kind;
@@ -62,7 +62,7 @@ pub struct Kept {
 impl Kept {
     /// Reads it from what was seen; nothing where no data is kept.
     pub fn of(seen: &Seen, cost: Option<Cost>) -> Option<Self> {
-        let bytes = seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum();
+        let bytes = seen.volume_bytes();
         let noted = archive::note(seen);
         let Some(cluster) = cluster_key(seen) else {
             let (names, note) = noted?;
@@ -82,11 +82,11 @@ impl Kept {
         };
         let object = seen.children.get(&cluster)?;
         metadata(object, "labels", RETAINED)?;
-        let going = object.pointer("/metadata/deletionTimestamp").is_some();
+        let going = is_going(object);
         let archive = noted.map(|(_, note)| note.archive).filter(|_| going);
-        let names = Names { engine: cluster.namespace.clone(), cluster: cluster.name.clone() };
+        let names = Names::at(&cluster);
         let has_login = seen.get(ChildKind::Secret, &names.engine, &names.store_secret()).is_some();
-        let measured = metadata(object, "annotations", BACKUP_BYTES).and_then(|text| text.parse().ok());
+        let measured = archive::measured(object);
         Some(Self {
             record: record(seen, &cluster)?,
             since: metadata(object, "annotations", RETAINED_SINCE).and_then(|text| text.parse().ok()),

@@ -1,5 +1,6 @@
 //! Names and labels of everything the operator makes.
 
+use crate::object::Key;
 use crate::order::Order;
 use crate::order::OrderRef;
 use sha2::{Digest, Sha256};
@@ -144,6 +145,10 @@ impl Names {
     /// The names for an order of a tenant.
     pub fn of(order: &Order, tenant: &TenantName) -> Self {
         Self { engine: engine_namespace(tenant), cluster: stem(&order.at, &order.uid) }
+    }
+    /// The names of an instance whose engine object is this one.
+    pub fn at(cluster: &Key) -> Self {
+        Self { engine: cluster.namespace.clone(), cluster: cluster.name.clone() }
     }
     /// The names of the throw-away instance that a backup of the order is restored into: one at a time.
     pub fn of_drill(uid: &OrderUid, tenant: &TenantName) -> Self {

@@ -9,15 +9,13 @@ use crate::breaker::{self, Verdict};
 use crate::check::{Valid, mib};
 use crate::condition::whole_second;
 use crate::context::Context;
-use crate::deletion::{cluster_key, record};
+use crate::deletion::{cluster_key, is_going, record};
 use crate::force;
 use crate::instances;
 use crate::ledger::Ledger;
 use crate::metering::{self, stopped};
 use crate::mirror;
-use crate::names::{
-    ARCHIVE, BACKUP_BYTES, ENGINE, HIBERNATION, ORDER_RECORD, ORDER_UID, RETAINED, RETAINED_SINCE, TENANT,
-};
+use crate::names::{ARCHIVE, ENGINE, HIBERNATION, ORDER_RECORD, ORDER_UID, RETAINED, RETAINED_SINCE, TENANT};
 use crate::object::{ChildKind, Key};
 use crate::order::{Kind, OrderRef};
 use crate::reconcile::{Pass, fingerprint, report};
@@ -168,18 +166,18 @@ pub async fn account(context: &Context, seen: &Seen) -> Result<(), Pass> {
         tracing::error!("engine object {cluster} does not say whose it was: its storage cannot be billed");
         return Ok(());
     };
-    let going = object.pointer("/metadata/deletionTimestamp").is_some();
+    let going = is_going(object);
     if !going && archive::note(seen).is_some() {
         archives::keep_after_all(context, &cluster).await?;
     }
     let stop = |meter| stopped(&record.uid, &record.tenant, meter, None, "Retained");
     let mut facts = metering::RUNNING.map(stop).to_vec();
     facts.extend(metering::storage(&record.uid, &record.tenant, &record.storage_sku, seen));
-    let measured = metadata(object, "annotations", BACKUP_BYTES).and_then(|text| text.parse().ok());
+    let measured = archive::measured(object);
     let backup_bytes = measured.unwrap_or_else(|| service_backup::bytes(&record.uid, context));
     facts.extend(metering::kept_backups(&record, backup_bytes));
     report(context, facts).await?;
-    let bytes = seen.volumes().iter().map(|v| v.held_bytes.max(v.asked_bytes)).sum();
+    let bytes = seen.volume_bytes();
     hold_kept(context, &record, bytes, backup_bytes).await
 }
 
@@ -379,7 +377,7 @@ async fn leftover(context: &Context, uid: &str) -> Result<bool, Pass> {
 /// Whether the caches say that kept data should go. Only a hint.
 fn seems_unwanted(context: &Context, uid: &str, cluster: &Key, seen: &Seen, now: Timestamp) -> bool {
     let Some(object) = seen.children.get(cluster) else { return false };
-    let going = object.pointer("/metadata/deletionTimestamp").is_some();
+    let going = is_going(object);
     let asked = metadata(object, "annotations", REMOVE) == Some(uid);
     let Some(kept) = mirror::Kept::of(seen, None) else { return asked && !going };
     let expired = kept.expires().is_some_and(|end| end <= now);

@@ -111,6 +111,11 @@ impl Seen {
         found
     }
 
+    /// Bytes of all volumes: what each holds, or asks for where that is more.
+    pub fn volume_bytes(&self) -> i64 {
+        self.volumes().iter().map(|volume| volume.held_bytes.max(volume.asked_bytes)).sum()
+    }
+
     /// The claims that ask for less than so many bytes.
     pub fn claims_below(&self, least: i64) -> Vec<Key> {
         let claims = self.children.iter().filter(|(key, _)| key.kind == ChildKind::PersistentVolumeClaim);
