@@ -278,10 +278,12 @@ pub fn sentence(waiting: &Waiting, maintenance: &Maintenance) -> String {
     }
 }
 
-/// What people are told when that changes: whether it is a warning, in a word and in a sentence.
+/// What people are told when that changes: whether it is a warning, in a word and in a sentence. By `may`, the window may have been
+/// moved so that what waited for later began at once.
 pub fn news(
     before: Option<&PendingMaintenance>,
     now: Option<&PendingMaintenance>,
+    may: impl FnOnce(Timestamp) -> bool,
     at: Timestamp,
 ) -> Option<(bool, &'static str, String)> {
     match (before, now) {
@@ -292,7 +294,9 @@ pub fn news(
             (!same).then(|| (now.until.is_none(), word, format!("{}: {}", now.what, now.message)))
         }
         (Some(before), None) => {
-            let begun = before.from.parse::<Timestamp>().is_ok_and(|from| from <= at);
+            let moment = |text: &str| text.parse::<Timestamp>().ok();
+            let begun =
+                moment(&before.from).is_some_and(|from| from <= at) || moment(&before.since).is_some_and(may);
             let (word, how) = match begun {
                 true => ("MaintenanceBegan", "it is being done"),
                 false => (

@@ -15,6 +15,7 @@ use crate::plan::{Fresh, growth, needs_certificate, plan};
 use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
+use crate::window::{Wait, When};
 use crate::{credentials, deletion, hold, metering, operation, restore, rotate, service_backup};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -154,7 +155,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     let valid = valid.ok().zip(names.as_ref()).map(|(valid, names)| hold::as_it_runs(valid, names, &seen));
     let picture = Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, metered };
     let told = status::status(&picture, now);
-    tell::<K>(order, &told, context).await?;
+    tell::<K>(order, valid.as_ref(), &told, context).await?;
     match fault {
         Some(error) => Err(error.into()),
         None if operation::needs_a_look(&told) => Ok(Action::requeue(SETTLE)),
@@ -165,13 +166,14 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
 /// Writes what an order is told, if it says anything new, and tells people what that means.
 async fn tell<K: OrderResource>(
     order: &Order,
+    valid: Option<&Valid>,
     told: &siyada_crds::OrderStatus,
     context: &Context,
 ) -> Result<(), Pass> {
     if apply::status::<K>(&context.client, order, told).await? {
         tell_turn::<K>(order, told, context).await;
         tell_operation::<K>(order, told, context).await;
-        tell_maintenance::<K>(order, told, context).await;
+        tell_maintenance::<K>(order, valid, told, context).await;
     }
     Ok(())
 }
@@ -663,11 +665,17 @@ async fn tell_operation<K: OrderResource>(order: &Order, told: &siyada_crds::Ord
 /// Tells people that something waits for the window, from when on it waits for none, and that it began.
 async fn tell_maintenance<K: OrderResource>(
     order: &Order,
+    valid: Option<&Valid>,
     told: &siyada_crds::OrderStatus,
     context: &Context,
 ) {
     let (before, now) = (&order.status.pending_maintenance, &told.pending_maintenance);
-    let Some((warning, what, sentence)) = hold::news(before.as_ref(), now.as_ref(), Timestamp::now()) else {
+    let at = Timestamp::now();
+    let may = |since| {
+        let wait = Wait { uid: order.uid.as_str(), since, own: false };
+        valid.is_some_and(|valid| valid.maintenance.when(wait, at) == When::Now)
+    };
+    let Some((warning, what, sentence)) = hold::news(before.as_ref(), now.as_ref(), may, at) else {
         return;
     };
     tracing::info!(order.uid = %order.uid, order.namespace = order.at.namespace, "{what} of order {}: {sentence}", order.at.name);

@@ -536,9 +536,12 @@ fn what_waits_is_named_with_its_moment_and_goes_along_with_a_restart_that_the_or
         (&now["imageName"], &now["postgresql"]["parameters"]["max_connections"]),
         (&json!("registry/pg:15.7"), &json!("300"))
     );
-    let (_, word, sentence) = hold::news(Some(&told), None, world.now).unwrap();
+    let (_, word, sentence) = hold::news(Some(&told), None, |_| false, world.now).unwrap();
     assert_eq!(word, "MaintenanceOver");
     assert!(sentence.contains("went along"));
+    // It did begin where the window was moved over this very moment.
+    let (_, word, _) = hold::news(Some(&told), None, |since| since == time(&told.since), world.now).unwrap();
+    assert_eq!(word, "MaintenanceBegan");
 }
 
 #[test]
@@ -601,21 +604,21 @@ fn what_was_missed_waits_for_the_next_window_and_in_the_end_for_none() {
     let missed = world.pass().pending_maintenance.unwrap();
     assert_eq!((&missed.since, runs(&world.seen)), (&told.since, before.clone()));
     assert_eq!(time(&missed.from), after(time(&told.from), seconds(7 * DAY)));
-    let (warning, word, _) = hold::news(Some(&told), Some(&missed), world.now).unwrap();
+    let (warning, word, _) = hold::news(Some(&told), Some(&missed), |_| false, world.now).unwrap();
     assert_eq!((warning, word), (false, "MaintenancePending"));
     // Nor in the next: it waits for none any more, and people are warned.
     world.now = time(missed.until.as_deref().unwrap());
     let overdue = world.pass().pending_maintenance.unwrap();
     assert_eq!(overdue.until, None);
-    let (warning, word, sentence) = hold::news(Some(&missed), Some(&overdue), world.now).unwrap();
+    let (warning, word, sentence) = hold::news(Some(&missed), Some(&overdue), |_| false, world.now).unwrap();
     assert_eq!((warning, word), (true, "MaintenanceOutsideWindow"));
     assert!(sentence.contains("waits for no window any more"), "{sentence}");
     world.now = time(&overdue.from);
     assert_eq!(world.pass().pending_maintenance, None);
     assert_ne!(runs(&world.seen), before);
-    let (_, word, _) = hold::news(Some(&overdue), None, world.now).unwrap();
+    let (_, word, _) = hold::news(Some(&overdue), None, |_| false, world.now).unwrap();
     assert_eq!(word, "MaintenanceBegan");
-    assert_eq!(hold::news(None, None, world.now), None);
+    assert_eq!(hold::news(None, None, |_| true, world.now), None);
 }
 
 /// An order that wants its own changes in its window.

@@ -4,6 +4,7 @@ use crate::cluster::text;
 use crate::snapshot::{ENGINE, ORDERS};
 use crate::stage::{ARCHIVE, Stage, ready, until};
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -203,7 +204,12 @@ impl Operation {
     pub async fn act(self, stage: &mut Stage) -> Result<()> {
         match self {
             Create => make(stage, NAME, json!({})).await,
-            Restore => make(stage, NAME, json!({"site": ARCHIVE, "restoreFrom": {"backup": BACKUP}})).await,
+            Restore => {
+                let copy = json!({
+                    "site": ARCHIVE, "restoreFrom": {"backup": BACKUP}, "backup": {"lastBackup": false},
+                });
+                make(stage, NAME, copy).await
+            }
             Storage => change(stage, json!({"storage": "3Gi"})).await,
             Rotate => change(stage, json!({"rotationTrigger": "now"})).await,
             Suspend => {
@@ -287,6 +293,40 @@ pub async fn clear(stage: &mut Stage) -> Result<()> {
         let uid = one.pointer("/spec/orderUid").and_then(Value::as_str);
         stage.discard(uid.context("kept data without a uid")?, NAME).await?;
     }
+    forget_archives(stage).await?;
     alive(stage, "the cluster to be empty", async |stage| nothing(stage).await).await?;
     quiet(stage, SHORT).await
+}
+
+/// The notes of what the order has in the object store.
+async fn notes(stage: &Stage) -> Result<Vec<Value>> {
+    let all = stage.admin.list(&format!("/api/v1/namespaces/{ENGINE}/secrets")).await?;
+    Ok(all.into_iter().filter(|object| is_of(object, NAME) && archive(object).is_some()).collect())
+}
+
+/// What a note says.
+fn archive(note: &Value) -> Option<Value> {
+    serde_json::from_str(note.pointer("/metadata/annotations/siyada.cloud~1archive")?.as_str()?).ok()
+}
+
+/// A bucket goes a minute and a half after it was marked, when no pass can be under way that reads it (ADR 28): longer than all
+/// else of a life. So the mark is set back, and the operator, which remembers until when it waits, is started anew.
+async fn forget_archives(stage: &mut Stage) -> Result<()> {
+    let is_marked = |note: &Value| archive(note).is_some_and(|archive| archive.get("removing").is_some());
+    alive(stage, "what is in the store to be marked", async |stage| {
+        Ok(notes(stage).await?.iter().all(is_marked))
+    })
+    .await?;
+    let marked = notes(stage).await?;
+    if marked.is_empty() {
+        return Ok(());
+    }
+    for note in marked {
+        let mut archive = archive(&note).context("no archive")?;
+        archive["removing"] = json!("2026-01-01T00:00:00Z");
+        let path = format!("/api/v1/namespaces/{ENGINE}/secrets/{}", text(&note, "/metadata/name"));
+        let back = json!({"metadata": {"annotations": {"siyada.cloud/archive": archive.to_string()}}});
+        stage.admin.patch(&path, &back).await?;
+    }
+    Ok(kill_process(stage.operator()?, Signal::KILL)?)
 }

@@ -264,6 +264,5 @@ pub async fn full_disk() -> Result<()> {
     ensure!(rows == acknowledged, "{acknowledged} rows were acknowledged and {rows} are there");
     over(&ministry, "filling", "ChangeStorage", 420).await?;
     ministry.run(&["-n", HOME, "delete", "pgi", "filling", "--wait=false"]).await?;
-    gone("pgi", HOME, "filling", 240).await?;
-    admin.run(&["delete", "serviceoffering/story-changes"]).await.map(|_| ())
+    gone("pgi", HOME, "filling", 240).await
 }

@@ -30,6 +30,7 @@ pub mod upgrade;
 use crate::kubectl::Kubectl;
 use crate::platform;
 use crate::wait::{eventually, seconds};
+use Turn::{Alone, Beside, First};
 use anyhow::{Result, ensure};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -38,22 +39,41 @@ use futures::future::BoxFuture;
 pub struct Story {
     /// What is true when it succeeds.
     pub name: &'static str,
-    /// Whether it disturbs the whole platform and must run alone.
-    pub alone: bool,
+    /// When it is lived.
+    pub turn: Turn,
     /// Lives it.
     pub live: fn() -> BoxFuture<'static, Result<()>>,
 }
 
+/// When a story is lived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Beside others, and as early as there is room, as it takes many minutes. How much of the node it asks for at most, in
+    /// parts of 150 thousandths of a processor.
+    First(u8),
+    /// Beside others, with at most one part.
+    Beside,
+    /// With no other: it takes a part of the platform, the node or the store away, or changes what holds for all.
+    Alone,
+}
+
+impl Turn {
+    /// The parts of the node that it asks for at most.
+    pub fn parts(self) -> u8 {
+        if let Self::First(parts) = self { parts } else { 1 }
+    }
+}
+
 macro_rules! story {
-    ($alone:literal, $name:literal, $live:path) => {
-        Story { name: $name, alone: $alone, live: || $live().boxed() }
+    ($turn:expr, $name:literal, $live:path) => {
+        Story { name: $name, turn: $turn, live: || $live().boxed() }
     };
 }
 
 /// How the platform comes to be: it is installed as it was at the previous landing, and upgraded under live orders.
 pub fn beginning() -> Story {
     story!(
-        true,
+        Alone,
         "an upgrade from the previous landing, and back, restarts no database, loses no row and keeps every policy",
         upgrade::from_previous
     )
@@ -71,59 +91,59 @@ pub fn all() -> Vec<Story> {
 /// Tenants and their means.
 fn tenants() -> Vec<Story> {
     vec![
-        story!(false, "one file makes a tenant, with roles that work for its groups", tenancy::onboarding),
+        story!(Beside, "one file makes a tenant, with roles that work for its groups", tenancy::onboarding),
         story!(
-            false,
+            Beside,
             "a namespace of somebody else is never taken, and one made again inherits nothing",
             tenancy::namespace_taken
         ),
         story!(
-            false,
+            Beside,
             "a tenant admin makes and sizes tenants in his own tree and is held everywhere else",
             delegation::delegation
         ),
         story!(
-            false,
+            Beside,
             "every role may do with every kind what the table of roles says, and nothing else",
             roles::matrix
         ),
         story!(
-            false,
+            Beside,
             "64 orders at once in two siblings race for three places and three are held at every ancestor",
             tenancy::race
         ),
         story!(
-            false,
+            Beside,
             "a limit lowered below use blocks growth only, and a tenant moves with its sums",
             tenancy::lowered_and_moved
         ),
-        story!(false, "nobody changes his tenant by what he writes on objects of his", tenancy::spoofing),
-        story!(false, "tenants that cannot be get a sentence", tenancy::bad_input),
+        story!(Beside, "nobody changes his tenant by what he writes on objects of his", tenancy::spoofing),
+        story!(Beside, "tenants that cannot be get a sentence", tenancy::bad_input),
         story!(
-            false,
+            Beside,
             "an order above a threshold waits until a second person approved it",
             approval::approval
         ),
         story!(
-            false,
+            Beside,
             "a price list never changes, none begins with another and none leaves a gap",
             tenancy::price_lists
         ),
-        story!(true, "what the ledger holds for nobody is released at the start", tenancy::swept),
+        story!(Alone, "what the ledger holds for nobody is released at the start", tenancy::swept),
         story!(
-            true,
+            Alone,
             "prices rise: orders run on, the next edit is held to their most, a list in use stays",
             tenancy::prices_rise
         ),
         story!(
-            true,
+            Alone,
             "near a soft limit there is a warning and at a threshold one event",
             approval::soft_limit_and_alerts
         ),
-        story!(true, "national finance opens months, and none closes before it is over", months::months),
-        story!(true, "without webhook a race is decided as exactly", tenancy::race_without_webhook),
+        story!(Alone, "national finance opens months, and none closes before it is over", months::months),
+        story!(Alone, "without webhook a race is decided as exactly", tenancy::race_without_webhook),
         story!(
-            true,
+            Alone,
             "two operators that both take themselves for the leader hold exactly what fits",
             two::two_operators
         ),
@@ -134,59 +154,59 @@ fn tenants() -> Vec<Story> {
 fn later() -> Vec<Story> {
     vec![
         story!(
-            true,
+            Beside,
             "a login replaced under a client that writes loses no row and cuts nobody off before the grace period ends",
             rotation::postgres
         ),
         story!(
-            true,
+            Beside,
             "a login replaced under documents is refused by the gateway afterwards and loses none",
             rotation::documents
         ),
-        story!(true, "the operator killed while a login is replaced locks nobody out", rotation::killed),
+        story!(Alone, "the operator killed while a login is replaced locks nobody out", rotation::killed),
         story!(
-            false,
+            Beside,
             "a further login reads and is refused to write, and its deletion ends it",
             credential::read_only
         ),
         story!(
-            true,
+            First(1),
             "certificates of an instance, the api and the webhook are renewed under clients that never notice",
             certificates::renewed
         ),
         story!(
-            true,
+            Beside,
             "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
             rotation::suspended
         ),
         story!(
-            true,
+            Alone,
             "a suspended order gives its place to a sibling and runs again by itself, with its rows, when there is room",
             suspension::room
         ),
         story!(
-            false,
+            Beside,
             "a suspended order resumes above a threshold only when somebody approved it",
             suspension::approved
         ),
         story!(
-            true,
+            First(6),
             "a backup and a moment are restored row by row, with new passwords, and no login leaves its bucket",
             backup::restored
         ),
         story!(
-            true,
+            Alone,
             "without the object store an order says so and serves on, and says when it is back",
             backup::store_away
         ),
         story!(
-            false,
+            First(6),
             "a backup is proven by a restore that is read and removed, and a check that fails is told",
             backup::proven
         ),
-        story!(true, "a backup of a document store is restored document by document", backup::documents),
+        story!(First(6), "a backup of a document store is restored document by document", backup::documents),
         story!(
-            true,
+            Alone,
             "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
             ledger::restored
         ),
@@ -197,32 +217,32 @@ fn later() -> Vec<Story> {
 fn changed() -> Vec<Story> {
     vec![
         story!(
-            true,
+            First(2),
             "another plan under a client that writes loses no row and tells what it costs, with one instance and with two",
             changes::plan
         ),
         story!(
-            true,
+            Beside,
             "storage grows and standbys come and go under one connection of a client",
             changes::under_one_connection
         ),
         story!(
-            true,
+            Alone,
             "a database whose pod is away for a while is down for that long in the month's figure, and all of it adds up",
             availability::down
         ),
         story!(
-            false,
+            Beside,
             "a database that no node has room for says so in the scheduler's words",
             changes::no_room
         ),
         story!(
-            false,
+            First(1),
             "a disk that fills is told, and a full one is grown out of with every row",
             changes::full_disk
         ),
         story!(
-            true,
+            Beside,
             "what the platform changes waits for the window and then loses no row; what the order asks is done at once or waits",
             maintenance::waits
         ),
@@ -232,71 +252,79 @@ fn changed() -> Vec<Story> {
 /// Orders, from the first to what is left of the last.
 fn services() -> Vec<Story> {
     vec![
-        story!(true, "a ministry orders PostgreSQL and logs in with nothing but its secret", login::postgres),
         story!(
-            false,
+            Alone,
+            "a ministry orders PostgreSQL and logs in with nothing but its secret",
+            login::postgres
+        ),
+        story!(
+            Beside,
             "a ministry orders documents and logs in with nothing but its secret",
             login::documents
         ),
-        story!(false, "a wrong order is refused at kubectl apply with a sentence", refusal::wrong_orders),
+        story!(Beside, "a wrong order is refused at kubectl apply with a sentence", refusal::wrong_orders),
         story!(
-            false,
+            Beside,
             "a tenant cannot forge who ordered nor touch the engine or another tenant",
             refusal::forgery
         ),
         story!(
-            false,
+            Beside,
             "a protected order and its namespace cannot be deleted, an unprotected one goes with its data",
             deletion::delete
         ),
         story!(
-            false,
+            Beside,
             "kept data is stopped, billed, listed and removed, and a new order inherits nothing",
             deletion::retain
         ),
-        story!(false, "an order torn out by force leaves its data, which is found again", deletion::torn_out),
         story!(
-            false,
+            Beside,
+            "an order torn out by force leaves its data, which is found again",
+            deletion::torn_out
+        ),
+        story!(
+            First(1),
             "kept data is listed beside its order, restored under the same name row by row, and discarded by its name",
             deletion::listed
         ),
         story!(
-            false,
+            First(1),
             "a deletion that hangs is forced by the platform alone, on record for ever, and nobody pays for what is left",
             force::forced
         ),
         story!(
-            true,
+            First(3),
             "an order deleted with its data leaves a last backup that is listed and restored; discarded or declined, nothing remains",
             last_backup::last_backup
         ),
-        story!(false, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
+        story!(Beside, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
         // Alone: it lets one deletion through in ten minutes, and others delete too.
         story!(
-            true,
+            Alone,
             "too many deletions of data stop, through a restart, until that very stop is confirmed",
             deletion::too_many
         ),
         // Alone: while it is away nobody advises, and others ask for advice.
         story!(
-            true,
+            Alone,
             "the operator killed while a database is made ends in the same place",
             damage::operator_killed
         ),
-        story!(true, "without webhook the same refusals are conditions", outage::no_webhook),
+        story!(Alone, "without webhook the same refusals are conditions", outage::no_webhook),
         story!(
-            true,
+            Alone,
             "without the api orders wait, what runs runs on, and no interval is lost",
             outage::no_api
         ),
-        story!(true, "a chart removed and installed again finds everything", outage::reinstall),
+        story!(Alone, "a chart removed and installed again finds everything", outage::reinstall),
         story!(
-            true,
+            Alone,
             "a namespace removed by the platform while the operator is away loses no data",
             outage::namespace_removed
         ),
-        story!(true, "custom resources removed by mistake lose no data", outage::definitions_removed),
-        story!(true, "at rest nothing is read and nothing is written", rest::at_rest),
+        story!(Alone, "custom resources removed by mistake lose no data", outage::definitions_removed),
+        story!(Alone, "at rest nothing is read and nothing is written", rest::at_rest),
     ]
 }
 
