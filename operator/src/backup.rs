@@ -18,6 +18,12 @@ pub const GENERATION: &str = "g1";
 pub const SERVICE_BACKUP: &str = "siyada.cloud/service-backup";
 /// The engine's label on backups that it made by the schedule.
 pub const SCHEDULED: &str = "cnpg.io/scheduled-backup";
+/// On a backup that is another try of one of the schedule: that one's name.
+pub const INSTEAD_OF: &str = "siyada.cloud/instead-of";
+/// A backup of the schedule that failed is tried again so late, and each time twice as late: what was away may be back.
+pub const AGAIN: SignedDuration = SignedDuration::from_mins(5);
+/// So often at most, which takes two and a half hours; then the schedule's next is waited for.
+pub const TRIES: u32 = 5;
 
 /// Whether an instance is backed up, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,8 +263,12 @@ pub struct Made {
     pub name: String,
     /// Name of the [`siyada_crds::ServiceBackup`]: of its own, or of whoever asked for it.
     pub listed_as: String,
-    /// Whether the schedule made it.
+    /// Whether the schedule made it, or it is another try of one that the schedule made.
     pub scheduled: bool,
+    /// The backup of the schedule that it is another try of.
+    pub instead_of: Option<String>,
+    /// When it was asked for, by the API server's stamp.
+    pub asked: Option<Timestamp>,
     /// Pending, Running, Completed or Failed.
     pub phase: &'static str,
     /// When it began.
@@ -275,17 +285,47 @@ pub struct Made {
 pub fn made(seen: &Seen) -> Vec<Made> {
     let backups = seen.children.iter().filter(|(key, _)| key.kind == ChildKind::Backup);
     let mut all: Vec<Made> = backups.map(|(key, object)| one(&key.name, object)).collect();
-    all.sort_by_key(|made| (made.started, made.name.clone()));
+    all.sort_by_key(|made| (made.started.or(made.asked), made.name.clone()));
     all
+}
+
+/// Another try of a backup of the schedule that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// The engine's name of that backup.
+    pub instead_of: String,
+    /// Which try it is; the first is 1.
+    pub number: u32,
+    /// From when on.
+    pub from: Timestamp,
+}
+
+/// The next try, where the newest backup of the schedule failed and none is whole since or under way. `made` is [`made`]'s.
+pub fn again(made: &[Made]) -> Option<Again> {
+    let is_over = |made: &&Made| matches!(made.phase, "Completed" | "Failed");
+    let since = made.iter().rposition(|made| made.phase == "Completed").map_or(0, |last| last + 1);
+    let last = made.iter().skip(since).rfind(|made| made.scheduled)?;
+    if !made.iter().all(|made| is_over(&made)) {
+        return None;
+    }
+    let first = last.instead_of.as_ref().unwrap_or(&last.name);
+    let tried = made.iter().filter(|made| made.instead_of.as_ref() == Some(first)).count();
+    let tried = u32::try_from(tried).ok().filter(|tried| *tried < TRIES)?;
+    let wait = AGAIN.checked_mul(1 << tried)?;
+    let from = last.stopped.or(last.started).or(last.asked)?.checked_add(wait).ok()?;
+    Some(Again { instead_of: first.clone(), number: tried + 1, from })
 }
 
 fn one(name: &str, object: &Value) -> Made {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).filter(|text| !text.is_empty());
     let time = |path: &str| text(path).and_then(|text| text.parse().ok());
+    let instead_of = metadata(object, "annotations", INSTEAD_OF);
     Made {
         name: name.to_owned(),
         listed_as: metadata(object, "annotations", SERVICE_BACKUP).unwrap_or(name).to_owned(),
-        scheduled: metadata(object, "labels", SCHEDULED).is_some(),
+        scheduled: metadata(object, "labels", SCHEDULED).is_some() || instead_of.is_some(),
+        instead_of: instead_of.map(str::to_owned),
+        asked: time("/metadata/creationTimestamp"),
         phase: match text("/status/phase") {
             Some("completed") => "Completed",
             Some("failed" | "walArchivingFailing") => "Failed",
@@ -312,6 +352,8 @@ pub struct Facts {
     pub since: Option<Timestamp>,
     /// The last backup that was tried and failed, if none was finished since.
     pub failed: Option<String>,
+    /// When it is tried again.
+    pub again: Option<Timestamp>,
 }
 
 /// Reads them from what was seen. `login` says whether the store's Secret is there, `cluster` is the engine's object.
@@ -334,6 +376,7 @@ pub fn facts(seen: &Seen, login: bool, cluster: Option<&Value>) -> Facts {
         completed,
         since: created.and_then(|t| t.parse().ok()),
         failed: failed.map(|m| m.error.clone().unwrap_or_else(|| "no reason given".to_owned())),
+        again: again(&made).map(|again| whole_second(again.from)),
     }
 }
 
@@ -377,10 +420,16 @@ pub fn health(backups: &Backups, facts: &Facts, now: Timestamp) -> Verdict {
     }
     let Some(last) = facts.completed.last() else {
         return match &facts.failed {
-            Some(why) => no(
-                reason::BACKUP_FAILED,
-                format!("the first backup failed: {why}; make a ServiceBackup to try now"),
-            ),
+            Some(why) => {
+                let again = match facts.again {
+                    Some(from) => format!("it is tried again by itself at {from}"),
+                    None => "it is tried again at its next time by the schedule".to_owned(),
+                };
+                let why: String = why.chars().take(300).collect();
+                let message =
+                    format!("the first backup failed: {why}; {again}; a ServiceBackup tries it now");
+                no(reason::BACKUP_FAILED, message)
+            }
             None => (None, reason::BACKUP_PENDING, "the first backup is being made".to_owned()),
         };
     };
@@ -479,6 +528,47 @@ mod tests {
         ] {
             assert!(Schedule::parse(bad).unwrap_err().contains(field), "{bad}");
         }
+    }
+
+    fn tried(name: &str, instead_of: Option<&str>, phase: &'static str, minute: i64) -> Made {
+        Made {
+            name: name.to_owned(),
+            listed_as: name.to_owned(),
+            scheduled: true,
+            instead_of: instead_of.map(str::to_owned),
+            asked: Some(at(minute * 60)),
+            phase,
+            started: None,
+            stopped: None,
+            backup_id: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_scheduled_backup_that_failed_is_tried_again_later_and_later_and_then_no_more() {
+        let mut made = vec![tried("whole", None, "Completed", 0), tried("night", None, "Failed", 100)];
+        let mut waits = Vec::new();
+        while let Some(next) = again(&made) {
+            assert_eq!(
+                (next.instead_of.as_str(), usize::try_from(next.number)),
+                ("night", Ok(made.len() - 1))
+            );
+            let minute = next.from.as_second() / 60;
+            waits.push(minute - made.last().unwrap().asked.unwrap().as_second() / 60);
+            made.push(tried(&format!("night-{}", next.number), Some("night"), "Running", minute));
+            assert_eq!(again(&made), None, "one is under way");
+            made.last_mut().unwrap().phase = "Failed";
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 80]);
+        // The next night begins anew.
+        made.push(tried("next", None, "Failed", 2000));
+        let next = again(&made).unwrap();
+        assert_eq!((next.instead_of.as_str(), next.number, next.from), ("next", 1, at(2005 * 60)));
+        made.push(Made { scheduled: false, ..tried("by-hand", None, "Completed", 2001) });
+        assert_eq!(again(&made), None, "somebody made one");
+        made.push(Made { scheduled: false, ..tried("by-hand", None, "Failed", 2002) });
+        assert_eq!(again(&made), None, "who asked for one asks again");
     }
 
     #[test]

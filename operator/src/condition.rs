@@ -46,7 +46,7 @@ pub mod reason {
         (APPLYING, "The parts are being written."),
         (ARCHIVING_FAILED, "Changes do not reach the object store."),
         (BACKUP_EXPIRED, "The backup's days are over and the engine has removed it."),
-        (BACKUP_FAILED, "The first backup could not be made."),
+        (BACKUP_FAILED, "A backup could not be made; the message says why and when it is tried again."),
         (BACKUP_NOT_CONFIGURED, "The site or the plan has no backups."),
         (BACKUP_NOT_OFFERED, "The plan does not offer the backups that the order asks for."),
         (BACKUP_OVERDUE, "The schedule wanted another backup since the last one."),

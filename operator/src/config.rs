@@ -100,7 +100,4 @@ pub struct Config {
     /// Log as JSON, for machines; text otherwise.
     #[arg(long, env = "SIYADA_LOG_JSON", default_value_t = false)]
     pub log_json: bool,
-    /// No database is logged in to: for a cluster without nodes. Nothing becomes Ready.
-    #[arg(long, env = "SIYADA_NO_PROBE", default_value_t = false, hide = true)]
-    pub no_probe: bool,
 }

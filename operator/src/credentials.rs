@@ -124,7 +124,7 @@ fn try_login(
     let order = &valid.order;
     let slot = *slots(seen, names).get(&wanted.uid)?;
     let secret = source(names, slot, wanted);
-    let stopped = order.spec.suspend || seen.sleeps(names) || context.config.no_probe;
+    let stopped = order.spec.suspend || seen.sleeps(names);
     if stopped || !seen.engine_runs(names, false) || accepted(seen, names, slot) != Some(secret.as_str()) {
         return None;
     }

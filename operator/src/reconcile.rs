@@ -1,6 +1,7 @@
 //! The way of an order: observe, check, reserve, plan, apply, status.
 
 use crate::apply::{self, Applied};
+use crate::backup::{self, Again};
 use crate::catalogue::Catalogue;
 use crate::check::{Refusal, Valid, check};
 use crate::condition::{is_true, kind, reason};
@@ -276,7 +277,7 @@ fn keep_probing(order: &Order, names: Option<&Names>, seen: &Seen, context: &Con
     // else an outage of both would be seen by nobody.
     let stopped = order.spec.suspend || seen.sleeps(names);
     let was_made = operation::was_made(&order.status);
-    if stopped || context.config.no_probe || !(runs || was_made || seen.login == Some(Ok(()))) {
+    if stopped || !(runs || was_made || seen.login == Some(Ok(()))) {
         return;
     }
     let target = Target::from_binding(order.at.kind, secret, names.host(&names.rw_service()));
@@ -439,6 +440,7 @@ async fn build(
     now: Timestamp,
 ) -> Result<Built, Pass> {
     seen.asked = service_backup::asked(&valid.order, context);
+    seen.again = backup_again(valid, seen).filter(|again| again.from <= now);
     seen.further = credentials::further(&valid.order, context);
     seen.source = match restore::source(valid, seen, context) {
         Ok(source) => source,
@@ -573,7 +575,19 @@ async fn after_build(
         }
     }
     let wait = if needs_store_key(valid, seen) { REFUSED_AGAIN } else { HOURLY };
-    Ok(Some(wait))
+    let again = backup_again(valid, seen).map(|again| again.from.duration_since(now));
+    // Not a moment before.
+    let again = again.map(|left| Duration::from_secs(left.as_secs().max(0).unsigned_abs() + 1));
+    Ok(Some(again.unwrap_or(wait).min(wait)))
+}
+
+/// The next try of a backup of the schedule that failed. There is none while nothing runs or nothing reaches the store: when that is
+/// over its time has come.
+fn backup_again(valid: &Valid, seen: &Seen) -> Option<Again> {
+    let names = Names::of(&valid.order, &valid.tenant);
+    let cluster = seen.cluster(&names).filter(|_| !valid.order.spec.suspend && !seen.sleeps(&names))?;
+    let works = matches!(backup::facts(seen, true, Some(cluster)).archiving, Some((true, ..)));
+    backup::again(&backup::made(seen)).filter(|_| works && valid.backups.policy().is_some())
 }
 
 /// 32 characters that need no escaping anywhere: 190 bits of the operating system's randomness.

@@ -83,7 +83,7 @@ fn try_turn(
     let source = seen.get(ChildKind::Secret, &names.engine, &secret);
     let authority = &context.platform.authority_pem;
     let target = source.and_then(|s| Target::from_source(order.at.kind, names, s, authority, closing));
-    let target = target.filter(|_| runs && !order.spec.suspend && !context.config.no_probe);
+    let target = target.filter(|_| runs && !order.spec.suspend);
     let Some(target) = target else {
         forget(context, uid);
         return None;

@@ -1,6 +1,6 @@
 //! What was seen of an order's children, from the caches.
 
-use crate::backup::Source;
+use crate::backup::{Again, Source};
 use crate::credential::Wanted;
 use crate::disk::Fullness;
 use crate::hold::Waiting;
@@ -41,6 +41,8 @@ pub struct Seen {
     pub turning: Option<Outcome>,
     /// Backups that people asked for and that are not finished.
     pub asked: Vec<Asked>,
+    /// The try that is due of a backup of the schedule that failed.
+    pub again: Option<Again>,
     /// Further logins that people asked for, oldest first.
     pub further: Vec<Wanted>,
     /// What the last restore drill found, if this process knows of one.

@@ -159,7 +159,11 @@ async fn one(
         "Failed" => {
             let why = made.error.as_deref().unwrap_or("the engine gives no reason");
             let why: String = why.chars().take(300).collect();
-            (Some(false), reason::BACKUP_FAILED, format!("{why}; make another ServiceBackup to try again"))
+            let next = match made.scheduled {
+                true => "it is tried again by itself; a ServiceBackup tries it now",
+                false => "make another ServiceBackup to try again",
+            };
+            (Some(false), reason::BACKUP_FAILED, format!("{why}; {next}"))
         }
         _ => (None, reason::BACKUP_PENDING, "the backup is being made".to_owned()),
     };

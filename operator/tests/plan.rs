@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use siyada_crds::order::NetworkSpec;
 use siyada_model::wire::{Reservation, code};
-use siyada_operator::backup::Source;
+use siyada_operator::backup::{self, Again, Source};
 use siyada_operator::check::{Valid, check};
 use siyada_operator::ledger::Ledger;
 use siyada_operator::names::{APPLIED, DRILL, Names, ORDER_UID};
-use siyada_operator::object::{ChildKind, is_so};
+use siyada_operator::object::{ChildKind, Mode, is_so};
 use siyada_operator::order::{Kind, Order};
 use siyada_operator::plan::backup::{StoreKey, needs_store_key, recorded};
 use siyada_operator::plan::drill::{self, Drilled};
@@ -51,7 +51,7 @@ fn nothing_left_to_do(plan: &Plan, seen: &Seen) -> bool {
     plan.surplus.is_empty()
         && plan.objects.iter().all(|object| {
             let Some(live) = seen.children.get(&object.key) else { return false };
-            let created_once = object.mode == siyada_operator::object::Mode::CreateOnly;
+            let created_once = object.mode == Mode::CreateOnly;
             let same =
                 metadata(live, "annotations", APPLIED) == metadata(&object.body, "annotations", APPLIED);
             created_once || same && is_so(&object.body, live)
@@ -311,6 +311,15 @@ fn backups_begin_with_the_login_and_never_replace_it() {
     assert!(!needs_store_key(&valid, &seen));
     let third = plan(&valid, &seen, &with_key(fresh(3, &valid, &seen), 3), &platform());
     assert!(nothing_left_to_do(&third, &seen), "a login that is there is never replaced");
+    // Another try of a backup that failed is one of the schedule's, and made once.
+    let night = |number| Again { instead_of: "registry-20261130013000".into(), number, from: now() };
+    let again = Seen { again: Some(night(2)), ..seen };
+    let fourth = plan(&valid, &again, &fresh(4, &valid, &again), &platform());
+    let tried = fourth.objects.iter().find(|o| o.key.kind == ChildKind::Backup).unwrap();
+    assert_eq!((tried.key.name.as_str(), tried.mode), ("registry-20261130013000-2", Mode::CreateOnly));
+    let made = backup::made(&written(&again, &fourth, usize::MAX));
+    assert_eq!((made.len(), made[0].scheduled, made[0].phase), (1, true, "Pending"));
+    assert_eq!(made[0].instead_of.as_deref(), Some("registry-20261130013000"));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Objects of backups: the store's login, the engine's schedule and the backups that people asked for.
 
 use super::{Fresh, metadata_of};
-use crate::backup::{GENERATION, Policy, SERVICE_BACKUP, Source, bucket};
+use crate::backup::{GENERATION, INSTEAD_OF, Policy, SERVICE_BACKUP, Source, bucket};
 use crate::check::Valid;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
@@ -147,6 +147,12 @@ pub fn plan(valid: &Valid, names: &Names, seen: &Seen) -> Vec<Planned> {
             json!({SERVICE_BACKUP: asked.name}),
             spec,
         ));
+    }
+    if let Some(again) = &seen.again {
+        let spec = json!({"cluster": cluster, "method": "barmanObjectStore"});
+        let name = format!("{}-{}", again.instead_of, again.number);
+        let instead_of = json!({INSTEAD_OF: again.instead_of});
+        all.push(planned(ChildKind::Backup, name, Mode::CreateOnly, instead_of, spec));
     }
     all
 }
