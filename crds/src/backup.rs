@@ -90,6 +90,12 @@ pub struct ServiceBackupStatus {
     /// What the engine calls it in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
+    /// Major version of the engine whose data it holds: only an order of that version can begin with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major_version: Option<i32>,
+    /// The archive in the order's bucket that it lies in: each major version has its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
     /// The conditions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -200,6 +200,12 @@ pub struct EngineVersion {
     /// May it be ordered?
     #[serde(default)]
     pub lifecycle: Lifecycle,
+    /// Versions of this offering, of an earlier major version, that can become this one in place; absent: none. The image must be
+    /// able to run the programs of theirs: it has the libraries that those need.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub upgrade_from: Vec<String>,
 }
 
 /// Where a version is in its life.

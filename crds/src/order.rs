@@ -20,9 +20,9 @@ pub struct OrderSpec {
     /// Size, as named by the offering.
     #[schemars(length(min = 1, max = 63))]
     pub plan: String,
-    /// Version of the engine, as named by the offering. It may become a newer one of the same major version.
+    /// Version of the engine, as named by the offering. It may become a newer one; another major version only where the offering
+    /// says so (`upgradeFrom`), after a backup that is made first.
     #[schemars(length(min = 1, max = 20))]
-    #[x_kube(validation = ("self.split('.')[0] == oldSelf.split('.')[0]", "the major version cannot be changed in place: order a new instance with the other version and move the data"))]
     pub version: String,
     /// Size of the volume, like `10Gi`; by default the plan's. It may grow, never shrink.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -238,6 +238,9 @@ pub struct OrderStatus {
     /// Version that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The major version that it had before, once that was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgraded_from: Option<UpgradedFrom>,
     /// Plan that is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
@@ -292,6 +295,18 @@ pub struct Operation {
     pub retries: Option<bool>,
 }
 
+/// The version that an instance had before its major version was changed, and the way back to its data.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradedFrom {
+    /// The version.
+    pub version: String,
+    /// The `ServiceBackup` that was made of it before; a new order of that version can begin with it.
+    pub backup: String,
+    /// When that version ended, RFC 3339: no later moment of it can be restored.
+    pub until: String,
+}
+
 /// What would interrupt an instance and waits.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -322,6 +337,8 @@ pub enum Work {
     ChangeStorage,
     /// Another version of the engine.
     ChangeVersion,
+    /// Another major version: a backup first, then the data is rewritten.
+    UpgradeMajorVersion,
     /// More or fewer instances.
     ChangeInstances,
     /// Other settings of the engine.

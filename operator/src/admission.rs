@@ -8,8 +8,10 @@ use crate::check::{Refusal, Valid, check};
 use crate::condition::reason;
 use crate::context::CatalogueStores;
 use crate::ledger::{Ledger, LedgerClient};
+use crate::major::announcement;
 use crate::metrics::Metrics;
 use crate::order::{Order, OrderResource};
+use crate::plan::major;
 use axum::{Json, Router, extract::State, routing::post};
 use axum_server::tls_rustls::RustlsConfig;
 use futures::{StreamExt, TryStreamExt};
@@ -156,7 +158,8 @@ fn disturbance(before: &Valid, after: &Valid) -> Option<String> {
         return None;
     }
     let window = &after.maintenance;
-    let waits = window.apply == Apply::Window;
+    let back = major(&before.image) > major(&after.image);
+    let waits = window.apply == Apply::Window && !back;
     let status = &after.order.status;
     let others = status.pending_maintenance.as_ref();
     let Some((sentence, restarts)) = interruption(before, after) else {
@@ -180,12 +183,19 @@ fn disturbance(before: &Valid, after: &Valid) -> Option<String> {
         Some(others) if restarts => {
             format!("{sentence}; what waits for the maintenance window goes along: {}", others.what)
         }
-        _ => sentence.to_owned(),
+        _ => sentence,
     })
 }
 
 /// What of a change ends connections, and whether it surely restarts the database.
-fn interruption(before: &Valid, after: &Valid) -> Option<(&'static str, bool)> {
+fn interruption(before: &Valid, after: &Valid) -> Option<(String, bool)> {
+    if major(&before.image) > major(&after.image) {
+        let sentence = "the change of major version is taken back, if nothing of the data was changed yet";
+        return Some((sentence.to_owned(), true));
+    }
+    if major(&before.image) != major(&after.image) {
+        return Some((announcement(&before.order.spec.version, &after.order.spec.version), true));
+    }
     let form = |v: &Valid| (v.cpu_milli, v.memory_bytes, v.image.clone());
     if form(before) != form(after) {
         let sentence = match before.instances {
@@ -194,12 +204,13 @@ fn interruption(before: &Valid, after: &Valid) -> Option<(&'static str, bool)> {
                 "instances are restarted one after the other: connections end once, when a standby takes over"
             }
         };
-        return Some((sentence, true));
+        return Some((sentence.to_owned(), true));
     }
-    (before.parameters != after.parameters).then_some((
-        "some parameters need a restart of the database, which the engine does: connections end once",
-        false,
-    ))
+    (before.parameters != after.parameters).then(|| {
+        let sentence =
+            "some parameters need a restart of the database, which the engine does: connections end once";
+        (sentence.to_owned(), false)
+    })
 }
 
 async fn validate(

@@ -5,7 +5,7 @@
 
 use crate::apply;
 use crate::archive::{self, Archive, MARKED, Note, asks, bucket_of, reads};
-use crate::backup::bucket;
+use crate::backup::{self, bucket};
 use crate::breaker::{self, Verdict};
 use crate::check::{Refusal, check};
 use crate::condition::{reason, whole_second};
@@ -16,6 +16,7 @@ use crate::names::{BACKUP_BYTES, DRILL, LAST_BACKUP, MANAGED, Names, ORDER_RECOR
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::object_store::{Store, StoreError};
 use crate::order::{Kind, Order};
+use crate::plan::major;
 use crate::reconcile::Pass;
 use crate::retained::{self, REMOVE, Record, order_is_there};
 use crate::seen::{Seen, metadata};
@@ -75,7 +76,7 @@ pub async fn before_removal(
     let names = Names::at(key);
     let next = last_backup::next(&Facts::of(order, &record, seen, &cluster), now);
     let has_login = seen.get(ChildKind::Secret, &names.engine, &names.store_secret()).is_some();
-    let record = with_site(record, order, has_login);
+    let record = with_site(record, order, has_login).with_newest(&backup::made(seen), &cluster);
     match next {
         Step::Wait(told) => Ok(Before::Wait(told)),
         Step::Begin(number, told) => {
@@ -152,7 +153,9 @@ fn note_of(
     let bytes = service_backup::bytes(&record.uid, context);
     let archive = Archive::of(fate, &site, &bucket, bytes)?;
     let days = record.last_backup_days.unwrap_or(USUAL_DAYS);
-    let record = Record { retained_days: Some(days), site: Some(site), ..record.clone() };
+    let image = cluster.and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
+    let major = record.major.or_else(|| image.and_then(major));
+    let record = Record { retained_days: Some(days), site: Some(site), major, ..record.clone() };
     Some(Note { record, since: whole_second(now), archive })
 }
 

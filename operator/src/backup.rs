@@ -2,6 +2,7 @@
 
 use crate::check::Refusal;
 use crate::condition::{reason, whole_second};
+use crate::names::MAJOR_BACKUP;
 use crate::object::ChildKind;
 use crate::seen::{Seen, metadata};
 use jiff::tz::TimeZone;
@@ -12,7 +13,8 @@ use siyada_crds::catalogue::{ObjectStorage, Plan};
 use siyada_crds::order::{BackupSpec, BackupStatus};
 use siyada_model::id::OrderUid;
 
-/// Folder of what an instance archives. A restore reads another instance's bucket and never writes into it.
+/// Folder of what an instance archives, until its major version is changed: each has its own. A restore reads another instance's
+/// bucket and never writes into it.
 pub const GENERATION: &str = "g1";
 /// Name of a backup's own object, on the engine's object that makes it.
 pub const SERVICE_BACKUP: &str = "siyada.cloud/service-backup";
@@ -248,12 +250,22 @@ pub struct Source {
     pub order_uid: OrderUid,
     /// Its bucket.
     pub bucket: String,
+    /// The archive in it; absent: [`GENERATION`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
     /// The one backup to take; absent: the last before the moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup_id: Option<String>,
     /// The moment; absent: the end of that backup, or the last moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
+}
+
+impl Source {
+    /// Its archive.
+    pub fn archive(&self) -> &str {
+        self.archive.as_deref().unwrap_or(GENERATION)
+    }
 }
 
 /// A backup as the engine reports it.
@@ -267,6 +279,12 @@ pub struct Made {
     pub scheduled: bool,
     /// The backup of the schedule that it is another try of.
     pub instead_of: Option<String>,
+    /// For which change of major version it was made; the platform lists such a one.
+    pub mark: Option<String>,
+    /// The archive that it lies in, once it has begun.
+    pub archive: Option<String>,
+    /// Major version of its data, once it has begun.
+    pub major: Option<u32>,
     /// When it was asked for, by the API server's stamp.
     pub asked: Option<Timestamp>,
     /// Pending, Running, Completed or Failed.
@@ -279,6 +297,32 @@ pub struct Made {
     pub backup_id: Option<String>,
     /// What went wrong.
     pub error: Option<String>,
+}
+
+impl Made {
+    /// Whether it can be restored.
+    pub fn is_whole(&self) -> bool {
+        self.phase == "Completed" && self.backup_id.is_some()
+    }
+
+    /// The archive that it lies in; an engine that does not say so knows one.
+    pub fn archive(&self) -> &str {
+        self.archive.as_deref().unwrap_or(GENERATION)
+    }
+
+    /// Whether it lies in an archive, or would.
+    pub fn lies_in(&self, archive: &str) -> bool {
+        match &self.archive {
+            Some(own) => own == archive,
+            None => self.phase != "Completed" || archive == GENERATION,
+        }
+    }
+}
+
+/// The archive that an engine object writes to.
+pub fn archive_of(cluster: Option<&Value>) -> &str {
+    let named = cluster.and_then(|c| c.pointer("/spec/backup/barmanObjectStore/serverName"));
+    named.and_then(Value::as_str).unwrap_or(GENERATION)
 }
 
 /// The backups of an order, as the engine reports them, oldest first.
@@ -325,6 +369,9 @@ fn one(name: &str, object: &Value) -> Made {
         listed_as: metadata(object, "annotations", SERVICE_BACKUP).unwrap_or(name).to_owned(),
         scheduled: metadata(object, "labels", SCHEDULED).is_some() || instead_of.is_some(),
         instead_of: instead_of.map(str::to_owned),
+        mark: metadata(object, "annotations", MAJOR_BACKUP).map(str::to_owned),
+        archive: text("/status/serverName").map(str::to_owned),
+        major: object.pointer("/status/majorVersion").and_then(Value::as_u64).and_then(|n| n.try_into().ok()),
         asked: time("/metadata/creationTimestamp"),
         phase: match text("/status/phase") {
             Some("completed") => "Completed",
@@ -363,7 +410,9 @@ pub fn facts(seen: &Seen, login: bool, cluster: Option<&Value>) -> Facts {
         let since = c["lastTransitionTime"].as_str().and_then(|t| t.parse().ok());
         (c["status"] == "True", since, c["message"].as_str().unwrap_or_default().to_owned())
     });
-    let made = made(seen);
+    // What lies in the archive of an earlier major version is no backup of what runs.
+    let current = archive_of(cluster);
+    let made: Vec<Made> = made(seen).into_iter().filter(|made| made.lies_in(current)).collect();
     let ended = made.iter().rev().find(|m| matches!(m.phase, "Completed" | "Failed"));
     let failed = ended.filter(|m| m.phase == "Failed");
     let created = cluster.and_then(|c| c.pointer("/metadata/creationTimestamp")).and_then(Value::as_str);
@@ -536,6 +585,9 @@ mod tests {
             listed_as: name.to_owned(),
             scheduled: true,
             instead_of: instead_of.map(str::to_owned),
+            mark: None,
+            archive: None,
+            major: None,
             asked: Some(at(minute * 60)),
             phase,
             started: None,

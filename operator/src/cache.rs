@@ -239,6 +239,10 @@ fn engine_status(status: &Value) -> Value {
             kept.insert(field.to_owned(), value.clone());
         }
     }
+    // Which major version wrote the data.
+    if let Some(major) = status.pointer("/pgDataImageInfo/majorVersion") {
+        kept.insert("pgDataImageInfo".to_owned(), serde_json::json!({"majorVersion": major}));
+    }
     // Of its conditions only what backups are judged by.
     let conditions = status.get("conditions").and_then(Value::as_array);
     if let Some(archiving) = conditions.into_iter().flatten().find(|c| c["type"] == "ContinuousArchiving") {

@@ -4,7 +4,9 @@ use crate::backup::{self, Backups};
 use crate::catalogue::{Catalogue, Unreadable, classification, tenant_name};
 use crate::condition::{kind, reason};
 use crate::last_backup;
-use crate::order::Order;
+use crate::major::never_back;
+use crate::order::{Kind, Order};
+use crate::plan::major;
 use crate::window::Maintenance;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -179,6 +181,7 @@ pub fn check(order: &Order, catalogue: &Catalogue, now: Timestamp) -> Result<Val
     let site = find_site(order, catalogue)?;
     may_hold(order, &catalogue.chain(tenant), site)?;
     let backups = backup::backups(plan, spec.backup.as_ref(), site.spec.object_storage.as_ref())?;
+    in_place(order, offering, version, &backups)?;
     restorable(order, &backups, now)?;
     let (parameters, defaults) = (parameters(order, offering)?, defaults(offering)?);
     let maintenance = Maintenance::of(spec.maintenance.as_ref(), offering.spec.maintenance.as_ref())?;
@@ -289,12 +292,9 @@ fn find_version<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a 
     let wanted = &order.spec.version;
     let running = order.status.version.as_deref();
     if let Some(running) = running.filter(|running| is_older(wanted, running)) {
-        return refuse(
-            reason::VERSION_UNKNOWN,
-            format!(
-                "version {wanted} is older than {running}, which it has: data never goes back, so ask for {running} or newer"
-            ),
-        );
+        let before = order.status.upgraded_from.as_ref().filter(|before| before.version == *wanted);
+        let backup = before.map(|before| before.backup.as_str());
+        return refuse(reason::VERSION_UNKNOWN, never_back(wanted, running, backup));
     }
     let usable =
         |v: &&EngineVersion| v.lifecycle != Lifecycle::EndOfLife || running == Some(v.version.as_str());
@@ -305,6 +305,53 @@ fn find_version<'a>(order: &Order, offering: &'a ServiceOffering) -> Result<&'a 
             message: format!("version {wanted:?} cannot be ordered: use one of: {known}"),
         }
     })
+}
+
+/// Whether an instance that runs may become another major version: only where the offering says so, from a version that it names,
+/// and after a backup, which somebody must be able to make.
+fn in_place(
+    order: &Order,
+    offering: &ServiceOffering,
+    version: &EngineVersion,
+    backups: &Backups,
+) -> Result<(), Refusal> {
+    let runs = order.status.version.as_deref().filter(|_| order.status.engine_ref.is_some());
+    let Some(running) = runs.filter(|running| *running != version.version) else { return Ok(()) };
+    let before = offering.spec.versions.iter().find(|v| v.version == running);
+    let first = |text: &str| text.split('.').next().and_then(|number| number.parse::<u32>().ok());
+    let (was, is) = (before.and_then(|v| major(&v.image)).or(first(running)), major(&version.image));
+    let documents = order.at.kind == Kind::Documents;
+    let same_name = !documents || first(running) == first(&version.version);
+    if was == is.or(first(&version.version)) && same_name {
+        return Ok(());
+    }
+    let no = |why: String| refuse(reason::MAJOR_VERSION_CHANGE, format!("{why}; it runs on as it is"));
+    let wanted = &version.version;
+    let anew = format!("order a new instance with version {wanted} and move the data");
+    if documents {
+        return no(format!("a document store cannot become another major version in place: {anew}"));
+    }
+    if !version.upgrade_from.iter().any(|from| from == running) {
+        let ways =
+            offering.spec.versions.iter().filter(|v| v.upgrade_from.iter().any(|from| from == running));
+        let ways = names(ways.map(|v| v.version.as_str()));
+        return no(format!(
+            "version {running} cannot become {wanted} in place, as the offering does not say that it can (it can become: {ways}): \
+             {anew}"
+        ));
+    }
+    if backups.policy().is_none() {
+        return no(format!(
+            "before {running} becomes {wanted} a backup is made, and its plan or its site has none: choose a plan with backups, ask \
+             the platform for object storage, or {anew}"
+        ));
+    }
+    if order.spec.suspend {
+        return no(format!(
+            "before {running} becomes {wanted} a backup is made, and while it is suspended none can be: set spec.suspend to false"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether a version comes before another, number by number. What is no number says nothing.

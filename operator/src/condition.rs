@@ -85,7 +85,11 @@ pub mod reason {
         (LEDGER_UNAVAILABLE, "The ledger does not answer; nothing new is started until it does."),
         (LOGIN_FAILED, "Nobody could log in with the bound Secret."),
         (LOGIN_SUCCEEDED, "The operator logged in with the bound Secret over verified TLS."),
-        (MAJOR_VERSION_CHANGE, "The image of the version is of another major version than the data."),
+        (MAJOR_UPGRADE_FAILED, "The change of the major version failed; the message says how to go back."),
+        (
+            MAJOR_VERSION_CHANGE,
+            "The data cannot become that major version, or not now; the message says what can be done.",
+        ),
         (EXPIRING, "The kept data is removed within days."),
         (KEPT, "The data of a deleted order is kept."),
         (METERING, "The ledger has acknowledged what is billed."),
@@ -187,6 +191,8 @@ pub mod reason {
     pub const LOGIN_FAILED: &str = "LoginFailed";
     /// Login succeeded.
     pub const LOGIN_SUCCEEDED: &str = "LoginSucceeded";
+    /// Data not rewritten.
+    pub const MAJOR_UPGRADE_FAILED: &str = "MajorUpgradeFailed";
     /// Data of another major version.
     pub const MAJOR_VERSION_CHANGE: &str = "MajorVersionChange";
     /// Metered.

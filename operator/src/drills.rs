@@ -218,8 +218,16 @@ fn measure(context: &Context, cases: &BTreeMap<String, Case>, now: Timestamp) {
 async fn begin(context: &Context, case: &Case, now: Timestamp) -> Result<(), Pass> {
     let (Some(valid), Some(policy)) = (&case.valid, case.policy()) else { return Ok(()) };
     let uid = &case.order.uid;
-    let newest = backup::made(&context.seen(uid.as_str()));
-    let newest = newest.into_iter().rev().find(|made| made.phase == "Completed" && made.backup_id.is_some());
+    let seen = context.seen(uid.as_str());
+    let cluster = seen.cluster(&Names::of(&case.order, &valid.tenant));
+    // In the archive of what runs, and with the image that runs: an order may ask for another major version than it has.
+    let archive = backup::archive_of(cluster).to_owned();
+    let image = cluster.and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
+    let mut valid = valid.clone();
+    if let Some(image) = image {
+        image.clone_into(&mut valid.image);
+    }
+    let newest = backup::made(&seen).into_iter().rev().find(|made| made.is_whole() && made.lies_in(&archive));
     let Some((backup, backup_id)) = newest.and_then(|made| Some((made.listed_as, made.backup_id?))) else {
         return Ok(());
     };
@@ -254,8 +262,8 @@ async fn begin(context: &Context, case: &Case, now: Timestamp) -> Result<(), Pas
         certificate: Some(context.authority.issue(&names.certificate_names(), now)?),
         store_key: Some(key),
     };
-    let drilled = Drilled { backup, backup_id, began: now };
-    for object in plan(valid, &names, &drilled, &fresh, &context.platform).unwrap_or_default() {
+    let drilled = Drilled { backup, backup_id, archive, began: now };
+    for object in plan(&valid, &names, &drilled, &fresh, &context.platform).unwrap_or_default() {
         match apply::make(&context.client, &object).await? {
             Applied::Done(_) | Applied::Behind => {}
             Applied::Refused(key, why) => {

@@ -222,6 +222,11 @@ pub fn hold(
     Some(waiting)
 }
 
+/// The version that an object was given last, as its order asked for it.
+pub fn version_given(object: &Value) -> Option<String> {
+    Given::read(object).map(|given| given.asked.version)
+}
+
 /// Writes into a planned object what its order asks for and its form, by which the next plan is judged.
 pub fn record(valid: &Valid, object: &mut Planned) {
     if let Some(form) = form(object.key.kind, &object.body["spec"]) {

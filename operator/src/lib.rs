@@ -34,6 +34,8 @@ pub mod instances;
 pub mod last_backup;
 pub mod lease;
 pub mod ledger;
+pub mod major;
+pub mod majors;
 pub mod metering;
 pub mod metrics;
 pub mod mirror;

@@ -69,6 +69,11 @@ pub const DRILL_BEGAN: &str = "siyada.cloud/drill-began";
 pub const DRILL_BACKUP: &str = "siyada.cloud/drill-backup";
 /// Annotation on the cluster of a drill: the site whose store it reads.
 pub const DRILL_SITE: &str = "siyada.cloud/drill-site";
+/// Annotation on an engine cluster: its last change of major version, from the wish on.
+pub const MAJOR: &str = "siyada.cloud/major-version";
+/// Annotation on the engine's object of a backup that is made for a change of major version: of which, before or after it, and the
+/// how manieth try it is.
+pub const MAJOR_BACKUP: &str = "siyada.cloud/major-backup";
 /// Annotation on an engine object with what the platform must know when the order is gone.
 pub const ORDER_RECORD: &str = "siyada.cloud/order-record";
 

@@ -3,7 +3,7 @@
 //! Every instance has a bucket and a user of its own. The user may do with its bucket what the engine needs and nothing
 //! elsewhere; the store itself refuses the rest.
 
-use crate::backup::{GENERATION, bucket};
+use crate::backup::bucket;
 use crate::plan::backup::StoreKey;
 use crate::run::chain;
 use crate::seen::secret_value;
@@ -145,13 +145,24 @@ impl<'a> Store<'a> {
             return Err(StoreError::Refused("remove a bucket", format!("{bucket} is not of order {uid}")));
         }
         self.end_users(uid).await?;
+        if !self.empty(bucket, "").await? {
+            return Ok(false);
+        }
+        let call = self.s3(Method::DELETE, bucket, Vec::new(), String::new());
+        self.call("remove a bucket", call, "NoSuchBucket").await?;
+        Ok(true)
+    }
+
+    /// Removes the objects of a bucket whose names begin so. True when none is left.
+    async fn empty(&self, bucket: &str, prefix: &str) -> Result<bool, StoreError> {
         for _ in 0..MOST_EMPTIED {
-            let query = vec![("list-type", "2".to_owned())];
+            let mut query = vec![("list-type", "2".to_owned())];
+            if !prefix.is_empty() {
+                query.push(("prefix", prefix.to_owned()));
+            }
             let call = self.s3(Method::GET, bucket, query, String::new());
             let keys = texts(&self.call("list a bucket", call, "NoSuchBucket").await?, "Key");
             if keys.is_empty() {
-                let call = self.s3(Method::DELETE, bucket, Vec::new(), String::new());
-                self.call("remove a bucket", call, "NoSuchBucket").await?;
                 return Ok(true);
             }
             for some in keys.chunks(AT_ONCE) {
@@ -206,20 +217,34 @@ impl<'a> Store<'a> {
         self.iam("end a right", "DeleteUserPolicy", &user(uid), &more, "NoSuchEntity").await.map(drop)
     }
 
-    /// Bytes that a backup takes in the store.
+    /// Bytes that a backup takes in the store, in its archive.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn size(&self, uid: &OrderUid, backup_id: &str) -> Result<i64, StoreError> {
-        self.bytes(&bucket(self.site, uid), &format!("{GENERATION}/base/{backup_id}/")).await
+    pub async fn size(&self, uid: &OrderUid, archive: &str, backup_id: &str) -> Result<i64, StoreError> {
+        self.bytes(&bucket(self.site, uid), &format!("{archive}/base/{backup_id}/")).await
     }
 
-    /// Bytes that the archive of changes takes in the store.
+    /// Bytes that the changes take in the store, in these archives.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn archive_size(&self, uid: &OrderUid) -> Result<i64, StoreError> {
-        self.bytes(&bucket(self.site, uid), &format!("{GENERATION}/wals/")).await
+    pub async fn archive_size(&self, uid: &OrderUid, archives: &[String]) -> Result<i64, StoreError> {
+        let mut bytes = 0_i64;
+        for archive in archives {
+            bytes =
+                bytes.saturating_add(self.bytes(&bucket(self.site, uid), &format!("{archive}/wals/")).await?);
+        }
+        Ok(bytes)
+    }
+
+    /// Removes for ever one archive of an order, whose days are over. True when nothing of it is left; false when there is more than
+    /// is removed at once. Any number of times.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what is removed is removed.
+    pub async fn empty_archive(&self, uid: &OrderUid, archive: &str) -> Result<bool, StoreError> {
+        self.empty(&bucket(self.site, uid), &format!("{archive}/")).await
     }
 
     /// Bytes of the objects of a bucket whose names begin so.

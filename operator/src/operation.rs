@@ -3,6 +3,7 @@
 use crate::check::{Refusal, Valid};
 use crate::condition::{kind, reason, whole_second};
 use crate::hold;
+use crate::major::Phase;
 use crate::names::Names;
 use crate::pods::Pod;
 use crate::seen::Seen;
@@ -14,7 +15,7 @@ use siyada_model::quantity::{bytes, show_bytes};
 use std::collections::BTreeMap;
 
 /// What the engine says when nothing is left to do.
-const HEALTHY: &str = "Cluster in healthy state";
+pub(crate) const HEALTHY: &str = "Cluster in healthy state";
 /// No pod shows a parameter: so long the engine may take to begin with one.
 pub const SETTLE: SignedDuration = SignedDuration::from_secs(15);
 
@@ -25,6 +26,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("ChangePlan", "Its instances get other CPU and memory: each is restarted, standbys first."),
     ("ChangeStorage", "Its volumes grow; nothing is restarted."),
     ("ChangeVersion", "Its instances get another image: each is restarted, standbys first."),
+    (
+        "UpgradeMajorVersion",
+        "A backup is made, then the data is rewritten for another major version, then a backup is made in an archive of its own.",
+    ),
     ("ChangeInstances", "Standbys are added or removed; the primary runs on."),
     ("ChangeParameters", "Settings of the engine change; some need a restart, which the engine does."),
     ("Suspend", "Compute stops."),
@@ -95,8 +100,75 @@ fn stamp(now: Timestamp) -> String {
     whole_second(now).to_string()
 }
 
+/// The change of major version that is under way, or that ends with this pass.
+fn of_major(picture: &Picture<'_>, ready: bool, now: Timestamp) -> Option<Operation> {
+    let stage = picture.seen.major.as_ref().filter(|_| picture.admission == Admission::Held)?;
+    let upgrade = stage.upgrade.as_ref()?;
+    let (started, told) = (upgrade.since.to_string(), picture.order.status.operation.as_ref());
+    // What is over is told once; what was never told as begun is of long ago.
+    let ends = told.is_some_and(|told| {
+        told.type_ == Work::UpgradeMajorVersion && told.finished.is_none() && told.started == started
+    });
+    if !upgrade.is_open() && !ends {
+        return None;
+    }
+    let mut operation = Operation {
+        type_: Work::UpgradeMajorVersion,
+        state: OperationPhase::InProgress,
+        change: Some(format!("version {} to {}", upgrade.from, upgrade.to)),
+        message: stage.progress.clone(),
+        started,
+        finished: None,
+        error: stage.hindrance.as_ref().map(|hindrance| hindrance.why.clone()),
+        retries: stage.hindrance.as_ref().map(|hindrance| hindrance.retries),
+    };
+    if let Some(problem) = &picture.problem {
+        (operation.error, operation.retries) = (Some(problem.message.clone()), Some(by_itself(problem)));
+    }
+    let message =
+        |text: &str| if stage.progress.is_empty() { text.to_owned() } else { stage.progress.clone() };
+    match upgrade.phase {
+        Phase::Backup if operation.error.is_none() && postponed(picture).is_some() => {
+            (operation.state, operation.error) = (OperationPhase::Pending, postponed(picture));
+            operation.retries = Some(true);
+        }
+        Phase::Failed => operation.state = OperationPhase::Failed,
+        Phase::Done if ready => {
+            let runs = format!(
+                "version {} runs; the backup before, {}, is kept for its days",
+                upgrade.to,
+                upgrade.backup.as_deref().unwrap_or_default()
+            );
+            return Some(over(&operation, OperationPhase::Succeeded, message(&runs), now));
+        }
+        Phase::Back if ready => {
+            let runs = match upgrade.begun {
+                Some(_) => format!(
+                    "it was taken back: version {} runs again, on its data and in its archive",
+                    upgrade.from
+                ),
+                None => "the wish was taken back before anything was done but a backup".to_owned(),
+            };
+            return Some(over(&operation, OperationPhase::Cancelled, runs, now));
+        }
+        Phase::Back => {
+            operation.message = message("it was taken back, and the version before is beginning again")
+        }
+        _ => operation.message = message("it is being looked at"),
+    }
+    Some(operation)
+}
+
+/// Whether what hinders ends by itself.
+fn by_itself(why: &Refusal) -> bool {
+    [reason::WRITE_FAILED, reason::BACKUP_STORE_UNAVAILABLE].contains(&why.reason)
+}
+
 /// The operation that the order's own text is about.
 fn own(picture: &Picture<'_>, ready: bool, now: Timestamp) -> Option<Operation> {
+    if let Some(major) = of_major(picture, ready, now) {
+        return Some(major);
+    }
     let old = picture.order.status.operation.as_ref().filter(|o| o.type_ != Work::RotateCredentials);
     let Some((type_, change)) = asked(picture) else {
         let old = old?;
@@ -176,8 +248,6 @@ fn goes_on(picture: &Picture<'_>, old: &Operation, ready: bool, now: Timestamp) 
 /// What hinders an operation: something that was not written, or a pod that does not run.
 fn hindered(picture: &Picture<'_>, operation: Operation) -> Operation {
     let pod = picture.seen.hindrance().filter(|_| !picture.order.spec.suspend);
-    let by_itself =
-        |why: &Refusal| [reason::WRITE_FAILED, reason::BACKUP_STORE_UNAVAILABLE].contains(&why.reason);
     let (error, retries) = match (&picture.problem, pod) {
         (Some(problem), _) => (Some(problem.message.clone()), Some(by_itself(problem))),
         (None, Some(pod)) => (Some(pod.to_owned()), Some(true)),

@@ -9,6 +9,10 @@ use siyada_model::quantity::{bytes, cpu_milli};
 pub const CLUSTER: &str = "cnpg.io/cluster";
 /// The engine's label on pods that prepare an instance and end.
 const JOB: &str = "cnpg.io/jobRole";
+/// What that label says of one that rewrites the data for another major version.
+const REWRITES: &str = "major-upgrade";
+/// The label with the name of a pod's job.
+const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 /// The engine's container.
 const DATABASE: &str = "postgres";
 /// With this code the engine's program ends, and does not begin again, when its disk is full.
@@ -37,6 +41,30 @@ pub struct Pod {
     pub disk_full: bool,
     /// Why it does not run, in a sentence that stays the same while the cause does.
     pub hindrance: Option<String>,
+    /// How far it is, for one that rewrites the data for another major version.
+    pub rewrites: Option<Rewrites>,
+}
+
+/// A pod that rewrites the data for another major version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrites {
+    /// The engine's job.
+    pub job: String,
+    /// How far it is.
+    pub state: Rewriting,
+}
+
+/// How far the rewriting of data is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rewriting {
+    /// It failed.
+    Failed,
+    /// It has not begun: nothing of the data was touched.
+    Pending,
+    /// It is over, whether the engine has noticed or not.
+    Succeeded,
+    /// It runs, or nobody knows.
+    Running,
 }
 
 /// What is kept of a pod: some hundred bytes, which change when what is told of it changes and not otherwise.
@@ -50,7 +78,8 @@ pub fn compact(pod: &DynamicObject) -> Value {
     let statuses = ["containerStatuses", "initContainerStatuses"].map(|list| status[list].as_array());
     let mut statuses: Vec<&Value> = statuses.into_iter().flatten().flatten().collect();
     statuses.sort_by_key(|s| s["name"] != name);
-    json!({
+    let rewrites = label(JOB).is_some_and(|job| job == REWRITES);
+    let mut kept = json!({
         "name": pod.name_any(),
         "database": name == DATABASE && label(JOB).is_none(),
         "ready": condition(status, "Ready").is_some_and(|c| c["status"] == "True"),
@@ -60,7 +89,24 @@ pub fn compact(pod: &DynamicObject) -> Value {
         "memory": main["resources"]["limits"]["memory"],
         "diskFull": statuses.first().is_some_and(|s| is_out_of_space(s)),
         "hindrance": hindrance(&pod.name_any(), status, &statuses),
-    })
+    });
+    if rewrites {
+        // One whose preparation failed never began.
+        let main = statuses.first().filter(|s| s["name"] == name);
+        let waits = main.is_some_and(|s| {
+            s["state"].get("waiting").is_some() && s["lastState"].get("terminated").is_none()
+        });
+        let phase = status["phase"].as_str().unwrap_or_default();
+        if phase == "Failed" && waits {
+            kept["hindrance"] =
+                json!(format!("pod {} could not be prepared: ask the platform", pod.name_any()));
+        }
+        kept["rewrites"] = json!({
+            "job": label(JOB_NAME).cloned().unwrap_or_else(|| pod.name_any()),
+            "phase": if waits && phase == "Failed" { "Pending" } else { phase },
+        });
+    }
+    kept
 }
 
 /// A pod from what was kept of it.
@@ -77,6 +123,15 @@ pub fn read(kept: &Value) -> Pod {
         memory_bytes: bytes(text("memory")).unwrap_or(0),
         disk_full: is("diskFull"),
         hindrance: kept["hindrance"].as_str().map(str::to_owned),
+        rewrites: kept["rewrites"]["job"].as_str().map(|job| Rewrites {
+            job: job.to_owned(),
+            state: match kept["rewrites"]["phase"].as_str() {
+                Some("Pending") => Rewriting::Pending,
+                Some("Succeeded") => Rewriting::Succeeded,
+                Some("Failed") => Rewriting::Failed,
+                _ => Rewriting::Running,
+            },
+        }),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::check::{Refusal, Valid, check};
 use crate::condition::{is_true, kind, reason};
 use crate::context::Context;
 use crate::ledger::Ledger;
+use crate::major::Upgrade;
 use crate::names::{Names, binding};
 use crate::object::ChildKind;
 use crate::object_store::{Store, StoreError};
@@ -17,7 +18,9 @@ use crate::probe::Target;
 use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
 use crate::window::{Wait, When};
-use crate::{credentials, deletion, hold, metering, operation, restore, rotate, service_backup};
+use crate::{
+    credentials, deletion, hold, major, majors, metering, operation, restore, rotate, service_backup,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -116,7 +119,8 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         return wait_for_tenant::<K>(order, valid.ok().as_ref(), context, now).await;
     };
     keep_probing(order, names.as_ref(), &seen, context);
-    let valid = valid.and_then(|valid| until_its_window(valid, names.as_ref(), &mut seen, &catalogue, now));
+    seen.failure = majors::look(names.as_ref(), &seen, context).await;
+    let valid = valid.and_then(|valid| as_it_may_be(valid, names.as_ref(), &mut seen, &catalogue, now));
     let stopping = valid.as_ref().ok().zip(names.as_ref()).is_some_and(|(v, names)| stops(v, names, &seen));
     let (admission, mut next) = match &valid {
         Ok(_) if stopping => (Admission::Held, Action::requeue(SOON)),
@@ -148,12 +152,10 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         Ok(valid) if admission == Admission::Held && fault.is_none() => meter(valid, &seen, context).await?,
         _ => is_true(&order.status.conditions, kind::METERING_ACTIVE),
     };
-    if order.spec.suspend {
-        context.prober.forget(order.uid.as_str());
-        rotate::forget(context, order.uid.as_str());
-        seen.login = None;
-    }
+    forget_logins(order, &mut seen, context);
     let valid = valid.ok().zip(names.as_ref()).map(|(valid, names)| hold::as_it_runs(valid, names, &seen));
+    let problem =
+        problem.or_else(|| seen.major.as_ref().filter(|_| admission == Admission::Held)?.problem.clone());
     let picture = Picture { order, valid: valid.as_ref(), admission, seen: &seen, names, problem, metered };
     let told = status::status(&picture, now);
     tell::<K>(order, valid.as_ref(), &told, context).await?;
@@ -161,6 +163,15 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         Some(error) => Err(error.into()),
         None if operation::needs_a_look(&told) => Ok(Action::requeue(SETTLE)),
         None => Ok(next),
+    }
+}
+
+/// Nobody logs in to what stands still.
+fn forget_logins(order: &Order, seen: &mut Seen, context: &Context) {
+    if order.spec.suspend {
+        context.prober.forget(order.uid.as_str());
+        rotate::forget(context, order.uid.as_str());
+        seen.login = None;
     }
 }
 
@@ -184,6 +195,25 @@ fn until_its_time(seen: &Seen, now: Timestamp) -> Action {
     hold::wake(seen, now).map_or_else(Action::await_change, Action::requeue)
 }
 
+/// The order as it is to be had now: what it asks for may wait for its window, and another major version for a backup.
+///
+/// # Errors
+/// The [`Refusal`] of what it has, when the catalogue has no such thing any more.
+pub fn as_it_may_be(
+    valid: Valid,
+    names: Option<&Names>,
+    seen: &mut Seen,
+    catalogue: &Catalogue,
+    now: Timestamp,
+) -> Result<Valid, Refusal> {
+    let asked = valid.clone();
+    let valid = until_its_window(valid, names, seen, catalogue, now)?;
+    match names {
+        Some(names) => majors::stage(&asked, valid, names, seen, catalogue, now),
+        None => Ok(valid),
+    }
+}
+
 /// The order as it is to be had now: what it asks for itself may wait for its window, as it says.
 ///
 /// # Errors
@@ -195,6 +225,8 @@ pub fn until_its_window(
     catalogue: &Catalogue,
     now: Timestamp,
 ) -> Result<Valid, Refusal> {
+    // What is in the middle of a change of major version goes on, or back, at once.
+    let names = names.filter(|names| !major::is_under_way(seen, names, now));
     let Some(postponed) = names.and_then(|names| hold::own(&valid, names, seen, now)) else {
         return Ok(valid);
     };
@@ -561,6 +593,7 @@ async fn after_build(
     service_backup::list(&valid.order, valid, seen, context, now).await?;
     credentials::list(valid, seen, context, now).await?;
     let Some(policy) = valid.backups.policy() else { return Ok(None) };
+    majors::empty(valid, policy, &Names::of(&valid.order, &valid.tenant), seen, context, now).await?;
     let uid = &valid.order.uid;
     let known = context.memory.lock().restored.contains(uid.as_str());
     if seen.source.is_some() && seen.login == Some(Ok(())) && !known {
@@ -574,7 +607,8 @@ async fn after_build(
             }
         }
     }
-    let wait = if needs_store_key(valid, seen) { REFUSED_AGAIN } else { HOURLY };
+    let changes = seen.major.as_ref().and_then(|stage| stage.upgrade.as_ref()).is_some_and(Upgrade::is_open);
+    let wait = if needs_store_key(valid, seen) || changes { REFUSED_AGAIN } else { HOURLY };
     let again = backup_again(valid, seen).map(|again| again.from.duration_since(now));
     // Not a moment before.
     let again = again.map(|left| Duration::from_secs(left.as_secs().max(0).unsigned_abs() + 1));
@@ -586,6 +620,10 @@ async fn after_build(
 fn backup_again(valid: &Valid, seen: &Seen) -> Option<Again> {
     let names = Names::of(&valid.order, &valid.tenant);
     let cluster = seen.cluster(&names).filter(|_| !valid.order.spec.suspend && !seen.sleeps(&names))?;
+    // A change of major version makes its own.
+    if major::upgrade(seen, &names).is_some_and(|upgrade| upgrade.is_open()) {
+        return None;
+    }
     let works = matches!(backup::facts(seen, true, Some(cluster)).archiving, Some((true, ..)));
     backup::again(&backup::made(seen)).filter(|_| works && valid.backups.policy().is_some())
 }

@@ -1,14 +1,17 @@
 //! Where the first data of an order comes from: which archive, from when, and whether that may be.
 
 use crate::archive;
-use crate::backup::{Backups, Source, bucket};
+use crate::backup::{self, Backups, GENERATION, Source, bucket};
 use crate::check::{Refusal, Valid};
 use crate::condition::reason;
 use crate::context::Context;
+use crate::deletion::cluster_key;
+use crate::major::{archive_at, recorded as recorded_change};
 use crate::mirror::Kept;
 use crate::names::Names;
 use crate::order::{Kind, Order};
 use crate::plan::backup::recorded;
+use crate::plan::major;
 use crate::seen::Seen;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
@@ -36,14 +39,33 @@ pub fn source(valid: &Valid, seen: &Seen, context: &Context) -> Result<Option<So
     let Some(from) = &order.spec.restore_from else { return Ok(None) };
     let Backups::On(policy) = &valid.backups else { return Ok(None) };
     let time: Option<Timestamp> = from.time.as_deref().and_then(|text| text.parse().ok());
-    let (order_uid, backup_id) = named(valid, from, time, context)?;
+    let Named { order_uid, backup_id, archive } = named(valid, from, time, context)?;
     if order_uid == order.uid {
         return impossible("an order cannot be restored from itself".to_owned());
     }
-    Ok(Some(Source { bucket: bucket(&policy.store, &order_uid), order_uid, backup_id, time }))
+    // The first archive needs no name.
+    let archive = archive.filter(|archive| archive != GENERATION);
+    Ok(Some(Source { bucket: bucket(&policy.store, &order_uid), order_uid, archive, backup_id, time }))
 }
 
-type Named = (OrderUid, Option<String>);
+/// What an order names: whose archive, which one of it, and which backup.
+struct Named {
+    order_uid: OrderUid,
+    archive: Option<String>,
+    backup_id: Option<String>,
+}
+
+/// The engine reads data of its own major version only.
+fn same_major(valid: &Valid, what: &str, has: Option<u32>) -> Result<(), Refusal> {
+    match has.zip(major(&valid.image)) {
+        Some((has, wanted)) if has != wanted => impossible(format!(
+            "{what} holds data of major version {has}, and version {} is ordered: order with version {has}, and change the version \
+             then",
+            valid.order.spec.version
+        )),
+        _ => Ok(()),
+    }
+}
 
 fn named(
     valid: &Valid,
@@ -88,7 +110,12 @@ fn of_backup(valid: &Valid, name: &str, context: &Context) -> Result<Named, Refu
     if let Some(origin) = orders.iter().find(|o| o.uid == uid) {
         fits(valid, origin)?;
     }
-    Ok((uid, Some(id)))
+    same_major(
+        valid,
+        &format!("ServiceBackup {name}"),
+        status.major_version.and_then(|n| n.try_into().ok()),
+    )?;
+    Ok(Named { order_uid: uid, archive: status.archive, backup_id: Some(id) })
 }
 
 fn of_instance(
@@ -103,6 +130,16 @@ fn of_instance(
         return impossible(format!("there is no {} {name} in {}", at.kind, at.namespace));
     };
     fits(valid, &origin)?;
+    let seen = context.seen(origin.uid.as_str());
+    let cluster = cluster_key(&seen).and_then(|key| seen.children.get(&key).cloned());
+    if let Some(upgrade) = cluster.as_deref().and_then(recorded_change) {
+        let found = archive_at(&upgrade, &backup::made(&seen), time);
+        let (archive, major) = found.or_else(|why| impossible(format!("{name}: {why}")))?;
+        same_major(valid, &format!("what {name} had at that moment"), Some(major))?;
+        return Ok(Named { order_uid: origin.uid, archive: Some(archive), backup_id: None });
+    }
+    let image = cluster.as_deref().and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
+    same_major(valid, name, image.and_then(major))?;
     let first: Option<Timestamp> =
         origin.status.backup.as_ref().and_then(|b| b.first_recoverable.as_deref()?.parse().ok());
     let Some(first) = first else {
@@ -111,7 +148,7 @@ fn of_instance(
     if time.is_some_and(|time| time < first) {
         return impossible(format!("{name} can be restored from {first} on: choose a later time"));
     }
-    Ok((origin.uid, None))
+    Ok(Named { order_uid: origin.uid, archive: None, backup_id: None })
 }
 
 fn of_retained(valid: &Valid, named: &str, context: &Context) -> Result<Named, Refusal> {
@@ -119,7 +156,8 @@ fn of_retained(valid: &Valid, named: &str, context: &Context) -> Result<Named, R
     let listed = context.orders.retained.get(&key).map(|listing| listing.spec.order_uid.clone());
     let uid = listed.as_deref().unwrap_or(named);
     let names = Names::of(&valid.order, &valid.tenant);
-    let kept = Kept::of(&context.seen(uid), None).filter(|kept| kept.cluster.namespace == names.engine);
+    let seen = context.seen(uid);
+    let kept = Kept::of(&seen, None).filter(|kept| kept.cluster.namespace == names.engine);
     // Data of another tenant answers as absence does.
     let Some(kept) = kept.filter(|kept| kept.record.tenant == valid.tenant) else {
         return impossible(format!(
@@ -141,7 +179,10 @@ fn of_retained(valid: &Valid, named: &str, context: &Context) -> Result<Named, R
             "{uid} was never backed up, so only the platform can bring its volume back"
         ));
     }
-    Ok((record.uid.clone(), None))
+    let image =
+        seen.children.get(&kept.cluster).and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
+    same_major(valid, &format!("what is kept of {uid}"), record.major.or_else(|| image.and_then(major)))?;
+    Ok(Named { order_uid: record.uid.clone(), archive: record.archive.clone(), backup_id: None })
 }
 
 /// Whether an order may hold what another one holds: not less protected, not too small, and where its archive is.

@@ -5,6 +5,7 @@
 
 use crate::apply;
 use crate::archive::Archive;
+use crate::backup::{GENERATION, Made, archive_of};
 use crate::breaker::{self, Verdict};
 use crate::check::{Valid, mib};
 use crate::condition::whole_second;
@@ -13,6 +14,7 @@ use crate::deletion::{cluster_key, is_going, record};
 use crate::force;
 use crate::instances;
 use crate::ledger::Ledger;
+use crate::major::Upgrade;
 use crate::metering::{self, stopped};
 use crate::mirror;
 use crate::names::{ARCHIVE, ENGINE, HIBERNATION, ORDER_RECORD, ORDER_UID, RETAINED, RETAINED_SINCE, TENANT};
@@ -85,6 +87,12 @@ pub struct Record {
     /// Its last backup is kept for so many days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_backup_days: Option<i32>,
+    /// The archive with its whole backups; absent: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+    /// Major version of the data in it; absent: nobody noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub major: Option<u32>,
 }
 
 impl Record {
@@ -107,6 +115,26 @@ impl Record {
             site: backed_up.then(|| valid.site.clone()),
             backup_sku: valid.backup_sku.clone().filter(|_| backed_up),
             last_backup_days: backed_up.then_some(valid.last_backup_days),
+            archive: None,
+            major: None,
+        }
+    }
+
+    /// The same of an instance whose major version was changed, or is being changed.
+    pub fn with(self, upgrade: Option<&Upgrade>) -> Self {
+        let Some((archive, major)) = upgrade.map(Upgrade::restorable) else { return self };
+        Self { archive: Some(archive.to_owned()), major: Some(major), ..self }
+    }
+
+    /// The same of an instance whose newest whole backup lies in another archive than the first: what is restored is that.
+    pub fn with_newest(self, made: &[Made], cluster: &Value) -> Self {
+        let archive = archive_of(Some(cluster));
+        let whole = |made: &&Made| made.is_whole() && made.lies_in(archive) && archive != GENERATION;
+        match made.iter().rfind(whole) {
+            Some(newest) => {
+                Self { archive: Some(archive.to_owned()), major: newest.major.or(self.major), ..self }
+            }
+            None => self,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::backup::{Again, Source};
 use crate::credential::Wanted;
 use crate::disk::Fullness;
 use crate::hold::Waiting;
+use crate::major;
 use crate::names::{HIBERNATION, Names};
 use crate::object::{ChildKind, Key, Planned};
 use crate::pods::Pod;
@@ -51,6 +52,10 @@ pub struct Seen {
     pub source: Option<Source>,
     /// What would interrupt it and waits for its maintenance window.
     pub waiting: Vec<Waiting>,
+    /// What its order's wish for another major version comes to; nothing before that was looked at.
+    pub major: Option<major::Stage>,
+    /// How the job that rewrites its data failed, once its log was read.
+    pub failure: Option<major::Failure>,
 }
 
 /// A backup that somebody asked for.

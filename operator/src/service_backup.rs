@@ -5,6 +5,8 @@ use crate::backup::{self, Made, Policy};
 use crate::check::Valid;
 use crate::condition::{Say, merge, reason};
 use crate::context::Context;
+use crate::major;
+use crate::names::Names;
 use crate::object_store::{Store, StoreError};
 use crate::order::Order;
 use crate::reconcile::Pass;
@@ -113,8 +115,10 @@ pub async fn list(
         listed(order, context).into_iter().map(|b| (b.name_any(), b)).collect();
     let made = backup::made(seen);
     if let Some(policy) = valid.backups.policy() {
+        let upgrade = major::upgrade(seen, &Names::of(order, &valid.tenant));
+        let archives = major::archives(upgrade.as_ref());
         for made in &made {
-            one(order, policy, made, known.get(&made.listed_as), context, now).await?;
+            one(order, policy, (made, &archives), known.get(&made.listed_as), context, now).await?;
         }
     }
     for (name, listed) in &known {
@@ -131,7 +135,7 @@ pub async fn list(
 async fn one(
     order: &Order,
     policy: &Policy,
-    made: &Made,
+    (made, archives): (&Made, &[String]),
     known: Option<&Arc<ServiceBackup>>,
     context: &Context,
     now: Timestamp,
@@ -139,7 +143,7 @@ async fn one(
     let old = known.and_then(|b| b.status.clone()).unwrap_or_default();
     if known.is_none() {
         // Somebody removed what he had asked for: the backup stays for its time, and nobody lists it again.
-        if !made.scheduled {
+        if !made.scheduled && made.mark.is_none() {
             return Ok(());
         }
         let instance = BackedUp { kind: order.at.kind.backed_up(), name: order.at.name.clone() };
@@ -149,7 +153,9 @@ async fn one(
         apply::listings::list(&context.client, &fresh).await?;
     }
     let (size, archive_bytes) = match (&old.size, &made.backup_id) {
-        (None, Some(id)) if made.phase == "Completed" => measure(order, policy, id, context).await.unzip(),
+        (None, Some(id)) if made.phase == "Completed" => {
+            measure(order, policy, (made.archive(), id), archives, context).await.unzip()
+        }
         (known, _) => (known.clone(), old.archive_bytes),
     };
     let text = |time: Option<Timestamp>| time.map(|t| t.to_string());
@@ -159,7 +165,7 @@ async fn one(
         "Failed" => {
             let why = made.error.as_deref().unwrap_or("the engine gives no reason");
             let why: String = why.chars().take(300).collect();
-            let next = match made.scheduled {
+            let next = match made.scheduled || made.mark.is_some() {
                 true => "it is tried again by itself; a ServiceBackup tries it now",
                 false => "make another ServiceBackup to try again",
             };
@@ -176,6 +182,8 @@ async fn one(
         expires: text(done.map(|stopped| backup::expires(policy, stopped))),
         order_uid: Some(order.uid.to_string()),
         backup_id: made.backup_id.clone(),
+        major_version: made.major.and_then(|major| major.try_into().ok()).or(old.major_version),
+        archive: made.archive.clone().or_else(|| old.archive.clone()),
         ..old.clone()
     };
     let generation = known.and_then(|b| b.metadata.generation).unwrap_or(1);
@@ -239,10 +247,19 @@ async fn tell(
 }
 
 /// What a backup takes, and the archive of changes beside it; nothing when the store does not say so now: the next pass asks again.
-async fn measure(order: &Order, policy: &Policy, id: &str, context: &Context) -> Option<(String, i64)> {
+async fn measure(
+    order: &Order,
+    policy: &Policy,
+    (archive, id): (&str, &str),
+    archives: &[String],
+    context: &Context,
+) -> Option<(String, i64)> {
     let asked = async {
         let store = Store::of(&context.client, &context.config.namespace, &policy.store).await?;
-        Ok::<_, StoreError>((store.size(&order.uid, id).await?, store.archive_size(&order.uid).await?))
+        Ok::<_, StoreError>((
+            store.size(&order.uid, archive, id).await?,
+            store.archive_size(&order.uid, archives).await?,
+        ))
     };
     match asked.await {
         Ok((bytes, archive)) => Some((show_bytes(crate::check::mib(bytes).saturating_mul(MIB)), archive)),

@@ -3,6 +3,7 @@
 use crate::check::{Refusal, Valid};
 use crate::condition::{Say, kind, merge, reason};
 use crate::disk::Fullness;
+use crate::major::Upgrade;
 use crate::names::{self, Names};
 use crate::object::ChildKind;
 use crate::order::{Kind, Order};
@@ -14,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use siyada_crds::OrderStatus;
 use siyada_crds::order::{
     BackupStatus, Binding, Cost, DrillStatus, Endpoint, EngineRef, LastOperation, OperationState,
-    OperationType, Parameter, PendingMaintenance,
+    OperationType, Parameter, PendingMaintenance, UpgradedFrom,
 };
 use siyada_model::quantity::show_bytes;
 
@@ -76,7 +77,8 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     ];
     let backup = backup_facts(picture);
     if let (Some(valid), Some(facts)) = (picture.valid, &backup) {
-        says.push(say(kind::BACKUP_HEALTHY, backup::health(&valid.backups, facts, now)));
+        let health = backup::health(&valid.backups, facts, now);
+        says.push(say(kind::BACKUP_HEALTHY, in_between(picture).unwrap_or(health)));
         let told = drilled(picture);
         says.extend(drill::verdict(&valid.backups, told).map(|verdict| say(kind::BACKUP_PROVEN, verdict)));
     }
@@ -103,7 +105,11 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
         pending_maintenance: pending(picture),
         binding: held.map(|_| Binding { name: names::binding(&order.at) }).or_else(|| old.binding.clone()),
         endpoints: held.map(|_| endpoints(picture)).unwrap_or_else(|| old.endpoints.clone()),
-        version: held.map(|v| v.order.spec.version.clone()).or_else(|| old.version.clone()),
+        version: held.map(|v| version(picture, v)).or_else(|| old.version.clone()),
+        upgraded_from: held
+            .and(upgrade(picture))
+            .and_then(upgraded_from)
+            .or_else(|| old.upgraded_from.clone()),
         plan: held.map(|v| v.plan.clone()).or_else(|| old.plan.clone()),
         site: held.map(|v| v.site.clone()).or_else(|| old.site.clone()),
         storage: held.map(|v| show_bytes(v.storage_bytes)).or_else(|| old.storage.clone()),
@@ -118,6 +124,38 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
             .map(|told| BackupStatus { drill: drilled(picture).cloned(), ..told }),
         engine_ref: held.and(picture.names.as_ref()).map(engine_ref).or_else(|| old.engine_ref.clone()),
     }
+}
+
+/// The change of major version of an order, as it stands from this pass on.
+fn upgrade<'a>(picture: &'a Picture<'_>) -> Option<&'a Upgrade> {
+    picture.seen.major.as_ref()?.upgrade.as_ref()
+}
+
+/// The version whose data there is: another major version only once the data was rewritten.
+fn version(picture: &Picture<'_>, valid: &Valid) -> String {
+    let open = upgrade(picture).filter(|upgrade| upgrade.is_open());
+    open.map_or(&*valid.order.spec.version, Upgrade::version).to_owned()
+}
+
+fn upgraded_from(upgrade: &Upgrade) -> Option<UpgradedFrom> {
+    let (backup, until) = upgrade.backup.clone().zip(upgrade.begun).filter(|_| upgrade.is_rewritten())?;
+    Some(UpgradedFrom { version: upgrade.from.clone(), backup, until: until.to_string() })
+}
+
+/// What is said of backups while no database writes into an archive.
+fn in_between(picture: &Picture<'_>) -> Option<Verdict> {
+    let upgrade = upgrade(picture).filter(|upgrade| upgrade.is_open() && upgrade.is_given())?;
+    let message = match upgrade.is_rewritten() {
+        true => format!(
+            "the first backup of version {} is being made; those of {} are kept",
+            upgrade.to, upgrade.from
+        ),
+        false => format!(
+            "the backups of version {} are kept; nothing is written before the database runs",
+            upgrade.from
+        ),
+    };
+    Some((None, reason::BACKUP_PENDING, message))
 }
 
 /// What waits for the window. Where nothing was planned, what was told before may wait still.
@@ -371,6 +409,9 @@ fn ready(picture: &Picture<'_>) -> Verdict {
     if let Some(why) = stays_suspended(picture) {
         let message = format!("compute stays stopped, the data is kept: {}", why.message);
         return no(reason::SUSPENDED, message);
+    }
+    if let Some(failed) = picture.problem.as_ref().filter(|why| why.reason == reason::MAJOR_UPGRADE_FAILED) {
+        return no(failed.reason, failed.message.clone());
     }
     match &picture.seen.login {
         Some(Ok(())) => {

@@ -289,6 +289,7 @@ impl World {
             Self { order, catalogue: input.catalogue, seen: Seen::default(), now: now(), pending: None };
         world.change(|offering| {
             offering.spec.maintenance = None;
+            offering.spec.versions.retain(|version| version.version != "17");
             let newer = EngineVersion {
                 version: "15.9".into(),
                 image: "registry/pg:15.9".into(),

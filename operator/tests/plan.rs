@@ -328,7 +328,12 @@ fn a_drill_writes_into_no_archive_and_is_nobody_s_instance() {
     let order = input.orders.iter().find(|o| o.at.name == "registry").unwrap();
     let valid = check(order, &input.catalogue, now()).unwrap();
     let names = Names::of_drill(&order.uid, &valid.tenant);
-    let drilled = Drilled { backup: "nightly".into(), backup_id: "20261124T013000".into(), began: now() };
+    let drilled = Drilled {
+        backup: "nightly".into(),
+        backup_id: "20261124T013000".into(),
+        archive: "g1".into(),
+        began: now(),
+    };
     let fresh = fresh(1, &valid, &Seen::default());
     assert_eq!(
         drill::plan(&valid, &names, &drilled, &fresh, &platform()),
@@ -371,6 +376,7 @@ fn a_restore_never_begins_empty_and_never_writes_what_it_reads() {
     let source = Source {
         order_uid: "origin".parse().unwrap(),
         bucket: "siyada-origin".into(),
+        archive: None,
         backup_id: None,
         time: Some("2026-11-24T08:00:00Z".parse().unwrap()),
     };

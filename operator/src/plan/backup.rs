@@ -1,9 +1,10 @@
 //! Objects of backups: the store's login, the engine's schedule and the backups that people asked for.
 
 use super::{Fresh, metadata_of};
-use crate::backup::{GENERATION, INSTEAD_OF, Policy, SERVICE_BACKUP, Source, bucket};
+use crate::backup::{INSTEAD_OF, Policy, SERVICE_BACKUP, Source, bucket};
 use crate::check::Valid;
-use crate::names::{self, Names};
+use crate::major;
+use crate::names::{self, MAJOR_BACKUP, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::seen::{Seen, metadata, secret_value};
 use k8s_openapi::ByteString;
@@ -57,12 +58,12 @@ pub fn store_secret(valid: &Valid, names: &Names, seen: &Seen, fresh: &Fresh) ->
 }
 
 /// A store as the engine wants it: the one place that knows the engine's in-tree driver.
-fn driver(store: &ObjectStorage, bucket: &str, names: &Names) -> Value {
+fn driver(store: &ObjectStorage, bucket: &str, archive: &str, names: &Names) -> Value {
     let secret = names.store_secret();
     let key = |key: &str| json!({"name": secret, "key": key});
     json!({
         "destinationPath": format!("s3://{bucket}/"),
-        "serverName": GENERATION,
+        "serverName": archive,
         "endpointURL": store.endpoint,
         "endpointCA": store.ca.as_ref().map(|_| key("ca.crt")),
         "s3Credentials": {"accessKeyId": key(ID), "secretAccessKey": key(SECRET), "region": key("REGION")},
@@ -73,10 +74,11 @@ fn driver(store: &ObjectStorage, bucket: &str, names: &Names) -> Value {
 }
 
 /// The part of the engine's `Cluster` that says where backups go; nothing before there is a login.
-pub fn section(valid: &Valid, names: &Names, has_login: bool) -> Value {
+pub fn section(valid: &Valid, names: &Names, seen: &Seen, has_login: bool) -> Value {
     let Some(policy) = valid.backups.policy().filter(|_| has_login) else { return Value::Null };
+    let (bucket, archive) = (bucket(&policy.store, &valid.order.uid), major::archive(seen, names));
     json!({
-        "barmanObjectStore": driver(&policy.store, &bucket(&policy.store, &valid.order.uid), names),
+        "barmanObjectStore": driver(&policy.store, &bucket, &archive, names),
         "retentionPolicy": format!("{}d", policy.retention_days),
     })
 }
@@ -104,8 +106,7 @@ pub fn recovery(valid: &Valid, names: &Names, source: &Source) -> Option<(Value,
         "secret": {"name": names.owner_secret()},
         "recoveryTarget": target,
     }});
-    let external =
-        json!([{"name": "origin", "barmanObjectStore": driver(&policy.store, &source.bucket, names)}]);
+    let external = json!([{"name": "origin", "barmanObjectStore": driver(&policy.store, &source.bucket, source.archive(), names)}]);
     Some((bootstrap, external))
 }
 
@@ -147,6 +148,12 @@ pub fn plan(valid: &Valid, names: &Names, seen: &Seen) -> Vec<Planned> {
             json!({SERVICE_BACKUP: asked.name}),
             spec,
         ));
+    }
+    // Those before and after a change of the major version.
+    if let Some(mark) = seen.major.as_ref().and_then(|stage| stage.backup.as_ref()) {
+        let spec = json!({"cluster": cluster, "method": "barmanObjectStore"});
+        let name = names.backup(&format!("{}/major/{mark}", valid.order.uid));
+        all.push(planned(ChildKind::Backup, name, Mode::CreateOnly, json!({MAJOR_BACKUP: mark}), spec));
     }
     if let Some(again) = &seen.again {
         let spec = json!({"cluster": cluster, "method": "barmanObjectStore"});

@@ -22,6 +22,8 @@ pub struct Drilled {
     pub backup: String,
     /// Its name in the store.
     pub backup_id: String,
+    /// The archive that it lies in.
+    pub archive: String,
     /// When the drill began.
     pub began: Timestamp,
 }
@@ -106,6 +108,7 @@ fn cluster(valid: &Valid, names: &Names, drilled: &Drilled) -> Option<Planned> {
     let source = Source {
         order_uid: valid.order.uid.clone(),
         bucket: bucket(&policy.store, &valid.order.uid),
+        archive: Some(drilled.archive.clone()),
         backup_id: Some(drilled.backup_id.clone()),
         time: None,
     };

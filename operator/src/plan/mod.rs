@@ -13,6 +13,7 @@ use crate::check::Valid;
 use crate::condition::reason;
 use crate::credential;
 use crate::hold;
+use crate::major;
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Planned, is_nothing};
 use crate::order::Kind;
@@ -151,10 +152,14 @@ pub(crate) fn major(image: &str) -> Option<u32> {
     tag.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// An image of another major version in the catalogue would make the engine rewrite the data at once, without a way back.
+/// An image of another major version makes the engine rewrite the data at once: it is given only where the record of a change says
+/// so, and by the catalogue's doing never.
 fn other_major(valid: &Valid, seen: &Seen, names: &Names) -> Option<Refusal> {
     let has = major(seen.cluster(names)?.pointer("/spec/imageName")?.as_str()?)?;
     let wanted = major(&valid.image).filter(|wanted| *wanted != has)?;
+    if major::upgrade(seen, names).is_some_and(|upgrade| upgrade.permits(has, wanted)) {
+        return None;
+    }
     let message = format!(
         "its data is of major version {has}, and the catalogue has an image of {wanted} for version {}: it runs on as it is; ask \
          the platform to name an image of {has}, and order a new instance to move to {wanted}",

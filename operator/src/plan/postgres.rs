@@ -3,6 +3,7 @@
 use super::{backup, labels, metadata_of};
 use crate::check::Valid;
 use crate::credential;
+use crate::major::{self, Upgrade};
 use crate::names::{self, Names};
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::retained::Record;
@@ -15,12 +16,16 @@ use siyada_model::quantity::{show_bytes, show_cpu};
 /// gave a login.
 pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, has_login: bool) -> Planned {
     let order = &valid.order;
+    let upgrade = major::upgrade(seen, names);
     let mut metadata = metadata_of(valid, &names.engine, &names.cluster);
     metadata["annotations"] = json!({
         names::HIBERNATION: if order.spec.suspend { "on" } else { "off" },
-        names::ORDER_RECORD: record(valid),
+        names::ORDER_RECORD: record(valid, upgrade.as_ref()),
         names::ROTATION: rotation_record(rotation),
     });
+    if let Some(upgrade) = &upgrade {
+        metadata["annotations"][names::MAJOR] = json!(json!(upgrade).to_string());
+    }
     if let Some(source) = &seen.source {
         metadata["annotations"][names::RESTORED_FROM] = json!(json!(source).to_string());
     }
@@ -62,7 +67,7 @@ pub fn cluster(valid: &Valid, names: &Names, rotation: &Rotation, seen: &Seen, h
             },
             "bootstrap": bootstrap,
             "externalClusters": external,
-            "backup": backup::section(valid, names, has_login),
+            "backup": backup::section(valid, names, seen, has_login),
             "postgresql": {
                 "parameters": parameters,
                 "pg_hba": ["hostnossl all all all reject"],
@@ -134,6 +139,6 @@ fn login(number: u32, secret: &str) -> Value {
 }
 
 /// What the platform must know of the order when only the engine object is left; keys in the order of the alphabet.
-fn record(valid: &Valid) -> String {
-    json!(Record::of(valid)).to_string()
+fn record(valid: &Valid, upgrade: Option<&Upgrade>) -> String {
+    json!(Record::of(valid).with(upgrade)).to_string()
 }

@@ -15,6 +15,8 @@ use crate::say::Step;
 
 /// What CloudNativePG runs.
 pub const POSTGRES: &str = "localhost/postgresql:15";
+/// What an instance of the one before becomes when its major version is changed.
+pub const NEXT_POSTGRES: &str = "localhost/postgresql:17";
 /// What every pod's network namespace hangs on.
 pub const PAUSE: &str = "localhost/pause:1";
 /// The MongoDB protocol in front of PostgreSQL.
@@ -23,6 +25,13 @@ pub const GATEWAY: &str = "localhost/document-gateway:1.24.0";
 /// Raise it when a recipe below changes.
 const RECIPE: &str = "1";
 const RELEASE: &str = "bookworm";
+/// The next PostgreSQL comes from the next Debian, and so does nothing else.
+const NEXT_RELEASE: &str = "trixie";
+/// What PostgreSQL 17 is made of. The engine copies the programs of 15 out of its own image when it changes the version; the last
+/// three are the libraries that those need and that the next Debian has no more.
+const NEXT_PACKAGES: &str =
+    "postgresql-17,ca-certificates,barman-cli-cloud,python3-boto3,libicu72,libldap-2.5-0,libllvm14";
+const MIRROR: &str = "http://deb.debian.org/debian";
 const PAUSE_SOURCE: &str = include_str!("pause.c");
 
 /// Where the image files are.
@@ -30,17 +39,19 @@ const PAUSE_SOURCE: &str = include_str!("pause.c");
 pub struct Images {
     directory: PathBuf,
     base: PathBuf,
+    next: PathBuf,
 }
 
 impl Images {
     /// Every image of others with its file.
-    pub fn all(&self) -> [(String, PathBuf); 4] {
+    pub fn all(&self) -> [(String, PathBuf); 5] {
         let file = |name: &str| self.directory.join(name);
         [
             (PAUSE.into(), file("pause.tar")),
             (engine_image(), file("engine.tar")),
             (GATEWAY.into(), file("gateway.tar")),
             (POSTGRES.into(), self.base.join("postgresql.tar")),
+            (NEXT_POSTGRES.into(), self.next.join("postgresql.tar")),
         ]
     }
 
@@ -60,7 +71,10 @@ pub fn engine_image() -> String {
 pub fn ensure(binaries: &Binaries) -> Result<Images> {
     let debian = format!("images-debian-{}", &key([RECIPE.as_bytes(), RELEASE.as_bytes()])[..16]);
     let compiled = key([RECIPE.as_bytes(), binaries.key().as_bytes(), PAUSE_SOURCE.as_bytes()]);
+    let next =
+        key([RECIPE.as_bytes(), RELEASE.as_bytes(), NEXT_RELEASE.as_bytes(), NEXT_PACKAGES.as_bytes()]);
     Ok(Images {
+        next: cache::ensure(&format!("images-next-{}", &next[..16]), next_from_debian)?,
         base: cache::ensure(&debian, from_debian)?,
         directory: cache::ensure(&format!("images-{}", &compiled[..16]), |fresh| {
             from_binaries(binaries, fresh)
@@ -70,24 +84,40 @@ pub fn ensure(binaries: &Binaries) -> Result<Images> {
 
 fn from_debian(into: &Path) -> Result<()> {
     let step = Step::begin();
-    bootstrap("extract", "libc6,libgcc-s1,ca-certificates", &into.join("base.tar"))?;
+    bootstrap("extract", "libc6,libgcc-s1,ca-certificates", &[RELEASE], &into.join("base.tar"))?;
     step.done("image: base");
     let step = Step::begin();
-    let system = into.join("system.tar");
     // In-tree object-store backup runs barman's cloud tools inside the database's own image.
-    bootstrap("minbase", "postgresql-15,ca-certificates,barman-cli-cloud,python3-boto3", &system)?;
-    let users = into.join("users.tar");
-    postgres_users(&system, &into.join("users"), &users)?;
-    let path = "PATH=/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
-    let start = Start { entrypoint: &[], user: "26", env: &[path, "LANG=C.UTF-8"] };
-    archive::write(&into.join("postgresql.tar"), POSTGRES, &start, &[system.clone(), users.clone()])?;
-    fs::remove_file(system)?;
-    fs::remove_file(users)?;
+    let packages = "postgresql-15,ca-certificates,barman-cli-cloud,python3-boto3";
+    postgres(into, POSTGRES, "15", packages, &[RELEASE])?;
     step.done("image: postgresql");
     Ok(())
 }
 
-fn bootstrap(variant: &str, packages: &str, out: &Path) -> Result<()> {
+fn next_from_debian(into: &Path) -> Result<()> {
+    let step = Step::begin();
+    let source = |release: &str| format!("deb {MIRROR} {release} main");
+    let sources = [NEXT_RELEASE.to_owned(), source(NEXT_RELEASE), source(RELEASE)];
+    postgres(into, NEXT_POSTGRES, "17", NEXT_PACKAGES, &sources.each_ref().map(String::as_str))?;
+    step.done("image: the next postgresql");
+    Ok(())
+}
+
+/// An image of PostgreSQL as the engine runs it.
+fn postgres(into: &Path, image: &str, version: &str, packages: &str, sources: &[&str]) -> Result<()> {
+    let (system, users) = (into.join("system.tar"), into.join("users.tar"));
+    bootstrap("minbase", packages, sources, &system)?;
+    postgres_users(&system, &into.join("users"), &users)?;
+    let path = format!("PATH=/usr/lib/postgresql/{version}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+    let start = Start { entrypoint: &[], user: "26", env: &[&path, "LANG=C.UTF-8"] };
+    archive::write(&into.join("postgresql.tar"), image, &start, &[system.clone(), users.clone()])?;
+    fs::remove_file(system)?;
+    fs::remove_file(users)?;
+    Ok(())
+}
+
+/// A root of Debian packages. `sources` are the release, and where to take packages from if that is not the usual.
+fn bootstrap(variant: &str, packages: &str, sources: &[&str], out: &Path) -> Result<()> {
     let mut mmdebstrap = command("mmdebstrap", ["--quiet", &format!("--variant={variant}")]);
     for path in ["man", "doc", "locale", "info"] {
         mmdebstrap.arg(format!("--dpkgopt=path-exclude=/usr/share/{path}/*"));
@@ -95,8 +125,9 @@ fn bootstrap(variant: &str, packages: &str, out: &Path) -> Result<()> {
     mmdebstrap
         .arg("--aptopt=Acquire::Retries \"3\"")
         .arg(format!("--include={packages}"))
-        .arg(RELEASE)
-        .arg(out);
+        .args(sources.first())
+        .arg(out)
+        .args(sources.iter().skip(1));
     output(&mut mmdebstrap)
         .context("failed to build an image from Debian packages; is a Debian mirror reachable?")?;
     Ok(())

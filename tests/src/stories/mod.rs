@@ -26,6 +26,7 @@ pub mod suspension;
 pub mod tenancy;
 pub mod two;
 pub mod upgrade;
+pub mod upgrade_major;
 
 use crate::kubectl::Kubectl;
 use crate::platform;
@@ -220,6 +221,16 @@ fn changed() -> Vec<Story> {
             First(2),
             "another plan under a client that writes loses no row and tells what it costs, with one instance and with two",
             changes::plan
+        ),
+        story!(
+            First(6),
+            "another major version begins with a backup, keeps every row and can be restored on both sides",
+            upgrade_major::forward
+        ),
+        story!(
+            First(3),
+            "a change of major version that fails says why and is taken back with every row",
+            upgrade_major::back
         ),
         story!(
             Beside,
