@@ -94,6 +94,9 @@ pub struct Config {
     /// Deletions of data within ten minutes; more are stopped until the platform confirms.
     #[arg(long, env = "SIYADA_DELETIONS_AT_MOST", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
     pub deletions_at_most: u16,
+    /// Seconds between two checkpoints: what was seen is told to the ledger as all that there was.
+    #[arg(long, env = "SIYADA_CHECKPOINT_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u16).range(10..=300))]
+    pub checkpoint_seconds: u16,
     /// Admission policies without which nothing runs: they hold who may write what.
     #[arg(long, env = "SIYADA_REQUIRED_POLICIES", value_delimiter = ',')]
     pub required_policies: Vec<String>,

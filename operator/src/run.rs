@@ -47,8 +47,6 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// Between two checkpoints of the ledger.
-const CHECKPOINT: Duration = Duration::from_secs(300);
 /// Events of one order that come within this time are one pass: its children come in a burst.
 const BURST: Duration = Duration::from_millis(50);
 /// What kubectl remembers of an apply.
@@ -646,7 +644,7 @@ async fn checkpoints(context: Arc<Context>) {
     // By a clock that nobody sets: by it the ledger tells time that went by from a clock that jumped.
     let mut taken: Option<Instant> = None;
     loop {
-        tokio::time::sleep(CHECKPOINT).await;
+        tokio::time::sleep(Duration::from_secs(context.config.checkpoint_seconds.into())).await;
         let seen: Vec<_> = {
             let memory = context.memory.lock();
             let mut uids: Vec<_> =

@@ -105,9 +105,11 @@ impl Landing {
         let finance = Ok(format!("platform.finance={{{NATIONAL_FINANCE}}}"));
         // The stories kill and stop the one that works; two of each are a story of their own.
         let one = programs.iter().map(|(part, _)| Ok(format!("{part}.replicas=1")));
-        // The stories delete more in ten minutes than a platform does; the landing before does not know the setting.
-        let many = (self.tag == "dev").then(|| Ok("operator.deletionsAtMost=10000".to_owned()));
-        programs.iter().map(image).chain(one).chain([finance]).chain(many).collect()
+        // The stories delete more in ten minutes than a platform does, and wait for what a checkpoint tells; the landing before
+        // knows neither.
+        let own = (self.tag == "dev").then_some(["deletionsAtMost=10000", "checkpointSeconds=30"]);
+        let own = own.into_iter().flatten().map(|setting| Ok(format!("operator.{setting}")));
+        programs.iter().map(image).chain(one).chain([finance]).chain(own).collect()
     }
 
     /// Applies the platform's examples and waits until the tenants are set up.

@@ -29,8 +29,7 @@ pub async fn down() -> Result<()> {
         pod_away(&namespace, &cluster).await?;
         wait_for(&ministry, "pgi", HOME, "missed", "Ready", "False", None, 120).await?;
         let told = Instant::now();
-        // A checkpoint comes every five minutes.
-        let proven = eventually(seconds(400), "a checkpoint to prove the outage", || async {
+        let proven = eventually(seconds(120), "a checkpoint to prove the outage", || async {
             let found = figures(&api, &uid).await?;
             ensure!(found.down_ms > 0, "{found:?}");
             Ok(found)

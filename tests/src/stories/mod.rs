@@ -82,9 +82,10 @@ pub fn beginning() -> Story {
 
 /// Every other story, in the order in which they begin.
 pub fn all() -> Vec<Story> {
-    let mut all = services();
+    let mut all = changed();
+    all.extend(services());
+    all.extend(outages());
     all.extend(later());
-    all.extend(changed());
     all.extend(tenants());
     all
 }
@@ -310,18 +311,22 @@ fn services() -> Vec<Story> {
             last_backup::last_backup
         ),
         story!(Beside, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
-        // Alone: it lets one deletion through in ten minutes, and others delete too.
         story!(
             Alone,
             "too many deletions of data stop, through a restart, until that very stop is confirmed",
             deletion::too_many
         ),
-        // Alone: while it is away nobody advises, and others ask for advice.
         story!(
             Alone,
             "the operator killed while a database is made ends in the same place",
             damage::operator_killed
         ),
+    ]
+}
+
+/// A part of the platform is away.
+fn outages() -> Vec<Story> {
+    vec![
         story!(Alone, "without webhook the same refusals are conditions", outage::no_webhook),
         story!(
             Alone,
