@@ -83,8 +83,12 @@ fn empty(names: &Names) -> Value {
         "database": names::DATABASE,
         "owner": names::OWNER_ROLE,
         "secret": {"name": names.owner_secret()},
-        // Every login acts as the owner, so that whoever made a table, the next login can use it.
-        "postInitApplicationSQL": [format!("alter database {} set role = '{}'", names::DATABASE, names::OWNER_ROLE)],
+        "postInitApplicationSQL": [
+            // Every login acts as the owner, so that whoever made a table, the next login can use it.
+            format!("alter database {} set role = '{}'", names::DATABASE, names::OWNER_ROLE),
+            // But not the engine itself: a change of major version writes what no owner may.
+            format!("alter role postgres in database {} set role = 'none'", names::DATABASE),
+        ],
     }})
 }
 
