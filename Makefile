@@ -37,7 +37,7 @@ check: harness
 licences: harness
 	$(HARNESS) cargo-deny check bans licenses sources
 
-# everything CI runs: `check`, `upgrade`, 3 minutes of faults, then the stories and 4 minutes of the soak, each on a real cluster that is deleted afterwards
+# everything CI runs: `check`, `upgrade`, a sample of faults, then the stories and a sample of the soak, each on a real cluster that is deleted afterwards
 test: check licences build upgrade sample
 	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories
 	$(HARNESS) trial --name ci -- $(TARGET)/debug/soak

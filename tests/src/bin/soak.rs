@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a sample takes.
-const SAMPLE: u64 = 240;
+const SAMPLE: u64 = 150;
 /// Walks of the full soak, and the steps of each.
 const WALKS: usize = 8;
 /// Steps of a walk of the full soak.
@@ -34,7 +34,7 @@ const LIFE: Duration = seconds(100);
 /// Soaks the platform.
 #[derive(Parser)]
 struct Arguments {
-    /// Begin nothing more after so many seconds; by default 240, and no limit with --full or --only.
+    /// Begin nothing more after so many seconds; by default 150, and no limit with --full or --only.
     #[arg(long, env = "SIYADA_SOAK_SECONDS")]
     seconds: Option<u64>,
     /// What everything is drawn from; by default the commit.
