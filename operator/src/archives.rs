@@ -16,7 +16,7 @@ use crate::names::{BACKUP_BYTES, DRILL, LAST_BACKUP, MANAGED, Names, ORDER_RECOR
 use crate::object::{ChildKind, Key, Mode, Planned};
 use crate::object_store::{Store, StoreError};
 use crate::order::{Kind, Order};
-use crate::plan::major;
+use crate::plan::major_of;
 use crate::reconcile::Pass;
 use crate::retained::{self, REMOVE, Record, order_is_there};
 use crate::seen::{Seen, metadata};
@@ -153,8 +153,7 @@ fn note_of(
     let bytes = service_backup::bytes(&record.uid, context);
     let archive = Archive::of(fate, &site, &bucket, bytes)?;
     let days = record.last_backup_days.unwrap_or(USUAL_DAYS);
-    let image = cluster.and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
-    let major = record.major.or_else(|| image.and_then(major));
+    let major = record.major.or_else(|| cluster.and_then(major_of));
     let record = Record { retained_days: Some(days), site: Some(site), major, ..record.clone() };
     Some(Note { record, since: whole_second(now), archive })
 }

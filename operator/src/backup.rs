@@ -22,7 +22,7 @@ pub const SERVICE_BACKUP: &str = "siyada.cloud/service-backup";
 pub const SCHEDULED: &str = "cnpg.io/scheduled-backup";
 /// On a backup that is another try of one of the schedule: that one's name.
 pub const INSTEAD_OF: &str = "siyada.cloud/instead-of";
-/// A backup of the schedule that failed is tried again so late, and each time twice as late: what was away may be back.
+/// A backup that failed is tried again so late, and one of the schedule each time twice as late: what was away may be back.
 pub const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// So often at most, which takes two and a half hours; then the schedule's next is waited for.
 pub const TRIES: u32 = 5;
@@ -344,6 +344,11 @@ pub struct Again {
     pub from: Timestamp,
 }
 
+/// Why a backup failed, in the engine's words, as far as people are told.
+pub fn cause(error: Option<&str>) -> String {
+    error.unwrap_or("the engine gives no reason").chars().take(300).collect()
+}
+
 /// The next try, where the newest backup of the schedule failed and none is whole since or under way. `made` is [`made`]'s.
 pub fn again(made: &[Made]) -> Option<Again> {
     let is_over = |made: &&Made| matches!(made.phase, "Completed" | "Failed");
@@ -458,7 +463,7 @@ pub fn health(backups: &Backups, facts: &Facts, now: Timestamp) -> Verdict {
     }
     match &facts.archiving {
         Some((false, _, why)) => {
-            let why = why.chars().take(300).collect::<String>();
+            let why = cause(Some(why));
             let message = format!(
                 "changes do not reach the object store; what runs runs on, and it is tried again by itself: {why}"
             );
@@ -474,7 +479,7 @@ pub fn health(backups: &Backups, facts: &Facts, now: Timestamp) -> Verdict {
                     Some(from) => format!("it is tried again by itself at {from}"),
                     None => "it is tried again at its next time by the schedule".to_owned(),
                 };
-                let why: String = why.chars().take(300).collect();
+                let why = cause(Some(why));
                 let message =
                     format!("the first backup failed: {why}; {again}; a ServiceBackup tries it now");
                 no(reason::BACKUP_FAILED, message)

@@ -12,8 +12,8 @@ use crate::names::{DRILL, DRILL_BACKUP, DRILL_BEGAN, DRILL_SITE, Names, tenant_o
 use crate::object::{ChildKind, Key};
 use crate::object_store::{Store, StoreError};
 use crate::order::{Kind, Order};
-use crate::plan::Fresh;
 use crate::plan::drill::{Drilled, plan, secrets_of};
+use crate::plan::{Fresh, image_of};
 use crate::probe::{Read, Target, read};
 use crate::reconcile::{Pass, password};
 use crate::seen::metadata;
@@ -222,9 +222,8 @@ async fn begin(context: &Context, case: &Case, now: Timestamp) -> Result<(), Pas
     let cluster = seen.cluster(&Names::of(&case.order, &valid.tenant));
     // In the archive of what runs, and with the image that runs: an order may ask for another major version than it has.
     let archive = backup::archive_of(cluster).to_owned();
-    let image = cluster.and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
     let mut valid = valid.clone();
-    if let Some(image) = image {
+    if let Some(image) = cluster.and_then(image_of) {
         image.clone_into(&mut valid.image);
     }
     let newest = backup::made(&seen).into_iter().rev().find(|made| made.is_whole() && made.lies_in(&archive));

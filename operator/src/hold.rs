@@ -252,9 +252,12 @@ pub fn as_it_runs(mut valid: Valid, names: &Names, seen: &Seen) -> Valid {
 /// How long until the first of what waits begins.
 pub fn wake(seen: &Seen, now: Timestamp) -> Option<Duration> {
     let first = seen.waiting.iter().map(|waiting| waiting.from).min()?;
-    let left = first.duration_since(now).as_secs().max(0).unsigned_abs();
-    // Not a moment before.
-    Some(Duration::from_secs(left + 1))
+    Some(left(first, now))
+}
+
+/// How long until a moment is over: a look must not come before it.
+pub fn left(until: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_secs(until.duration_since(now).as_secs().max(0).unsigned_abs() + 1)
 }
 
 /// What an order is told of what waits.

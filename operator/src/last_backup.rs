@@ -1,7 +1,7 @@
 //! The last backup of an order that is deleted with its data: whether one is made, when the deletion goes on, and why it does not.
 //! Pure: from the order, its engine object and the engine's backups.
 
-use crate::backup;
+use crate::backup::{self, AGAIN};
 use crate::check::Refusal;
 use crate::condition::reason;
 use crate::names::{HIBERNATION, LAST_BACKUP};
@@ -16,8 +16,6 @@ use serde_json::Value;
 pub const USUAL_DAYS: i32 = 30;
 /// After that the order says that its last backup is not finished; it is waited for on. 100 GB take about as long.
 pub const DEADLINE: SignedDuration = SignedDuration::from_mins(15);
-/// After a last backup that failed the next is begun so late: what was away may be back.
-pub const AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// What an order that is being deleted says of its backups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,8 +162,7 @@ fn begun(last: Option<&Try>, now: Timestamp) -> Step {
     let Some(last) = last else { return Step::Begin(1, None) };
     let since = |time: Option<Timestamp>| time.map(|time| now.duration_since(time)).unwrap_or_default();
     if last.phase == "Failed" {
-        let cause: String =
-            last.error.as_deref().unwrap_or("the engine gives no reason").chars().take(300).collect();
+        let cause = backup::cause(last.error.as_deref());
         let why = Some(failed(&format!("Backup {}: {cause}", last.object)));
         let over = since(last.ended.or(last.asked)) >= AGAIN;
         return if over { Step::Begin(last.number.saturating_add(1), why) } else { Step::Wait(why) };

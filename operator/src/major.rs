@@ -5,15 +5,15 @@
 //! that whoever comes next goes on from there. Nothing is rewritten before a backup is whole. Nothing is taken back once the data may
 //! have been touched: the way back is then that backup, in a new order.
 
-use crate::backup::{self, GENERATION, Made, Policy};
+use crate::backup::{self, AGAIN, GENERATION, Made, Policy};
 use crate::check::{Refusal, Valid};
 use crate::condition::{reason, whole_second};
 use crate::hold;
-use crate::last_backup::{AGAIN, DEADLINE};
+use crate::last_backup::DEADLINE;
 use crate::names::{MAJOR, Names};
 use crate::object::ChildKind;
 use crate::operation::HEALTHY;
-use crate::plan::major;
+use crate::plan::{major, major_of};
 use crate::pods::Rewriting;
 use crate::seen::{Seen, metadata};
 use crate::window;
@@ -271,7 +271,7 @@ impl Facts {
             wanted: valid.order.spec.version.clone(),
             wanted_major: major(&valid.image)?,
             has: hold::version_given(cluster).or(told).unwrap_or_else(|| valid.order.spec.version.clone()),
-            has_major: major(cluster.pointer("/spec/imageName")?.as_str()?)?,
+            has_major: major_of(cluster)?,
             data_major: data_major.and_then(|number| u32::try_from(number).ok()),
             healthy: seen.engine_phase(names) == Some(HEALTHY) && seen.engine_runs(names, false),
             engine: seen.engine_phase(names).unwrap_or("nothing").to_owned(),
@@ -444,8 +444,7 @@ fn try_again(
     let same = Some(upgrade.mark(which, tries.len()));
     let since = |time: Option<Timestamp>| time.map(|time| now.duration_since(time)).unwrap_or_default();
     if last.phase == "Failed" {
-        let cause: String =
-            last.error.as_deref().unwrap_or("the engine gives no reason").chars().take(300).collect();
+        let cause = backup::cause(last.error.as_deref());
         let why = format!(
             "the backup (ServiceBackup {}) failed: {cause}; it is tried again by itself, and nothing else is done before one is whole",
             last.listed_as

@@ -214,11 +214,8 @@ pub fn as_it_may_be(
     }
 }
 
-/// The order as it is to be had now: what it asks for itself may wait for its window, as it says.
-///
-/// # Errors
-/// The [`Refusal`] of what it has, when the catalogue has no such thing any more.
-pub fn until_its_window(
+/// The same without a change of the major version.
+fn until_its_window(
     valid: Valid,
     names: Option<&Names>,
     seen: &mut Seen,
@@ -609,9 +606,7 @@ async fn after_build(
     }
     let changes = seen.major.as_ref().and_then(|stage| stage.upgrade.as_ref()).is_some_and(Upgrade::is_open);
     let wait = if needs_store_key(valid, seen) || changes { REFUSED_AGAIN } else { HOURLY };
-    let again = backup_again(valid, seen).map(|again| again.from.duration_since(now));
-    // Not a moment before.
-    let again = again.map(|left| Duration::from_secs(left.as_secs().max(0).unsigned_abs() + 1));
+    let again = backup_again(valid, seen).map(|again| hold::left(again.from, now));
     Ok(Some(again.unwrap_or(wait).min(wait)))
 }
 

@@ -11,7 +11,7 @@ use crate::mirror::Kept;
 use crate::names::Names;
 use crate::order::{Kind, Order};
 use crate::plan::backup::recorded;
-use crate::plan::major;
+use crate::plan::{major, major_of};
 use crate::seen::Seen;
 use jiff::Timestamp;
 use kube::runtime::reflector::ObjectRef;
@@ -138,8 +138,7 @@ fn of_instance(
         same_major(valid, &format!("what {name} had at that moment"), Some(major))?;
         return Ok(Named { order_uid: origin.uid, archive: Some(archive), backup_id: None });
     }
-    let image = cluster.as_deref().and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
-    same_major(valid, name, image.and_then(major))?;
+    same_major(valid, name, cluster.as_deref().and_then(major_of))?;
     let first: Option<Timestamp> =
         origin.status.backup.as_ref().and_then(|b| b.first_recoverable.as_deref()?.parse().ok());
     let Some(first) = first else {
@@ -179,9 +178,12 @@ fn of_retained(valid: &Valid, named: &str, context: &Context) -> Result<Named, R
             "{uid} was never backed up, so only the platform can bring its volume back"
         ));
     }
-    let image =
-        seen.children.get(&kept.cluster).and_then(|cluster| cluster.pointer("/spec/imageName")?.as_str());
-    same_major(valid, &format!("what is kept of {uid}"), record.major.or_else(|| image.and_then(major)))?;
+    let cluster = seen.children.get(&kept.cluster);
+    same_major(
+        valid,
+        &format!("what is kept of {uid}"),
+        record.major.or_else(|| cluster.and_then(|cluster| major_of(cluster))),
+    )?;
     Ok(Named { order_uid: record.uid.clone(), archive: record.archive.clone(), backup_id: None })
 }
 

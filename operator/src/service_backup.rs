@@ -163,8 +163,7 @@ async fn one(
     let said = match made.phase {
         "Completed" => (Some(true), reason::BACKUP_RECENT, "the backup is whole".to_owned()),
         "Failed" => {
-            let why = made.error.as_deref().unwrap_or("the engine gives no reason");
-            let why: String = why.chars().take(300).collect();
+            let why = backup::cause(made.error.as_deref());
             let next = match made.scheduled || made.mark.is_some() {
                 true => "it is tried again by itself; a ServiceBackup tries it now",
                 false => "make another ServiceBackup to try again",

@@ -23,7 +23,7 @@ use siyada_operator::object::{ChildKind, Mode, Planned};
 use siyada_operator::order::{Kind, Order};
 use siyada_operator::plan::{Certificate, Fresh, needs_certificate, plan};
 use siyada_operator::pods::Pod;
-use siyada_operator::reconcile::until_its_window;
+use siyada_operator::reconcile::as_it_may_be;
 use siyada_operator::seen::Seen;
 use siyada_operator::status::{Admission, Picture, status};
 use siyada_operator::window::{FINISH, LENGTH, Maintenance, OVERDUE, SPREAD, STALE, Wait, When};
@@ -318,7 +318,7 @@ impl World {
         let valid = check(&self.order, &self.catalogue, self.now).unwrap();
         let names = self.names();
         self.seen.waiting.clear();
-        let valid = until_its_window(valid, Some(&names), &mut self.seen, &self.catalogue, self.now).unwrap();
+        let valid = as_it_may_be(valid, Some(&names), &mut self.seen, &self.catalogue, self.now).unwrap();
         let mut plan = plan(&valid, &self.seen, &fresh(&valid, &self.seen), &platform());
         assert_eq!(plan.problem, None);
         let held = hold::hold(&valid, &names, &self.seen, &mut plan.objects, self.now);

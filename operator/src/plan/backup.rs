@@ -138,28 +138,19 @@ pub fn plan(valid: &Valid, names: &Names, seen: &Seen) -> Vec<Planned> {
     });
     let mut all =
         vec![planned(ChildKind::ScheduledBackup, names.schedule(), Mode::Apply, json!({}), schedule)];
-    for asked in &seen.asked {
-        let spec = json!({"cluster": cluster, "method": "barmanObjectStore"});
-        let name = names.backup(&asked.uid);
-        all.push(planned(
-            ChildKind::Backup,
-            name,
-            Mode::CreateOnly,
-            json!({SERVICE_BACKUP: asked.name}),
-            spec,
-        ));
-    }
-    // Those before and after a change of the major version.
-    if let Some(mark) = seen.major.as_ref().and_then(|stage| stage.backup.as_ref()) {
-        let spec = json!({"cluster": cluster, "method": "barmanObjectStore"});
-        let name = names.backup(&format!("{}/major/{mark}", valid.order.uid));
-        all.push(planned(ChildKind::Backup, name, Mode::CreateOnly, json!({MAJOR_BACKUP: mark}), spec));
-    }
-    if let Some(again) = &seen.again {
-        let spec = json!({"cluster": cluster, "method": "barmanObjectStore"});
-        let name = format!("{}-{}", again.instead_of, again.number);
-        let instead_of = json!({INSTEAD_OF: again.instead_of});
-        all.push(planned(ChildKind::Backup, name, Mode::CreateOnly, instead_of, spec));
-    }
+    // Those that people asked for, those around a change of the major version, and another try of one that failed.
+    let asked =
+        seen.asked.iter().map(|asked| (names.backup(&asked.uid), json!({SERVICE_BACKUP: asked.name})));
+    let changes = seen.major.iter().filter_map(|stage| stage.backup.as_ref());
+    let changes = changes.map(|mark| {
+        (names.backup(&format!("{}/major/{mark}", valid.order.uid)), json!({MAJOR_BACKUP: mark}))
+    });
+    let again = seen.again.iter().map(|again| {
+        (format!("{}-{}", again.instead_of, again.number), json!({INSTEAD_OF: again.instead_of}))
+    });
+    let spec = json!({"cluster": cluster, "method": "barmanObjectStore"});
+    all.extend(asked.chain(changes).chain(again).map(|(name, annotations)| {
+        planned(ChildKind::Backup, name, Mode::CreateOnly, annotations, spec.clone())
+    }));
     all
 }

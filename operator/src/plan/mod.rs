@@ -152,10 +152,20 @@ pub(crate) fn major(image: &str) -> Option<u32> {
     tag.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// The image that an engine object was given.
+pub(crate) fn image_of(cluster: &Value) -> Option<&str> {
+    cluster.pointer("/spec/imageName")?.as_str()
+}
+
+/// The major version of that.
+pub(crate) fn major_of(cluster: &Value) -> Option<u32> {
+    major(image_of(cluster)?)
+}
+
 /// An image of another major version makes the engine rewrite the data at once: it is given only where the record of a change says
 /// so, and by the catalogue's doing never.
 fn other_major(valid: &Valid, seen: &Seen, names: &Names) -> Option<Refusal> {
-    let has = major(seen.cluster(names)?.pointer("/spec/imageName")?.as_str()?)?;
+    let has = major_of(seen.cluster(names)?)?;
     let wanted = major(&valid.image).filter(|wanted| *wanted != has)?;
     if major::upgrade(seen, names).is_some_and(|upgrade| upgrade.permits(has, wanted)) {
         return None;
