@@ -8,7 +8,7 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
 
   harness deps                         install the Debian packages that are missing (root), or name them
   harness build                        compile the third-party binaries into the cache
-  harness cargo-deny ARGUMENTS...      what the crates of others are allowed to be; compiled into the cache first
+  harness cargo-deny ARGUMENTS...      what the crates of others are allowed to be; installed into the cache first
   harness images                       build the container images into the cache
   harness up [--no-node [--object-store]]
                                        start the cluster, or repair what is dead of it; without nodes there is no object
@@ -23,7 +23,6 @@ harness: a real Kubernetes on this machine, in a network namespace of its own
   harness status                       every component, its process and its log
   harness logs [COMPONENT] [-f]        the end of the logs
   harness restart COMPONENT            kill one component without warning, and start it again
-  harness cargo-deny ARGUMENTS...      cargo-deny in this checkout, compiled into the cache when it is new
   harness down [--purge]               stop everything; --purge also deletes the databases
 
 All but deps, build, images, previous and cargo-deny take --name NAME (default demo) before anything else they take. Our images hold

