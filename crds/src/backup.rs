@@ -81,7 +81,7 @@ pub struct ServiceBackupStatus {
     /// What the archive of changes took beside it in the store when it was finished, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_bytes: Option<i64>,
-    /// It is kept at least until then.
+    /// It is kept at least until then; one that failed is listed until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
     /// Uid of the order it was made of.

@@ -300,6 +300,16 @@ pub struct Made {
 }
 
 impl Made {
+    /// The backup that it is another try of, or it.
+    fn first(&self) -> &str {
+        self.instead_of.as_ref().unwrap_or(&self.name)
+    }
+
+    /// When it ended, as far as the engine says.
+    pub fn ended(&self) -> Option<Timestamp> {
+        self.stopped.or(self.started).or(self.asked)
+    }
+
     /// Whether it can be restored.
     pub fn is_whole(&self) -> bool {
         self.phase == "Completed" && self.backup_id.is_some()
@@ -317,6 +327,21 @@ impl Made {
             None => self.phase != "Completed" || archive == GENERATION,
         }
     }
+}
+
+/// The failures whose days are over: nothing of them lies in the store, and the engine would keep their objects for ever. The
+/// newest backup and its other tries stay, as what is said and when it is tried again follow from them; so do those of a
+/// change of major version, which are few. `made` is [`made`]'s.
+pub fn outlived<'a>(
+    made: &'a [Made],
+    policy: &'a Policy,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Made> + use<'a> {
+    let newest = made.last().map(Made::first);
+    made.iter().filter(move |made| {
+        let ended = made.ended().filter(|_| made.phase == "Failed" && made.mark.is_none());
+        Some(made.first()) != newest && ended.is_some_and(|ended| expires(policy, ended) < now)
+    })
 }
 
 /// The archive that an engine object writes to.
@@ -357,12 +382,12 @@ pub fn again(made: &[Made]) -> Option<Again> {
     if !made.iter().all(|made| is_over(&made)) {
         return None;
     }
-    let first = last.instead_of.as_ref().unwrap_or(&last.name);
-    let tried = made.iter().filter(|made| made.instead_of.as_ref() == Some(first)).count();
+    let first = last.first();
+    let tried = made.iter().filter(|made| made.instead_of.as_deref() == Some(first)).count();
     let tried = u32::try_from(tried).ok().filter(|tried| *tried < TRIES)?;
     let wait = AGAIN.checked_mul(1 << tried)?;
-    let from = last.stopped.or(last.started).or(last.asked)?.checked_add(wait).ok()?;
-    Some(Again { instead_of: first.clone(), number: tried + 1, from })
+    let from = last.ended()?.checked_add(wait).ok()?;
+    Some(Again { instead_of: first.to_owned(), number: tried + 1, from })
 }
 
 fn one(name: &str, object: &Value) -> Made {
@@ -626,6 +651,23 @@ mod tests {
         assert_eq!(again(&made), None, "somebody made one");
         made.push(Made { scheduled: false, ..tried("by-hand", None, "Failed", 2002) });
         assert_eq!(again(&made), None, "who asked for one asks again");
+    }
+
+    #[test]
+    fn failures_go_when_their_days_are_over_but_for_the_newest_and_its_tries() {
+        let night = tried("night", None, "Failed", 0);
+        let second = tried("night-1", Some("night"), "Failed", 5);
+        let whole = tried("whole", None, "Completed", 6);
+        let changing = Made { mark: Some("17".to_owned()), ..tried("major", None, "Failed", 7) };
+        let next = tried("next", None, "Failed", 100);
+        let third = tried("next-1", Some("next"), "Failed", 105);
+        let made = [night, second, whole, changing, next, third];
+        let gone = |days: i64| {
+            let week = policy("30 1 * * *", 7);
+            outlived(&made, &week, at(days * 86_400)).map(|made| made.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(gone(7), <[&str; 0]>::default());
+        assert_eq!(gone(8), ["night", "night-1"]);
     }
 
     #[test]

@@ -7,12 +7,14 @@ use crate::condition::{Say, merge, reason};
 use crate::context::Context;
 use crate::major;
 use crate::names::Names;
+use crate::object::{ChildKind, Key};
 use crate::object_store::{Store, StoreError};
 use crate::order::Order;
 use crate::reconcile::Pass;
 use crate::seen::{Asked, Seen};
 use jiff::Timestamp;
 use kube::ResourceExt;
+use serde_json::Value;
 use siyada_crds::backup::{BackedUp, ServiceBackupSpec};
 use siyada_crds::{ServiceBackup, ServiceBackupStatus};
 use siyada_model::id::OrderUid;
@@ -120,6 +122,13 @@ pub async fn list(
         for made in &made {
             one(order, policy, (made, &archives), known.get(&made.listed_as), context, now).await?;
         }
+        for made in backup::outlived(&made, policy, now) {
+            let of_it = |(key, _): &(&Key, _)| key.kind == ChildKind::Backup && key.name == made.name;
+            if let Some((key, object)) = seen.children.iter().find(of_it) {
+                let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
+                apply::remove(&context.client, key, uid).await?;
+            }
+        }
     }
     for (name, listed) in &known {
         let is_made = made.iter().any(|made| made.listed_as == *name);
@@ -160,6 +169,7 @@ async fn one(
     };
     let text = |time: Option<Timestamp>| time.map(|t| t.to_string());
     let done = made.stopped.filter(|_| made.phase == "Completed");
+    let ended = if made.phase == "Failed" { made.ended() } else { done };
     let said = match made.phase {
         "Completed" => (Some(true), reason::BACKUP_RECENT, "the backup is whole".to_owned()),
         "Failed" => {
@@ -178,7 +188,7 @@ async fn one(
         completed_at: text(done),
         size,
         archive_bytes,
-        expires: text(done.map(|stopped| backup::expires(policy, stopped))),
+        expires: text(ended.map(|ended| backup::expires(policy, ended))),
         order_uid: Some(order.uid.to_string()),
         backup_id: made.backup_id.clone(),
         major_version: made.major.and_then(|major| major.try_into().ok()).or(old.major_version),
@@ -202,11 +212,15 @@ async fn left(
     if is_over(listed) {
         // Of an earlier order of this name nothing is known here.
         let own = old.order_uid.as_deref() == Some(order.uid.as_str());
-        if !own || !expired || phase(listed) != "Completed" {
+        if !own || !expired || !matches!(phase(listed), "Completed" | "Failed") {
             return Ok(());
         }
         if listed.labels().get(LISTED).is_some() {
             return Ok(apply::listings::unlist(&context.client, listed).await?);
+        }
+        // It never was in the store, and tells whoever asked for it why.
+        if phase(listed) == "Failed" {
+            return Ok(());
         }
     }
     let (phase, said) = if expired {
