@@ -272,9 +272,11 @@ fn asked(picture: &Picture<'_>) -> Option<Asked> {
     let mut all: Vec<Asked> = Vec::new();
     let made = |o: &Operation| o.finished.is_none() && [Work::Create, Work::Restore].contains(&o.type_);
     let being_made = was.operation.as_ref().is_some_and(made);
+    // An operator that died between stopping it and telling so left no word of it.
+    let sleeps = picture.names.as_ref().is_some_and(|names| picture.seen.sleeps(names));
     match (told_suspended(was), spec.suspend) {
         (false, true) if !being_made => all.push((Work::Suspend, "compute stops".to_owned())),
-        (true, false) => all.push((Work::Resume, "compute runs again".to_owned())),
+        (told, false) if told || sleeps => all.push((Work::Resume, "compute runs again".to_owned())),
         _ => {}
     }
     let differs = |what: &str, was: &Option<String>, is: &str| {

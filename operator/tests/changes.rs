@@ -236,6 +236,22 @@ fn a_change_says_what_from_what_to_what_and_is_over_when_the_pods_have_it() {
 }
 
 #[test]
+fn what_was_stopped_by_an_operator_that_died_before_it_told_so_is_told_as_resumed() {
+    let mut world = World::made("medium");
+    world.order.spec.suspend = true;
+    world.engine();
+    world.order.spec.suspend = false;
+    let begun = world.pass(None);
+    assert_eq!((begun.type_, begun.state), (Work::Resume, OperationPhase::InProgress));
+    world.engine();
+    let done = world.pass(None);
+    assert_eq!(
+        (done.type_, done.state, done.started),
+        (Work::Resume, OperationPhase::Succeeded, begun.started)
+    );
+}
+
+#[test]
 fn what_does_not_fit_waits_what_cannot_be_fails_and_a_wish_taken_back_is_cancelled() {
     let mut world = World::made("medium");
     world.order.spec.plan = "large".into();
