@@ -27,6 +27,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use siyada_crds::OrderStatus;
+use std::fmt::Debug;
 
 /// Why a write did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -257,7 +258,7 @@ async fn write_status<K>(
     status: &impl Serialize,
 ) -> kube::Result<bool>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
     let mut metadata = json!({"name": name});
     if let Some(uid) = uid {
@@ -268,7 +269,15 @@ where
     });
     match api.patch_status(name, &PatchParams::apply(manager).force(), &Patch::Apply(&body)).await {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(s)) if s.is_not_found() || s.is_conflict() => Ok(false),
+        Err(kube::Error::Api(s)) if s.is_not_found() => Ok(false),
+        // The name is another object's by now; or somebody wrote in the same moment, and nothing else may ever bring it up again.
+        Err(kube::Error::Api(s)) if s.is_conflict() => {
+            let is_it = |there: K| uid.is_none_or(|uid| there.uid().as_deref() == Some(uid));
+            match api.get_opt(name).await?.is_some_and(is_it) {
+                true => Err(kube::Error::Api(s)),
+                false => Ok(false),
+            }
+        }
         Err(error) => Err(error),
     }
 }
@@ -336,7 +345,7 @@ pub async fn set_finalizer<K>(client: &Client, object: &K, name: &str, present: 
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
         + Clone
-        + std::fmt::Debug
+        + Debug
         + DeserializeOwned,
 {
     let mut finalizers = object.finalizers().to_vec();
@@ -364,7 +373,7 @@ pub async fn simple_status<K>(client: &Client, name: &str, status: &Value) -> Re
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
         + Clone
-        + std::fmt::Debug
+        + Debug
         + DeserializeOwned,
 {
     let written = write_status(&Api::<K>::all(client.clone()), FIELD_MANAGER, (name, None), status).await;
