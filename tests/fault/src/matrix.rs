@@ -3,7 +3,7 @@
 use crate::operation::{LIVES, Operation, SHORT, alive, clear, origin, quiet, rows};
 use crate::plan::{Fault, Plan, Refusal, created, deleted};
 use crate::snapshot::{self, differences};
-use crate::stage::{PAUSE, Stage};
+use crate::stage::Stage;
 use crate::write::Write;
 use anyhow::{Result, ensure};
 use serde_json::Value;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Nothing is written for so long: an undisturbed run is over, the operator's passes that only time begins too.
 const LONG: Duration = Duration::from_secs(4);
+/// Between two looks at everything there is: each is dozens of requests.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// Every fault, with the name that it has on the command line.
 pub const FAULTS: [(&str, Fault); 9] = [
@@ -230,7 +232,7 @@ pub async fn run(
         if differ.is_empty() || started.elapsed() > stage.limit {
             break (differ, started.elapsed());
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(LOOK).await;
     };
     wrong.extend(differ);
     if operation == Operation::Restore {
