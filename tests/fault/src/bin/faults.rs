@@ -52,6 +52,8 @@ async fn main() -> Result<()> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let project = here.ancestors().nth(2).context("no project")?.to_path_buf();
     let started = Instant::now();
+    // What runs is of this commit, whatever is committed while the undisturbed runs take their minutes.
+    let commit = commit(&project)?;
     let recording = arguments.command.is_some();
     let engine = if arguments.real || recording { Engine::Real } else { Engine::Played };
     let mut stage = Stage::start(&project, engine).await?;
@@ -75,7 +77,7 @@ async fn main() -> Result<()> {
     if arguments.list {
         return Ok(());
     }
-    let mut faults = Faults::new(arguments, project, started)?;
+    let mut faults = Faults::new(arguments, project, commit, started);
     faults.run(&mut stage, &references).await?;
     faults.end(&references)
 }
@@ -117,10 +119,9 @@ struct Faults {
 }
 
 impl Faults {
-    fn new(arguments: Arguments, project: PathBuf, started: Instant) -> Result<Self> {
-        let commit = commit(&project)?;
+    fn new(arguments: Arguments, project: PathBuf, commit: String, started: Instant) -> Self {
         let progress = Progress::of(&project, &commit);
-        Ok(Self { arguments, project, commit, started, progress, rows: BTreeMap::new(), last: started })
+        Self { arguments, project, commit, started, progress, rows: BTreeMap::new(), last: started }
     }
 
     /// The cells of this run, in their order; of a sample only the cases that every sample has, and the others after them.
