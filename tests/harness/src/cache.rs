@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::say::say;
+
 /// `$SIYADA_CACHE`, else `~/.cache/siyada`.
 pub fn root() -> Result<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/siyada"));
@@ -23,7 +25,11 @@ pub fn ensure(name: &str, make: impl FnOnce(&Path) -> Result<()>) -> Result<Path
         return Ok(done);
     }
     fs::create_dir_all(&root).with_context(|| format!("failed to create {}", root.display()))?;
-    let lock = lock(&root.join(format!("{name}.lock")))?;
+    let path = root.join(format!("{name}.lock"));
+    let lock = lock_at_once(&path).or_else(|_| {
+        say(format!("waiting for {name}, which another process makes"));
+        lock(&path)
+    })?;
     if !done.is_dir() {
         let fresh = root.join(format!("{name}.new"));
         let _absent = fs::remove_dir_all(&fresh);
