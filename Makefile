@@ -25,7 +25,7 @@ build: harness
 	$(HARNESS) images
 	@echo "compiling siyada-operator and siyada-api for their images, $(SIYADA_PROFILE): some $(MINUTES) minutes on 2 cores at first"
 	cargo build --profile $(SIYADA_PROFILE) --package siyada-operator --package siyada-api
-	@echo "compiling what orders, tests and measures: about a minute at first"
+	@echo "compiling what orders, tests and measures: up to three minutes at first"
 	cargo build --workspace --bin demo --bin stories --bin bench --bin soak --bin outages
 
 # what only `make test` does: third-party programs and images beside the lints, whose linkers leave a processor idle; `build` waits for them
