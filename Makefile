@@ -5,6 +5,8 @@ HARNESS := $(TARGET)/debug/harness
 # What goes into images: release, or dev for somebody who tries a change.
 export SIYADA_PROFILE ?= release
 FAULTS := cargo build --workspace --bin faults --bin siyada-operator --bin siyada-api
+# A new cluster for faults; nothing runs on its nodes, as it has none.
+nodeless = $(HARNESS) down --name $(1) --purge && $(HARNESS) up --name $(1) --no-node --object-store
 MINUTES := $(if $(filter dev,$(SIYADA_PROFILE)),2,6)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -97,7 +99,7 @@ storm:
 # every fault at every write of the operator, on three clusters without nodes; two hours; goes on where it was interrupted; writes docs/faults.md
 faults: harness
 	$(FAULTS)
-	for n in 1 2 3; do $(HARNESS) down --name faults$$n --purge && $(HARNESS) up --name faults$$n --no-node --object-store || exit 1; done
+	for n in 1 2 3; do $(call nodeless,faults$$n) || exit 1; done
 	for n in 1 2 3; do $(HARNESS) exec --name faults$$n -- $(TARGET)/debug/faults --full & all="$$all $$!"; done; \
 	for one in $$all; do wait $$one || bad=1; done; exit $${bad:-0}
 	for n in 1 2 3; do $(HARNESS) down --name faults$$n --purge; done
@@ -105,8 +107,7 @@ faults: harness
 # five minutes of it: every case that ever failed, and others drawn from the commit; SIYADA_SEED repeats one
 sample: harness
 	$(FAULTS)
-	$(HARNESS) down --name sample --purge
-	$(HARNESS) up --name sample --no-node --object-store
+	$(call nodeless,sample)
 	$(HARNESS) exec --name sample -- $(TARGET)/debug/faults --sample 300
 	$(HARNESS) down --name sample --purge
 

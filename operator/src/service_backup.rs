@@ -117,16 +117,17 @@ pub async fn list(
         listed(order, context).into_iter().map(|b| (b.name_any(), b)).collect();
     let made = backup::made(seen);
     if let Some(policy) = valid.backups.policy() {
-        let upgrade = major::upgrade(seen, &Names::of(order, &valid.tenant));
+        let names = Names::of(order, &valid.tenant);
+        let upgrade = major::upgrade(seen, &names);
         let archives = major::archives(upgrade.as_ref());
         for made in &made {
             one(order, policy, (made, &archives), known.get(&made.listed_as), context, now).await?;
         }
         for made in backup::outlived(&made, policy, now) {
-            let of_it = |(key, _): &(&Key, _)| key.kind == ChildKind::Backup && key.name == made.name;
-            if let Some((key, object)) = seen.children.iter().find(of_it) {
+            let key = Key::new(ChildKind::Backup, &names.engine, &made.name);
+            if let Some(object) = seen.children.get(&key) {
                 let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
-                apply::remove(&context.client, key, uid).await?;
+                apply::remove(&context.client, &key, uid).await?;
             }
         }
     }
@@ -212,15 +213,14 @@ async fn left(
     if is_over(listed) {
         // Of an earlier order of this name nothing is known here.
         let own = old.order_uid.as_deref() == Some(order.uid.as_str());
-        if !own || !expired || !matches!(phase(listed), "Completed" | "Failed") {
-            return Ok(());
-        }
-        if listed.labels().get(LISTED).is_some() {
-            return Ok(apply::listings::unlist(&context.client, listed).await?);
-        }
-        // It never was in the store, and tells whoever asked for it why.
-        if phase(listed) == "Failed" {
-            return Ok(());
+        let is_listing = listed.labels().get(LISTED).is_some();
+        match phase(listed) {
+            "Completed" | "Failed" if own && expired && is_listing => {
+                return Ok(apply::listings::unlist(&context.client, listed).await?);
+            }
+            "Completed" if own && expired => {}
+            // A failure never was in the store, and tells whoever asked for it why.
+            _ => return Ok(()),
         }
     }
     let (phase, said) = if expired {

@@ -112,46 +112,56 @@ pub(super) async fn pods(admin: &Kubectl, order: &Value) -> Result<Vec<Value>> {
     admin.list("pod", &namespace, &format!("cnpg.io/cluster={cluster},!cnpg.io/jobRole")).await
 }
 
-/// Another plan, up with one instance and down with two: no acknowledged row is lost, and the answer to the change said what
-/// it costs more or less.
+/// Another plan, up with one instance and down with two.
 pub async fn plan() -> Result<()> {
-    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
-    admin.apply(OFFERING).await?;
-    for (available, from, to, difference) in
-        [(false, "less", "more", "/month more than the "), (true, "more", "less", "/month less than the ")]
-    {
-        let name = if available { "two-change" } else { "one-change" };
-        let with = |plan: &str| order(name, plan, &format!("highAvailability: {available}, "));
-        ministry.apply(&with(from)).await?;
-        ready(&ministry, "pgi", HOME, name, 420).await?;
-        over(&ministry, name, "Create", 60).await?;
-        let mut said = String::new();
-        let seen = under_a_writer(name, async {
-            said = ministry.apply(&with(to)).await?.err;
-            over(&ministry, name, "ChangePlan", 420).await.map(|_| ())
-        })
-        .await?;
-        let advised = advice::given("the difference of the price");
-        ensure!(!advised || said.contains(difference) && said.contains("connections end"), "{said}");
-        println!(
-            "  plan {from} to {to}, standbys {available}: no write for {} ms at most, {} rows over {} connections",
-            seen.longest.as_millis(),
-            seen.acknowledged,
-            seen.connections
-        );
-        let limit = if available { 90 } else { 180 };
-        ensure!(seen.longest < seconds(limit), "nobody could write for {:?}", seen.longest);
-        let told = ministry.get("pgi", HOME, name).await?.context("no order")?;
-        ensure!(told["status"]["plan"] == to, "{}", told["status"]["plan"]);
-        let memory = if to == "more" { "320Mi" } else { "256Mi" };
-        for pod in pods(&admin, &told).await? {
-            let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
-            ensure!(limits["memory"] == memory, "a pod has {limits}");
-        }
-        ministry.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
-        gone("pgi", HOME, name, 240).await?;
+    for available in [false, true] {
+        another_plan(available).await?;
     }
     Ok(())
+}
+
+/// Another plan, up with one instance or down with two: no acknowledged row is lost, and the answer to the change said what
+/// it costs more or less. Returns the longest time in which nothing was written.
+///
+/// # Errors
+/// Says what was otherwise.
+pub async fn another_plan(available: bool) -> Result<Duration> {
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    admin.apply(OFFERING).await?;
+    let (name, from, to, difference) = match available {
+        false => ("one-change", "less", "more", "/month more than the "),
+        true => ("two-change", "more", "less", "/month less than the "),
+    };
+    let with = |plan: &str| order(name, plan, &format!("highAvailability: {available}, "));
+    ministry.apply(&with(from)).await?;
+    ready(&ministry, "pgi", HOME, name, 420).await?;
+    over(&ministry, name, "Create", 60).await?;
+    let mut said = String::new();
+    let seen = under_a_writer(name, async {
+        said = ministry.apply(&with(to)).await?.err;
+        over(&ministry, name, "ChangePlan", 420).await.map(|_| ())
+    })
+    .await?;
+    let advised = advice::given("the difference of the price");
+    ensure!(!advised || said.contains(difference) && said.contains("connections end"), "{said}");
+    println!(
+        "  plan {from} to {to}, standbys {available}: no write for {} ms at most, {} rows over {} connections",
+        seen.longest.as_millis(),
+        seen.acknowledged,
+        seen.connections
+    );
+    let limit = if available { 90 } else { 180 };
+    ensure!(seen.longest < seconds(limit), "nobody could write for {:?}", seen.longest);
+    let told = ministry.get("pgi", HOME, name).await?.context("no order")?;
+    ensure!(told["status"]["plan"] == to, "{}", told["status"]["plan"]);
+    let memory = if to == "more" { "320Mi" } else { "256Mi" };
+    for pod in pods(&admin, &told).await? {
+        let limits = &pod["spec"]["containers"][0]["resources"]["limits"];
+        ensure!(limits["memory"] == memory, "a pod has {limits}");
+    }
+    ministry.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
+    gone("pgi", HOME, name, 240).await?;
+    Ok(seen.longest)
 }
 
 /// More storage, standbys and back: the one connection of a client outlives all of it.

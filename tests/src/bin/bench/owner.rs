@@ -1,5 +1,5 @@
-//! What the owner of a database waits for, with the engine awake: until it is there, a gigabyte restored, another login, and
-//! standing still and going on. Beside the restore stands what it takes to load the same rows by COPY.
+//! What the owner of a database waits for, with the engine awake: until it is there, a gigabyte restored, another login, standing
+//! still and going on, and another plan. Beside the restore stands what it takes to load the same rows by COPY.
 
 use crate::row;
 use anyhow::{Context as _, Result, ensure};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use siyada_tests::clients::{self, Binding};
 use siyada_tests::kubectl::Kubectl;
 use siyada_tests::platform::{engine, gone, ready, wait_for};
-use siyada_tests::stories::{HOME, backup};
+use siyada_tests::stories::{HOME, backup, changes};
 use siyada_tests::wait::{eventually, seconds};
 use std::fmt::Write as _;
 use std::io::Cursor;
@@ -122,11 +122,17 @@ pub async fn waits() -> Result<Value> {
     for name in ["owned", "again"] {
         gone("pgi", HOME, name, 300).await?;
     }
-    let all = [first, copy, saved, restored, rotated, stopped, resumed].map(|took| took.as_secs_f64());
-    let [first, copy, saved, restored, rotated, stopped, resumed] = all;
+    let [one, two] = [changes::another_plan(false).await?, changes::another_plan(true).await?];
+    for (instances, took) in [("one instance", one), ("two instances", two)] {
+        let what = format!("another plan with {instances}: the longest time without a write of a client that connects again");
+        row(&what, &format!("{:.1} s", took.as_secs_f64()));
+    }
+    let all = [first, copy, saved, restored, rotated, stopped, resumed, one, two].map(|took| took.as_secs_f64());
+    let [first, copy, saved, restored, rotated, stopped, resumed, one, two] = all;
     Ok(json!({
         "readySeconds": first, "copySeconds": copy, "backupSeconds": saved, "restoreSeconds": restored,
         "restoreToCopy": ratio, "rotateSeconds": rotated, "suspendSeconds": stopped, "resumeSeconds": resumed,
+        "planPauseSeconds": {"oneInstance": one, "twoInstances": two},
     }))
 }
 
