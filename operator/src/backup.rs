@@ -2,7 +2,7 @@
 
 use crate::check::Refusal;
 use crate::condition::{reason, whole_second};
-use crate::names::MAJOR_BACKUP;
+use crate::names::{HIBERNATION, MAJOR_BACKUP};
 use crate::object::ChildKind;
 use crate::seen::{Seen, metadata};
 use jiff::tz::TimeZone;
@@ -259,6 +259,9 @@ pub struct Source {
     /// The moment; absent: the end of that backup, or the last moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Timestamp>,
+    /// The log ended before the moment, and all of it is taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
 }
 
 impl Source {
@@ -431,6 +434,8 @@ pub struct Facts {
     pub failed: Option<String>,
     /// When it is tried again.
     pub again: Option<Timestamp>,
+    /// Whether it is suspended: nothing changes, and nothing is backed up.
+    pub sleeps: bool,
 }
 
 /// Reads them from what was seen. `login` says whether the store's Secret is there, `cluster` is the engine's object.
@@ -456,6 +461,7 @@ pub fn facts(seen: &Seen, login: bool, cluster: Option<&Value>) -> Facts {
         since: created.and_then(|t| t.parse().ok()),
         failed: failed.map(|m| m.error.clone().unwrap_or_else(|| "no reason given".to_owned())),
         again: again(&made).map(|again| whole_second(again.from)),
+        sleeps: cluster.is_some_and(|c| metadata(c, "annotations", HIBERNATION) == Some("on")),
     }
 }
 
@@ -512,6 +518,12 @@ pub fn health(backups: &Backups, facts: &Facts, now: Timestamp) -> Verdict {
             None => (None, reason::BACKUP_PENDING, "the first backup is being made".to_owned()),
         };
     };
+    if facts.sleeps {
+        let message = format!(
+            "nothing runs, so nothing changes and nothing is backed up; the last backup is of {last}"
+        );
+        return (Some(true), reason::SUSPENDED, message);
+    }
     if now > limit(policy, *last) {
         let message = format!(
             "the last backup is of {last}, and the schedule wanted another since: make a ServiceBackup"
@@ -542,13 +554,13 @@ pub fn recoverable(
 ) -> Option<BackupStatus> {
     let policy = backups.policy()?;
     let (first, last) = (facts.completed.first()?, facts.completed.last()?);
+    // What was written within the recovery point may not be there yet.
+    let point = SignedDuration::from_mins(i64::from(policy.recovery_point_minutes));
+    let within = |end: Timestamp| end.checked_sub(point).map_or(*last, |end| end.max(*last));
     let end = match &facts.archiving {
         _ if !policy.point_in_time => *last,
-        // What was written within the recovery point may not be there yet.
-        Some((true, ..)) => now
-            .checked_sub(SignedDuration::from_mins(i64::from(policy.recovery_point_minutes)))
-            .map_or(*last, |end| end.max(*last)),
-        Some((false, since, _)) => since.map_or(*last, |since| since.max(*last)),
+        Some((true, ..)) => within(now),
+        Some((false, since, _)) => since.map_or(*last, within),
         None => *last,
     };
     let before: Option<Timestamp> =
@@ -710,18 +722,20 @@ mod tests {
 
         #[test]
         fn backups_that_fail_for_any_reason_are_never_called_healthy(
-            login: bool, archiving in proptest::option::of(any::<bool>()), age in 0_i64..200_000, made: bool,
+            login: bool, archiving in proptest::option::of(any::<bool>()), age in 0_i64..200_000, made: bool, sleeps: bool,
         ) {
             let now = at(10_000_000);
             let facts = Facts {
                 login,
                 archiving: archiving.map(|works| (works, None, String::new())),
                 completed: if made { vec![at(10_000_000 - age)] } else { Vec::new() },
+                sleeps,
                 ..Facts::default()
             };
             let on = Backups::On(Box::new(policy("30 1 * * *", 7)));
             let (status, ..) = health(&on, &facts, now);
-            let well = login && archiving == Some(true) && made && age <= 25 * 3600;
+            // Of what stands still no backup is ever too old: nothing changes.
+            let well = login && archiving == Some(true) && made && (sleeps || age <= 25 * 3600);
             prop_assert_eq!(status == Some(true), well);
             if archiving == Some(false) {
                 prop_assert_eq!(status, Some(false));

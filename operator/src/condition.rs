@@ -53,6 +53,7 @@ pub mod reason {
         (BACKUP_PENDING, "Nothing was archived or backed up yet."),
         (BACKUP_RECENT, "Changes are archived and a whole backup is recent."),
         (BACKUP_STORE_UNAVAILABLE, "The object store gave the instance no login yet."),
+        (RESTORE_PENDING, "The archive does not hold the moment yet to which the order is to be restored."),
         (RESTORE_IMPOSSIBLE, "What the order is to be restored from cannot be read."),
         (BEING_DELETED, "The order is being deleted."),
         (BOUND, "The volumes are there in the size that was ordered."),
@@ -151,6 +152,8 @@ pub mod reason {
     pub const BACKUP_STORE_UNAVAILABLE: &str = "BackupStoreUnavailable";
     /// Nothing to restore from.
     pub const RESTORE_IMPOSSIBLE: &str = "RestoreImpossible";
+    /// The archive does not reach the moment yet.
+    pub const RESTORE_PENDING: &str = "RestorePending";
     /// Being deleted.
     pub const BEING_DELETED: &str = "BeingDeleted";
     /// Volumes are as ordered.

@@ -9,6 +9,7 @@ use crate::check::Refusal;
 use crate::config::Config;
 use crate::ledger::LedgerClient;
 use crate::metrics::Metrics;
+use crate::moment::Mark;
 use crate::names::Names;
 use crate::namespaces::NamespaceBook;
 use crate::object::ChildKind;
@@ -125,6 +126,8 @@ pub struct Remembered {
     pub metered: BTreeMap<(String, Meter), Option<Level>>,
     /// Orders whose right to read the archive they were restored from is known to be gone, by uid.
     pub restored: BTreeSet<String>,
+    /// What the origins of orders that are to be restored to a moment were given, by the uid of the order that waits.
+    pub marks: BTreeMap<String, Mark>,
     /// What drills found since this process began, by order uid.
     pub drills: BTreeMap<String, DrillStatus>,
     /// When the ledger last confirmed that an order is metered, by order uid.
@@ -163,6 +166,7 @@ impl Remembered {
         self.held.remove(uid);
         self.metered.retain(|(of, _), _| of != uid);
         self.restored.remove(uid);
+        self.marks.remove(uid);
         self.confirmed.remove(uid);
         self.kept.remove(uid);
         self.forced.remove(uid);

@@ -39,6 +39,7 @@ pub mod majors;
 pub mod metering;
 pub mod metrics;
 pub mod mirror;
+pub mod moment;
 pub mod names;
 pub mod namespaces;
 pub mod object;

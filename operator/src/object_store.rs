@@ -252,20 +252,41 @@ impl<'a> Store<'a> {
     /// # Errors
     /// [`StoreError`].
     pub async fn bytes(&self, bucket: &str, prefix: &str) -> Result<i64, StoreError> {
-        let (mut bytes, mut after) = (0_i64, None);
+        let mut bytes = 0_i64;
+        let add = |page: &str| {
+            let sizes = texts(page, "Size");
+            bytes = sizes.iter().filter_map(|t| t.parse::<i64>().ok()).fold(bytes, i64::saturating_add);
+        };
+        self.pages(bucket, prefix, add).await?;
+        Ok(bytes)
+    }
+
+    /// When the newest object came whose name begins so.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest(&self, bucket: &str, prefix: &str) -> Result<Option<Timestamp>, StoreError> {
+        let mut newest = None;
+        let modified = |page: &str| texts(page, "LastModified").iter().filter_map(|t| t.parse().ok()).max();
+        self.pages(bucket, prefix, |page| newest = newest.max(modified(page))).await?;
+        Ok(newest)
+    }
+
+    /// Reads every page of the list of objects whose names begin so.
+    async fn pages(&self, bucket: &str, prefix: &str, mut read: impl FnMut(&str)) -> Result<(), StoreError> {
+        let mut after = None;
         for _ in 0..MOST_PAGES {
             let mut query = vec![("list-type", "2".to_owned()), ("prefix", prefix.to_owned())];
             query.extend(after.take().map(|token| ("continuation-token", token)));
-            let call = self.s3(Method::GET, bucket, query, String::new());
-            let page = self.call("measure a backup", call, "").await?;
-            let sizes = texts(&page, "Size");
-            bytes = sizes.iter().filter_map(|t| t.parse::<i64>().ok()).fold(bytes, i64::saturating_add);
+            let page =
+                self.call("list an archive", self.s3(Method::GET, bucket, query, String::new()), "").await?;
+            read(&page);
             after = texts(&page, "NextContinuationToken").pop();
             if after.is_none() {
                 break;
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 
     async fn make_bucket(&self, bucket: &str) -> Result<(), StoreError> {

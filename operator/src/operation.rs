@@ -160,8 +160,8 @@ fn of_major(picture: &Picture<'_>, ready: bool, now: Timestamp) -> Option<Operat
 }
 
 /// Whether what hinders ends by itself.
-fn by_itself(why: &Refusal) -> bool {
-    [reason::WRITE_FAILED, reason::BACKUP_STORE_UNAVAILABLE].contains(&why.reason)
+pub fn by_itself(why: &Refusal) -> bool {
+    [reason::WRITE_FAILED, reason::BACKUP_STORE_UNAVAILABLE, reason::RESTORE_PENDING].contains(&why.reason)
 }
 
 /// The operation that the order's own text is about.

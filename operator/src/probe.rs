@@ -3,9 +3,11 @@
 use crate::availability::Availability;
 use crate::counters::{Transactions, transactions};
 use crate::disk::{self, Fullness};
+use crate::moment::Log;
 use crate::names::Names;
 use crate::order::{Kind, OrderRef};
 use crate::seen::secret_value;
+use jiff::Timestamp;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 use siyada_model::id::TenantName;
@@ -292,6 +294,16 @@ impl Prober {
         self.lock().get(uid).and_then(|e| e.outcome)
     }
 
+    /// Where the log of a database stands that somebody can log in to; with `mark` it is given a transaction first, which changes nothing.
+    pub async fn log(&self, uid: &str, mark: bool) -> Option<Log> {
+        let target = {
+            let entries = self.lock();
+            let entry = entries.get(uid).filter(|entry| entry.outcome == Some(Ok(())))?;
+            Arc::clone(&entry.target)
+        };
+        tokio::time::timeout(TIMEOUT, ask_log(&target, mark)).await.ok().flatten()
+    }
+
     /// Readings of counters that the ledger does not know.
     pub fn untold(&self) -> Vec<CounterReading> {
         let entries = self.lock();
@@ -479,6 +491,37 @@ async fn postgres(target: &Target, wanted: Wanted) -> Result<Found, &'static str
     drop(client);
     served.abort();
     answer.map(|_| found).map_err(|e| why(&e))
+}
+
+/// The clock and an own transaction, which leaves a record in the log and nothing else. Any login may ask all of this.
+const MARK: &str = "select floor(extract(epoch from now())) from pg_current_xact_id()";
+/// The same without a transaction of its own.
+const CLOCK: &str = "select floor(extract(epoch from now()))";
+/// The log's own segment, and the last one in the archive; of a file beside the log the segment that it belongs to.
+const SEGMENTS: &str = "select pg_walfile_name(pg_current_wal_insert_lsn()), substring(last_archived_wal from '^[0-9A-F]{24}') from pg_stat_archiver";
+
+async fn ask_log(target: &Target, mark: bool) -> Option<Log> {
+    let (client, served) = connect(target).await.ok()?;
+    let first = |answer: Vec<SimpleQueryMessage>| {
+        answer.into_iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        })
+    };
+    let log = async {
+        let clock = first(client.simple_query(if mark { MARK } else { CLOCK }).await.ok()?)?;
+        let segments = first(client.simple_query(SEGMENTS).await.ok()?)?;
+        let clock = Timestamp::from_second(clock.get(0)?.parse().ok()?).ok()?;
+        Some(Log {
+            clock,
+            segment: segments.get(0)?.to_owned(),
+            archived: segments.get(1).map(str::to_owned),
+        })
+    };
+    let log = log.await;
+    drop(client);
+    served.abort();
+    log
 }
 
 /// What reading a restored database found.

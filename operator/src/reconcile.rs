@@ -1,7 +1,7 @@
 //! The way of an order: observe, check, reserve, plan, apply, status.
 
 use crate::apply::{self, Applied};
-use crate::backup::{self, Again};
+use crate::backup::{self, Again, Source};
 use crate::catalogue::Catalogue;
 use crate::check::{Refusal, Valid, check};
 use crate::condition::{is_true, kind, reason};
@@ -19,7 +19,7 @@ use crate::seen::Seen;
 use crate::status::{self, Admission, Picture};
 use crate::window::{Wait, When};
 use crate::{
-    credentials, deletion, hold, major, majors, metering, operation, restore, rotate, service_backup,
+    credentials, deletion, hold, major, majors, metering, moment, operation, restore, rotate, service_backup,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -41,6 +41,8 @@ pub const PASS: Duration = Duration::from_secs(60);
 const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 /// An order that waits for an approval is offered again so often.
 const PENDING_AGAIN: Duration = Duration::from_secs(15);
+/// An order that waits for a moment to be archived looks so often whether it is.
+const ARCHIVED_AGAIN: Duration = Duration::from_secs(5);
 /// An operation that only time shows to be over is looked at again so soon.
 const SETTLE: Duration = Duration::from_secs(operation::SETTLE.as_secs().unsigned_abs() + 1);
 /// An order that waits for a cache or a tenant.
@@ -137,8 +139,8 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
                 next = Action::requeue(wait.unwrap_or(DAILY).min(look).min(soonest));
             }
             Ok(Built::Stopped(refusal)) => {
+                next = Action::requeue(stopped_again(&refusal));
                 problem = Some(refusal);
-                next = Action::requeue(REFUSED_AGAIN);
             }
             // Told first, then tried again: else the order would go on saying what was so before.
             Err(Pass::Write(error)) => {
@@ -164,6 +166,11 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
         None if operation::needs_a_look(&told) => Ok(Action::requeue(SETTLE)),
         None => Ok(next),
     }
+}
+
+/// When what could not be built is looked at again.
+fn stopped_again(refusal: &Refusal) -> Duration {
+    if refusal.reason == reason::RESTORE_PENDING { ARCHIVED_AGAIN } else { REFUSED_AGAIN }
 }
 
 /// Nobody logs in to what stands still.
@@ -487,6 +494,13 @@ async fn build(
         Login::None => None,
         Login::Refused(refusal) => return Ok(Built::Stopped(refusal)),
     };
+    if let Some((policy, source)) = valid.backups.policy().zip(begins(seen, &names)) {
+        match moment::settle(valid, policy, source, context, now).await {
+            Ok(settled) => seen.source = Some(settled),
+            Err(refusal) => return Ok(Built::Stopped(refusal)),
+        }
+    }
+    moment::mark_the_end(valid, &names, seen, context).await;
     let rotation = rotate::next(valid, &names, seen, context, now);
     let fresh = Fresh {
         owner_password: password(),
@@ -526,6 +540,11 @@ async fn build(
     Ok(Built::Stopped(refused))
 }
 
+/// What an order is restored from whose engine object is still to be made.
+fn begins<'a>(seen: &'a Seen, names: &Names) -> Option<&'a Source> {
+    seen.source.as_ref().filter(|_| seen.cluster(names).is_none())
+}
+
 /// A login of the object store for an order.
 enum Login {
     /// A new one.
@@ -541,7 +560,7 @@ enum Login {
 /// Asks the store for a login where there is none, and for the right to read what the order is restored from.
 async fn store_login(valid: &Valid, seen: &Seen, context: &Context) -> Result<Login, Pass> {
     let names = Names::of(&valid.order, &valid.tenant);
-    let begins_restored = seen.source.as_ref().filter(|_| seen.cluster(&names).is_none());
+    let begins_restored = begins(seen, &names);
     let new = needs_store_key(valid, seen);
     let Some(policy) = valid.backups.policy().filter(|_| new || begins_restored.is_some()) else {
         return Ok(Login::None);

@@ -45,7 +45,14 @@ pub fn source(valid: &Valid, seen: &Seen, context: &Context) -> Result<Option<So
     }
     // The first archive needs no name.
     let archive = archive.filter(|archive| archive != GENERATION);
-    Ok(Some(Source { bucket: bucket(&policy.store, &order_uid), order_uid, archive, backup_id, time }))
+    Ok(Some(Source {
+        bucket: bucket(&policy.store, &order_uid),
+        order_uid,
+        archive,
+        backup_id,
+        time,
+        all: false,
+    }))
 }
 
 /// What an order names: whose archive, which one of it, and which backup.

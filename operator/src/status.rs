@@ -84,7 +84,7 @@ pub fn status(picture: &Picture<'_>, now: Timestamp) -> OrderStatus {
     }
     let stalled = match &picture.admission {
         Admission::Refused(refusal) => Some(refusal),
-        _ => picture.problem.as_ref().filter(|problem| problem.reason != reason::WRITE_FAILED),
+        _ => picture.problem.as_ref().filter(|problem| !operation::by_itself(problem)),
     };
     if let Some(refusal) = stalled {
         says.push(say(kind::STALLED, yes(refusal.reason, with_way_back(picture, refusal))));

@@ -257,8 +257,14 @@ fn a_copy_has_no_further_login_of_its_origin() {
     let mut world = World::new();
     world.objects.clear();
     let bucket = "siyada-origin".to_owned();
-    let source =
-        Source { order_uid: "origin".parse().unwrap(), bucket, archive: None, backup_id: None, time: None };
+    let source = Source {
+        order_uid: "origin".parse().unwrap(),
+        bucket,
+        archive: None,
+        backup_id: None,
+        time: None,
+        all: false,
+    };
     let seen = Seen { source: Some(source), ..world.seen() };
     let absent = siyada_operator::credential::roles(&seen, &world.names);
     assert_eq!(absent.len(), usize::try_from(MOST).unwrap());

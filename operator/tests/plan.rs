@@ -379,8 +379,10 @@ fn a_restore_never_begins_empty_and_never_writes_what_it_reads() {
         archive: None,
         backup_id: None,
         time: Some("2026-11-24T08:00:00Z".parse().unwrap()),
+        all: false,
     };
-    let sources = [None, Some(source.clone())];
+    let all = Source { all: true, ..source.clone() };
+    let sources = [None, Some(source.clone()), Some(all)];
     for (source, key) in sources.iter().flat_map(|s| [(s.clone(), false), (s.clone(), true)]) {
         let complete = source.is_some() && key;
         let seen = Seen { source, ..Seen::default() };
@@ -391,7 +393,9 @@ fn a_restore_never_begins_empty_and_never_writes_what_it_reads() {
         if complete {
             let spec = &cluster_of(&plan)["spec"];
             assert!(spec["bootstrap"].get("initdb").is_none());
-            assert_eq!(spec["bootstrap"]["recovery"]["recoveryTarget"]["targetTime"], "2026-11-24T08:00:00Z");
+            let target = &spec["bootstrap"]["recovery"]["recoveryTarget"]["targetTime"];
+            let ends = seen.source.as_ref().is_some_and(|source| source.all);
+            assert_eq!(target.as_str(), (!ends).then_some("2026-11-24T08:00:00Z"));
             let (reads, writes) = (&spec["externalClusters"][0], &spec["backup"]);
             let path =
                 |part: &Value| part["barmanObjectStore"]["destinationPath"].as_str().unwrap().to_owned();

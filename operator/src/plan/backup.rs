@@ -96,8 +96,8 @@ pub fn recovery(valid: &Valid, names: &Names, source: &Source) -> Option<(Value,
     let policy = valid.backups.policy()?;
     let target = match (&source.backup_id, source.time) {
         (Some(id), _) => json!({"backupID": id, "targetImmediate": true}),
-        (None, Some(time)) => json!({"targetTime": time.to_string()}),
-        (None, None) => Value::Null,
+        (None, Some(time)) if !source.all => json!({"targetTime": time.to_string()}),
+        (None, _) => Value::Null,
     };
     let bootstrap = json!({"recovery": {
         "source": "origin",

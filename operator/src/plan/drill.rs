@@ -111,6 +111,7 @@ fn cluster(valid: &Valid, names: &Names, drilled: &Drilled) -> Option<Planned> {
         archive: Some(drilled.archive.clone()),
         backup_id: Some(drilled.backup_id.clone()),
         time: None,
+        all: false,
     };
     let (bootstrap, external) = backup::recovery(valid, names, &source)?;
     let mut metadata = metadata(valid, names);

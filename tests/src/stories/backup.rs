@@ -173,13 +173,7 @@ pub async fn restored() -> Result<()> {
 
     add(&db, 1001, 1500).await?;
     let before = content(&db).await?;
-    let moment: String = db
-        .query_one(
-            "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
-            &[],
-        )
-        .await?
-        .get(0);
+    let moment = clock(&db).await?;
     add(&db, 1501, 2000).await?;
     archived(&db).await?;
     let started = Instant::now();
@@ -207,6 +201,87 @@ pub async fn restored() -> Result<()> {
         gone("pgi", HOME, name, 180).await?;
     }
     Ok(())
+}
+
+/// The moment that a database's clock shows.
+async fn clock(client: &tokio_postgres::Client) -> Result<String> {
+    let text = "select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')";
+    Ok(client.query_one(text, &[]).await?.get(0))
+}
+
+/// Of a database to which nobody writes any more: the last moment that its order is told, one while it runs, and two when it was
+/// suspended. Nothing is ever written after any of them.
+pub async fn quiet() -> Result<()> {
+    set_up().await?;
+    let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
+    ministry.apply(&order("quiet", "")).await?;
+    ready(&ministry, "pgi", HOME, "quiet", 240).await?;
+    let (db, _) = client(&ministry, "quiet").await?;
+    db.batch_execute("create table citizens (id int primary key, name text)").await?;
+    add(&db, 1, 100).await?;
+    let before = content(&db).await?;
+    ministry.apply(&on_demand("quiet", "PostgresInstance", "quiet")).await?;
+    completed(&ministry, "quiet").await?;
+    let told = wait_for(&ministry, "pgi", HOME, "quiet", "BackupHealthy", "True", None, 120).await?;
+    let told =
+        told["status"]["backup"]["lastRecoverable"].as_str().context("no last moment is told")?.to_owned();
+    let same = |name: &'static str| async move {
+        let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
+        let order = ready(&ministry, "pgi", HOME, name, 300).await?;
+        let (db, _) = client(&ministry, name).await?;
+        Ok::<_, anyhow::Error>((content(&db).await?, order["status"]["operation"].to_string()))
+    };
+    let restore = |name: &'static str, time: String| {
+        order(name, &format!(", restoreFrom: {{instance: quiet, time: '{time}'}}"))
+    };
+    let now = clock(&db).await?;
+    for (name, time) in [("quiet-told", told), ("quiet-now", now)] {
+        ministry.apply(&restore(name, time)).await?;
+    }
+    for name in ["quiet-told", "quiet-now"] {
+        let (there, operation) = same(name).await?;
+        ensure!(there == before, "{name}: {there:?} came back of {before:?}; {operation}");
+        ministry.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
+    }
+    let still_running = clock(&db).await?;
+    drop(db);
+    ministry.patch("pgi", HOME, "quiet", &json!({"spec": {"suspend": true}})).await?;
+    let suspended = Some("Suspended");
+    wait_for(&ministry, "pgi", HOME, "quiet", "Ready", "False", suspended, 120).await?;
+    // Nothing runs, so nothing is overdue, and a backup is not to be had.
+    wait_for(&ministry, "pgi", HOME, "quiet", "BackupHealthy", "True", suspended, 60).await?;
+    ministry.apply(&on_demand("quiet-asleep", "PostgresInstance", "quiet")).await?;
+    skipped(&ministry, "quiet-asleep").await?;
+    let asleep = jiff::Timestamp::now().to_string();
+    for (name, time) in [("quiet-before", still_running), ("quiet-asleep", asleep)] {
+        ministry.apply(&restore(name, time)).await?;
+    }
+    for name in ["quiet-before", "quiet-asleep"] {
+        let (there, operation) = same(name).await?;
+        ensure!(there == before, "{name}: {there:?} came back of {before:?}; {operation}");
+    }
+    for name in ["quiet", "quiet-before", "quiet-asleep"] {
+        ministry.run(&["-n", HOME, "delete", "pgi", name, "--wait=false"]).await?;
+    }
+    for name in ["quiet", "quiet-told", "quiet-now", "quiet-before", "quiet-asleep"] {
+        gone("pgi", HOME, name, 180).await?;
+    }
+    Ok(())
+}
+
+/// A backup that cannot be made now says so, and what to do.
+async fn skipped(ministry: &Kubectl, name: &str) -> Result<()> {
+    eventually(seconds(60), "the backup to be skipped", || async {
+        let backup = ministry.get("sbk", HOME, name).await?.context("it is not there")?;
+        let message = condition(&backup, "Ready").map(|(.., message)| message).unwrap_or_default();
+        ensure!(
+            backup["status"]["phase"] == "Skipped" && message.contains("set spec.suspend to false"),
+            "it is {}",
+            backup["status"]
+        );
+        Ok(())
+    })
+    .await
 }
 
 /// What the backups take is on the bill.

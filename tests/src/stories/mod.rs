@@ -199,6 +199,11 @@ fn later() -> Vec<Story> {
             backup::restored
         ),
         story!(
+            First(6),
+            "of a database to which nobody writes any moment is restored, while it runs and while it is suspended",
+            backup::quiet
+        ),
+        story!(
             Seldom,
             "without the object store an order says so and serves on, and says when it is back",
             backup::store_away

@@ -124,10 +124,13 @@ pub async fn waits() -> Result<Value> {
     }
     let [one, two] = [changes::another_plan(false).await?, changes::another_plan(true).await?];
     for (instances, took) in [("one instance", one), ("two instances", two)] {
-        let what = format!("another plan with {instances}: the longest time without a write of a client that connects again");
+        let what = format!(
+            "another plan with {instances}: the longest time without a write of a client that connects again"
+        );
         row(&what, &format!("{:.1} s", took.as_secs_f64()));
     }
-    let all = [first, copy, saved, restored, rotated, stopped, resumed, one, two].map(|took| took.as_secs_f64());
+    let all =
+        [first, copy, saved, restored, rotated, stopped, resumed, one, two].map(|took| took.as_secs_f64());
     let [first, copy, saved, restored, rotated, stopped, resumed, one, two] = all;
     Ok(json!({
         "readySeconds": first, "copySeconds": copy, "backupSeconds": saved, "restoreSeconds": restored,
