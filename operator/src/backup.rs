@@ -12,6 +12,7 @@ use serde_json::Value;
 use siyada_crds::catalogue::{ObjectStorage, Plan};
 use siyada_crds::order::{BackupSpec, BackupStatus};
 use siyada_model::id::OrderUid;
+use std::time::Duration;
 
 /// Folder of what an instance archives, until its major version is changed: each has its own. A restore reads another instance's
 /// bucket and never writes into it.
@@ -445,6 +446,14 @@ pub fn facts(seen: &Seen, login: bool, cluster: Option<&Value>) -> Facts {
         let since = c["lastTransitionTime"].as_str().and_then(|t| t.parse().ok());
         (c["status"] == "True", since, c["message"].as_str().unwrap_or_default().to_owned())
     });
+    let archiving = match (archiving, seen.late) {
+        (Some((true, ..)), Some(late)) => Some((
+            false,
+            Some(late),
+            format!("nothing has come since {}, although some waits", whole_second(late)),
+        )),
+        (as_told, _) => as_told,
+    };
     // What lies in the archive of an earlier major version is no backup of what runs.
     let current = archive_of(cluster);
     let made: Vec<Made> = made(seen).into_iter().filter(|made| made.lies_in(current)).collect();
@@ -531,6 +540,13 @@ pub fn health(backups: &Backups, facts: &Facts, now: Timestamp) -> Verdict {
         return no(reason::BACKUP_OVERDUE, message);
     }
     (Some(true), reason::BACKUP_RECENT, "changes are archived and a whole backup is recent".to_owned())
+}
+
+/// So long what was written may wait for the archive: the engine ends a segment after half of the recovery point. Less than a minute is
+/// nothing to tell of.
+pub fn archive_within(policy: &Policy) -> Option<Duration> {
+    let half = u64::from(policy.recovery_point_minutes.unsigned_abs()) * 30;
+    policy.point_in_time.then(|| Duration::from_secs(half.max(60)))
 }
 
 /// By then the next backup must have been finished: the longest gap of the schedule and an hour to make it.

@@ -287,7 +287,7 @@ impl Context {
         let (children, login) = (self.cache.children(uid), self.prober.outcome(uid));
         let drill = self.memory.lock().drills.get(uid).cloned();
         let (pods, disk) = (self.cache.pods(uid), self.prober.fullness(uid));
-        Seen { children, pods, login, disk, drill, ..Seen::default() }
+        Seen { children, pods, login, disk, late: self.prober.late(uid), drill, ..Seen::default() }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod archive;
 pub mod archives;
 pub mod authority;
 pub mod availability;
+pub mod backlog;
 pub mod backoff;
 pub mod backup;
 pub mod breaker;

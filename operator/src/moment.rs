@@ -23,7 +23,9 @@ pub struct Log {
     pub clock: Timestamp,
     /// The segment in which the log stands: 24 hexadecimal digits.
     pub segment: String,
-    /// The segment that was archived last.
+    /// The last segment that is whole.
+    pub complete: String,
+    /// The segment that was archived last, if it says so.
     pub archived: Option<String>,
 }
 
@@ -74,7 +76,7 @@ pub fn judge(time: Timestamp, origin: &Origin, patience: SignedDuration, now: Ti
         Origin::Runs(mark, _) if mark.clock <= time => Verdict::NotYet,
         Origin::Runs(mark, archived) => {
             let there = archived.as_ref().is_some_and(|archived| *archived >= mark.segment);
-            // What the database says last of its archive may be a file beside the log, and a crash makes it forget.
+            // What the database archived last may be a file beside the log, and a crash makes it forget.
             match there || now.duration_since(mark.made) > patience {
                 true => Verdict::Reached,
                 false => Verdict::NotYet,

@@ -1,6 +1,7 @@
 //! The readiness probe: logs in with the bound Secret, over TLS that it verifies. It is what turns Ready to False.
 
 use crate::availability::Availability;
+use crate::backlog::Backlog;
 use crate::counters::{Transactions, transactions};
 use crate::disk::{self, Fullness};
 use crate::moment::Log;
@@ -18,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 /// Between two logins that work, plus up to a fifth of chance.
 const PERIOD: Duration = Duration::from_secs(20);
@@ -133,6 +134,7 @@ struct Entry {
     running: bool,
     counted: Counted,
     disk: Disk,
+    backlog: Backlog,
 }
 
 /// What is known of a database's disk.
@@ -164,6 +166,7 @@ impl Disk {
 struct Wanted {
     counts: bool,
     disk: bool,
+    log: bool,
 }
 
 /// What was read beside a login.
@@ -171,6 +174,7 @@ struct Wanted {
 struct Found {
     transactions: Option<Transactions>,
     used: Option<i64>,
+    log: Option<Log>,
 }
 
 /// What is known of a database's transactions.
@@ -246,10 +250,12 @@ impl Prober {
         let outcome = before.and_then(|e| e.outcome);
         let counted = before.map(|e| e.counted.clone()).unwrap_or_default();
         let disk = before.map(|e| e.disk).unwrap_or_default();
+        let backlog = before.map(|e| e.backlog.clone()).unwrap_or_default();
         let entry = Entry {
             tenant: tenant.clone(),
             counted,
             disk,
+            backlog,
             order: order.clone(),
             target: Arc::new(target),
             outcome,
@@ -269,6 +275,18 @@ impl Prober {
             // A volume that grew is looked at with the next login.
             entry.disk = Disk { capacity, at: None, ..entry.disk };
         }
+    }
+
+    /// Watches whether what an instance writes reaches its archive within a limit; without one it is not watched.
+    pub fn archive_within(&self, uid: &str, limit: Option<Duration>) {
+        if let Some(entry) = self.lock().get_mut(uid) {
+            entry.backlog.limit = limit;
+        }
+    }
+
+    /// Since when nothing of an instance came to its archive although something waits, where that is too long.
+    pub fn late(&self, uid: &str) -> Option<Timestamp> {
+        self.lock().get(uid).and_then(|e| e.backlog.late())
     }
 
     /// How full the disk of an instance is, as far as that is known.
@@ -356,7 +374,11 @@ impl Prober {
         let mut entries = self.lock();
         for (uid, entry) in entries.iter_mut().filter(|(_, e)| !e.running && e.due <= now) {
             entry.running = true;
-            let wanted = Wanted { counts: entry.counted.is_due(now), disk: entry.disk.is_due(now) };
+            let wanted = Wanted {
+                counts: entry.counted.is_due(now),
+                disk: entry.disk.is_due(now),
+                log: entry.backlog.limit.is_some(),
+            };
             due.push((uid.clone(), Arc::clone(&entry.target), wanted));
         }
         let next = entries.values().filter(|e| !e.running).map(|e| e.due).min();
@@ -377,9 +399,10 @@ impl Prober {
             };
             let now = Instant::now();
             let mut fuller = false;
-            if let Ok(Found { transactions, used }) = &found {
+            if let Ok(Found { transactions, used, log }) = &found {
                 transactions.iter().for_each(|read| entry.counted.take(read.clone(), now));
                 fuller = used.is_some_and(|used| entry.disk.take(used, now));
+                fuller |= log.as_ref().is_some_and(|log| entry.backlog.take(log, now, Timestamp::now()));
             }
             let turned = entry.settle(found.map(|_| ()));
             if let Some((availability, (up, at))) = self.availability.as_ref().zip(entry.verdict(now)) {
@@ -488,6 +511,9 @@ async fn postgres(target: &Target, wanted: Wanted) -> Result<Found, &'static str
     if answer.is_ok() && wanted.disk {
         found.used = tokio::time::timeout(COUNT_TIMEOUT, disk::used(&client)).await.ok().flatten();
     }
+    if answer.is_ok() && wanted.log {
+        found.log = tokio::time::timeout(COUNT_TIMEOUT, log(&client, false)).await.ok().flatten();
+    }
     drop(client);
     served.abort();
     answer.map(|_| found).map_err(|e| why(&e))
@@ -497,31 +523,36 @@ async fn postgres(target: &Target, wanted: Wanted) -> Result<Found, &'static str
 const MARK: &str = "select floor(extract(epoch from now())) from pg_current_xact_id()";
 /// The same without a transaction of its own.
 const CLOCK: &str = "select floor(extract(epoch from now()))";
-/// The log's own segment, and the last one in the archive; of a file beside the log the segment that it belongs to.
-const SEGMENTS: &str = "select pg_walfile_name(pg_current_wal_insert_lsn()), substring(last_archived_wal from '^[0-9A-F]{24}') from pg_stat_archiver";
+/// The segment in which the log stands, the one before it, and the last one that was archived, unless that was a file beside the log.
+const SEGMENTS: &str = "select pg_walfile_name(lsn), pg_walfile_name(lsn - pg_size_bytes(current_setting('wal_segment_size'))), \
+                        substring(last_archived_wal from '^[0-9A-F]{24}$') from pg_stat_archiver, pg_current_wal_insert_lsn() as lsn";
 
 async fn ask_log(target: &Target, mark: bool) -> Option<Log> {
     let (client, served) = connect(target).await.ok()?;
-    let first = |answer: Vec<SimpleQueryMessage>| {
-        answer.into_iter().find_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(row),
-            _ => None,
-        })
-    };
-    let log = async {
-        let clock = first(client.simple_query(if mark { MARK } else { CLOCK }).await.ok()?)?;
-        let segments = first(client.simple_query(SEGMENTS).await.ok()?)?;
-        let clock = Timestamp::from_second(clock.get(0)?.parse().ok()?).ok()?;
-        Some(Log {
-            clock,
-            segment: segments.get(0)?.to_owned(),
-            archived: segments.get(1).map(str::to_owned),
-        })
-    };
-    let log = log.await;
+    let log = log(&client, mark).await;
     drop(client);
     served.abort();
     log
+}
+
+/// Asks a session where the log stands.
+async fn log(client: &tokio_postgres::Client, mark: bool) -> Option<Log> {
+    let clock = client.simple_query(if mark { MARK } else { CLOCK }).await.ok()?;
+    let segments = client.simple_query(SEGMENTS).await.ok()?;
+    let (clock, segments) = first_row(&clock).zip(first_row(&segments))?;
+    Some(Log {
+        clock: Timestamp::from_second(clock.get(0)?.parse().ok()?).ok()?,
+        segment: segments.get(0)?.to_owned(),
+        complete: segments.get(1)?.to_owned(),
+        archived: segments.get(2).map(str::to_owned),
+    })
+}
+
+fn first_row(answer: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
 }
 
 /// What reading a restored database found.
@@ -578,11 +609,7 @@ async fn answer(
         return Ok(Ok(format!("{rows} rows of {} tables were read", tables.len())));
     };
     let found = client.simple_query(query).await?;
-    let first = found.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row.get(0)),
-        _ => None,
-    });
-    Ok(match first {
+    Ok(match first_row(&found).map(|row| row.get(0)) {
         None => Err("the check query found no row".to_owned()),
         Some(None | Some("f")) => Err("the check query says that the data is not as it must be".to_owned()),
         Some(Some(_)) => Ok("the check query was answered".to_owned()),
@@ -679,6 +706,7 @@ mod tests {
             running: true,
             counted: Counted::default(),
             disk: Disk::default(),
+            backlog: Backlog::default(),
         }
     }
 

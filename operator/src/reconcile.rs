@@ -608,7 +608,9 @@ async fn after_build(
 ) -> Result<Option<Duration>, Pass> {
     service_backup::list(&valid.order, valid, seen, context, now).await?;
     credentials::list(valid, seen, context, now).await?;
-    let Some(policy) = valid.backups.policy() else { return Ok(None) };
+    let policy = valid.backups.policy();
+    context.prober.archive_within(valid.order.uid.as_str(), policy.and_then(backup::archive_within));
+    let Some(policy) = policy else { return Ok(None) };
     majors::empty(valid, policy, &Names::of(&valid.order, &valid.tenant), seen, context, now).await?;
     let uid = &valid.order.uid;
     let known = context.memory.lock().restored.contains(uid.as_str());

@@ -38,6 +38,8 @@ pub struct Seen {
     pub login: Option<Outcome>,
     /// How full its disk is, as far as that is known.
     pub disk: Fullness,
+    /// Since when nothing came to its archive although something waits, where that is too long.
+    pub late: Option<Timestamp>,
     /// What the last try with a login that is being made or ended found.
     pub turning: Option<Outcome>,
     /// Backups that people asked for and that are not finished.

@@ -22,9 +22,10 @@ const LONGEST: Duration = Duration::from_secs(900);
 /// brings what it needs); all others are lived on what it leaves.
 #[derive(Parser)]
 struct Arguments {
-    /// Only stories whose name has this text. Unless the upgrade is one of them, the platform is installed directly.
+    /// Only stories whose name has this text, or another one that is given. Unless the upgrade is one of them, the platform is
+    /// installed directly.
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
     /// Leave out every other one of the longest that are lived alone, as the commit has it.
     #[arg(long, conflicts_with = "only")]
     sample: bool,
@@ -46,8 +47,9 @@ async fn main() -> Result<()> {
         .install_default()
         .map_err(|_| anyhow::anyhow!("two TLS providers"))?;
     let arguments = Arguments::parse();
-    let wanted =
-        |story: &Story| arguments.only.as_ref().is_none_or(|text| story.name.contains(text.as_str()));
+    let wanted = |story: &Story| {
+        arguments.only.is_empty() || arguments.only.iter().any(|text| story.name.contains(text))
+    };
     let mut beginning = Some(beginning()).filter(wanted).filter(|_| !arguments.installed);
     if arguments.without_webhook {
         platform::keep_webhook_away();
