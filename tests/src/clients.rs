@@ -1,9 +1,11 @@
 //! Clients of the services, with nothing but what the bound Secret says.
 
 use crate::kubectl::{Kubectl, secret_value};
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use mongodb::bson::{Document, doc};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -113,4 +115,60 @@ pub async fn documents_without_credentials(binding: &Binding) -> Result<mongodb:
     let bare = format!("{}:{}@", binding.username, binding.password);
     let uri = binding.uri.replace(&bare, "").replace("authMechanism=PLAIN&", "");
     documents(&Binding { uri, ..binding.clone() }).await
+}
+
+/// Whether every row that a client was told is written is among those that are there now, each by its own number. There may
+/// be more: an answer can be lost on the way.
+///
+/// # Errors
+/// Says which are lost, or that nothing was written at all.
+pub fn nothing_lost(acknowledged: &BTreeSet<i64>, there: &BTreeSet<i64>) -> Result<()> {
+    ensure!(!acknowledged.is_empty(), "nothing was written at all");
+    let lost: Vec<&i64> = acknowledged.difference(there).collect();
+    ensure!(
+        lost.is_empty(),
+        "of {} that were acknowledged {} are lost: {lost:?}",
+        acknowledged.len(),
+        lost.len()
+    );
+    Ok(())
+}
+
+/// The `id` of every row of a table.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn ids(client: &tokio_postgres::Client, table: &str) -> Result<BTreeSet<i64>> {
+    let rows = client.query(&format!("select id from {table}"), &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The `_id` of every document of a collection.
+///
+/// # Errors
+/// When it cannot be read, or one is no number.
+pub async fn numbers(collection: &mongodb::Collection<Document>) -> Result<BTreeSet<i64>> {
+    let (mut cursor, mut all) = (collection.find(doc! {}).await?, BTreeSet::new());
+    while cursor.advance().await? {
+        all.insert(cursor.deserialize_current()?.get_i64("_id")?);
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_row_is_found_whatever_else_is_there() {
+        let check = |acknowledged: &[i64], there: &[i64], expect: bool| {
+            let set = |all: &[i64]| all.iter().copied().collect();
+            let said = nothing_lost(&set(acknowledged), &set(there));
+            assert_eq!(said.is_ok(), expect, "{acknowledged:?} in {there:?}: {said:?}");
+        };
+        check(&[1, 2], &[1, 2], true);
+        check(&[1, 2], &[1, 2, 3], true);
+        check(&[1, 2], &[1, 3, 4], false);
+        check(&[], &[1], false);
+    }
 }

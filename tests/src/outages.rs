@@ -289,10 +289,8 @@ impl Outage {
         let after = kept(&admin, &namespace).await?;
         let lost: Vec<&String> = before.difference(&after).collect();
         ensure!(lost.is_empty(), "gone after it: {lost:?}");
-        let rows = clients::postgres(&binding).await?.query("select id from ticks", &[]).await?;
-        let there: BTreeSet<i64> = rows.iter().map(|row| row.get(0)).collect();
-        let missing: Vec<&i64> = written.acknowledged.difference(&there).collect();
-        ensure!(missing.is_empty(), "acknowledged and not there: {missing:?}");
+        let there = clients::ids(&clients::postgres(&binding).await?, "ticks").await?;
+        clients::nothing_lost(&written.acknowledged, &there)?;
         ensure!(
             !self.expected.serves || longest_pause_ms < 15_000,
             "nothing was written for {longest_pause_ms} ms"

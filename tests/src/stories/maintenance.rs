@@ -143,7 +143,7 @@ async fn in_the_window(
     println!(
         "  maintenance: no write for {} ms at most, {} rows over {} connections",
         seen.longest.as_millis(),
-        seen.acknowledged,
+        seen.acknowledged.len(),
         seen.connections
     );
     noted(admin, "MaintenanceBegan").await?;

@@ -6,8 +6,8 @@ use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
 use anyhow::{Context as _, Result, bail, ensure};
 use mongodb::bson::{Document, doc};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ pub(super) struct Clients {
     binding: Binding,
     rows: tokio_postgres::Client,
     documents: mongodb::Collection<Document>,
-    written: AtomicI64,
-    filed: AtomicU64,
+    written: Mutex<BTreeSet<i64>>,
+    filed: Mutex<BTreeSet<i64>>,
     turns: [Mutex<Vec<Turn>>; 2],
 }
 
@@ -36,15 +36,15 @@ impl Clients {
     pub(super) async fn log_in(ministry: &Kubectl) -> Result<Self> {
         let binding = Binding::read(ministry, HOME, DEEDS.2).await?;
         let rows = clients::postgres(&binding).await?;
-        rows.batch_execute("create table deeds (id bigint generated always as identity)").await?;
+        rows.batch_execute("create table deeds (id bigint primary key)").await?;
         let letters = Binding::read(ministry, HOME, LETTERS.2).await?;
         let documents = clients::documents(&letters).await?.database(&letters.database).collection("letters");
         Ok(Self {
             binding,
             rows,
             documents,
-            written: AtomicI64::default(),
-            filed: AtomicU64::default(),
+            written: Mutex::default(),
+            filed: Mutex::default(),
             turns: Default::default(),
         })
     }
@@ -79,17 +79,16 @@ impl Clients {
 
     async fn nothing_lost(&self, started: Instant) -> Result<()> {
         let took = started.elapsed().as_secs();
-        let count: i64 = self.rows.query_one("select count(*) from deeds", &[]).await?.get(0);
-        // The last one may have arrived without an answer.
-        let written = self.written.load(SeqCst);
-        ensure!(count >= written, "{written} rows were written, {count} are there");
-        let (filed, there) = (self.filed.load(SeqCst), self.documents.count_documents(doc! {}).await?);
-        ensure!(there >= filed, "{filed} documents were written, {there} are there");
-        ensure!(written > 0 && filed > 0, "nobody worked");
+        let (rows, documents) =
+            (clients::ids(&self.rows, "deeds").await?, clients::numbers(&self.documents).await?);
+        clients::nothing_lost(&lock(&self.written), &rows).context("rows")?;
+        clients::nothing_lost(&lock(&self.filed), &documents).context("documents")?;
         let unready = self.turns.each_ref().map(|turns| longest_unready(&lock(turns), Instant::now()));
         println!(
-            "        to this landing, back and forth in {took} s: {written} rows and {filed} documents written, not \
-             Ready for at most {:.1} s and {:.1} s",
+            "        to this landing, back and forth in {took} s: {} rows and {} documents written, not Ready for at \
+             most {:.1} s and {:.1} s",
+            lock(&self.written).len(),
+            lock(&self.filed).len(),
             unready[0].as_secs_f64(),
             unready[1].as_secs_f64()
         );
@@ -105,9 +104,11 @@ impl Clients {
 
     /// One connection that is never renewed.
     async fn write_rows(&self) -> Result<Infallible> {
+        let mut id = 1_i64;
         loop {
-            answered("a row", self.rows.execute("insert into deeds default values", &[])).await?;
-            self.written.fetch_add(1, SeqCst);
+            answered("a row", self.rows.execute("insert into deeds values ($1)", &[&id])).await?;
+            lock(&self.written).insert(id);
+            id += 1;
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -122,9 +123,11 @@ impl Clients {
     }
 
     async fn file_documents(&self) -> Result<Infallible> {
+        let mut id = 1_i64;
         loop {
-            answered("a document", self.documents.insert_one(doc! {"pages": 1})).await?;
-            self.filed.fetch_add(1, SeqCst);
+            answered("a document", self.documents.insert_one(doc! {"_id": id, "pages": 1})).await?;
+            lock(&self.filed).insert(id);
+            id += 1;
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -167,8 +170,8 @@ async fn try_to_delete(who: &Kubectl) -> Result<Infallible> {
     }
 }
 
-fn lock(turns: &Mutex<Vec<Turn>>) -> MutexGuard<'_, Vec<Turn>> {
-    turns.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The longest time without Ready; what was said last holds until `end`.

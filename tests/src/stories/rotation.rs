@@ -8,7 +8,7 @@ use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, bail, ensure};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Grace period that the stories give their catalogue.
@@ -25,8 +25,7 @@ pub async fn postgres() -> Result<()> {
     let order = ready(&ministry, "pgi", HOME, "turning", 240).await?;
     let before = Binding::read(&ministry, HOME, "turning-postgresql").await?;
     let writer = clients::postgres(&before).await?;
-    writer.batch_execute("create table acts (id bigint generated always as identity)").await?;
-    let written = AtomicI64::default();
+    writer.batch_execute("create table acts (id bigint primary key)").await?;
     let started = Instant::now();
     let moves = async {
         rotate(&ministry, "pgi", "turning", "first").await?;
@@ -37,15 +36,18 @@ pub async fn postgres() -> Result<()> {
         Ok::<_, anyhow::Error>((after, switched_at))
     };
     let works = async {
+        let mut written = BTreeSet::new();
+        let mut id = 1_i64;
         loop {
-            if let Err(error) = writer.execute("insert into acts default values", &[]).await {
-                return (error, Instant::now());
+            if let Err(error) = writer.execute("insert into acts values ($1)", &[&id]).await {
+                return (error, Instant::now(), written);
             }
-            written.fetch_add(1, SeqCst);
+            written.insert(id);
+            id += 1;
             tokio::time::sleep(PAUSE).await;
         }
     };
-    let ((after, switched_at), (error, cut_at)) =
+    let ((after, switched_at), (error, cut_at, written)) =
         tokio::time::timeout(seconds(240), async { tokio::try_join!(moves, async { Ok(works.await) }) })
             .await
             .context("the session of the login before never ended")??;
@@ -58,19 +60,20 @@ pub async fn postgres() -> Result<()> {
     let refused = clients::postgres(&before).await.err().context("the old password is accepted")?;
     ensure!(format!("{refused:?}").contains("28"), "refused otherwise: {refused:?}");
     let reader = clients::postgres(&after).await?;
-    let count: i64 = reader.query_one("select count(*) from acts", &[]).await?.get(0);
-    let written = written.load(SeqCst);
-    ensure!(written > 0 && count >= written, "{written} rows were acknowledged, {count} are there");
+    let there = clients::ids(&reader, "acts").await?;
+    clients::nothing_lost(&written, &there)?;
     let old: i64 = reader
         .query_one("select count(*) from pg_stat_activity where usename = $1", &[&before.username])
         .await?
         .get(0);
     ensure!(old == 0, "{old} sessions of {} are left", before.username);
-    reader.execute("insert into acts default values", &[]).await.context("the new login cannot write")?;
+    reader.execute("insert into acts values (0)", &[]).await.context("the new login cannot write")?;
     nothing_secret(&done, &[&before, &after])?;
     restarted_never(&admin, &order).await?;
     println!(
-        "        {written} rows acknowledged, {count} there; cut off {} s after the switch, all done in {} s",
+        "        {} rows acknowledged, {} there; cut off {} s after the switch, all done in {} s",
+        written.len(),
+        there.len(),
         cut_at.duration_since(switched_at).as_secs(),
         started.elapsed().as_secs()
     );
@@ -86,7 +89,8 @@ pub async fn documents() -> Result<()> {
     let before = Binding::read(&ministry, HOME, "folders-mongodb").await?;
     let old = clients::documents(&before).await?;
     let acts = old.database(&before.database).collection::<Document>("acts");
-    let mut filed: u64 = 0;
+    let mut filed = BTreeSet::new();
+    let mut id = 1_i64;
     rotate(&ministry, "dsi", "folders", "first").await?;
     let mut switched_at = None;
     let deadline = Instant::now() + seconds(240);
@@ -96,10 +100,11 @@ pub async fn documents() -> Result<()> {
             let now = Binding::read(&ministry, HOME, "folders-mongodb").await?;
             switched_at = (now.password != before.password).then(Instant::now);
         }
-        match acts.insert_one(doc! {"pages": 1}).await {
-            Ok(_) => filed += 1,
-            Err(error) => break error,
+        if let Err(error) = acts.insert_one(doc! {"_id": id, "pages": 1}).await {
+            break error;
         }
+        filed.insert(id);
+        id += 1;
         tokio::time::sleep(PAUSE).await;
     };
     let Some(switched_at) = switched_at else { bail!("cut off before the switch: {error}") };
@@ -110,10 +115,10 @@ pub async fn documents() -> Result<()> {
     let after = Binding::read(&ministry, HOME, "folders-mongodb").await?;
     let new = clients::documents(&after).await?;
     let there = eventually(seconds(60), "the new login to be served", || async {
-        Ok(new.database(&after.database).collection::<Document>("acts").count_documents(doc! {}).await?)
+        clients::numbers(&new.database(&after.database).collection("acts")).await
     })
     .await?;
-    ensure!(filed > 0 && there >= filed, "{filed} documents were acknowledged, {there} are there");
+    clients::nothing_lost(&filed, &there)?;
     let again = clients::documents(&before).await?;
     for (who, client) in [("an open client", &old), ("a new client", &again)] {
         let answer = client.database(&before.database).list_collection_names().await;
@@ -121,7 +126,9 @@ pub async fn documents() -> Result<()> {
     }
     nothing_secret(&done, &[&before, &after])?;
     println!(
-        "        {filed} documents acknowledged, {there} there; cut off {} s after the switch",
+        "        {} documents acknowledged, {} there; cut off {} s after the switch",
+        filed.len(),
+        there.len(),
         cut_after.as_secs()
     );
     for client in [old, again, new] {
