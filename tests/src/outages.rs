@@ -2,7 +2,7 @@
 //! nothing is lost or deleted.
 
 use crate::clients::{self, Binding};
-use crate::kubectl::{Kubectl, condition};
+use crate::kubectl::{Kubectl, condition, expect_condition};
 use crate::platform::{SYSTEM, engine, gone, ready, wait_for};
 use crate::processes;
 use crate::stories::{DISPOSABLE, HOME, backup, postgres};
@@ -32,8 +32,9 @@ struct Expected {
     serves: bool,
     /// People can ask the API server meanwhile.
     answers: bool,
-    /// A new order becomes Ready only afterwards.
-    waits: bool,
+    /// What a new order is told in the end, which becomes Ready only afterwards: condition, status and reason. Empty where it
+    /// need not wait.
+    waits: &'static [(&'static str, &'static str, &'static str)],
     /// Condition and status that the order comes to have.
     told: Option<(&'static str, &'static str)>,
 }
@@ -71,7 +72,7 @@ pub struct Seen {
 
 /// Every outage, in the order in which they are lived.
 pub fn all() -> Vec<Outage> {
-    let serves = Expected { serves: true, answers: true, waits: false, told: None };
+    let serves = Expected { serves: true, answers: true, waits: &[], told: None };
     vec![
         Outage {
             name: "the object store",
@@ -81,13 +82,23 @@ pub fn all() -> Vec<Outage> {
         },
         Outage {
             name: "the ledger's PostgreSQL",
-            expected: Expected { waits: true, ..serves },
+            expected: Expected {
+                waits: &[
+                    ("Ready", "False", "LedgerUnavailable"),
+                    ("Admitted", "Unknown", "LedgerUnavailable"),
+                ],
+                ..serves
+            },
             away: |_| hibernate("on").boxed(),
             back: || hibernate("off").boxed(),
         },
         Outage {
             name: "the engine's operator",
-            expected: Expected { waits: true, ..serves },
+            // The engine's own admission is away with it.
+            expected: Expected {
+                waits: &[("Ready", "False", "WriteFailed"), ("Admitted", "True", "Admitted")],
+                ..serves
+            },
             away: |_| engine_operator("0").boxed(),
             back: || engine_operator("1").boxed(),
         },
@@ -99,14 +110,23 @@ pub fn all() -> Vec<Outage> {
         },
         Outage {
             name: "the database's pod",
-            expected: Expected { serves: false, waits: true, told: Some(("Ready", "False")), ..serves },
+            expected: Expected {
+                serves: false,
+                waits: &[("Ready", "False", "EngineNotReady"), ("Admitted", "True", "Admitted")],
+                told: Some(("Ready", "False")),
+                ..serves
+            },
             away: |victim| async move { pod_away(&victim.namespace, &victim.cluster).await }.boxed(),
             back: || pod_back().boxed(),
         },
         Outage {
             name: "the node's kubelet",
             // Its pods count as not ready after a minute, so that no Service leads to them.
-            expected: Expected { waits: true, told: Some(("Ready", "False")), ..serves },
+            expected: Expected {
+                waits: &[("Ready", "False", "EngineNotReady"), ("Admitted", "True", "Admitted")],
+                told: Some(("Ready", "False")),
+                ..serves
+            },
             away: |_| async { processes::one("kubelet")?.signal(Signal::STOP) }.boxed(),
             back: || async { processes::one("kubelet")?.signal(Signal::CONT) }.boxed(),
         },
@@ -320,9 +340,8 @@ impl Outage {
             applied?;
             tokio::time::sleep_until(until).await;
             let new = ministry.get("pgi", HOME, "meanwhile").await?.context("the new order is gone")?;
-            if self.expected.waits {
-                let (status, reason, message) = condition(&new, "Ready").unwrap_or_default();
-                ensure!(status != "True", "a new order is Ready all the same: {reason}: {message}");
+            for (kind, status, reason) in self.expected.waits {
+                expect_condition(&new, kind, status, Some(reason)).context("a new order")?;
             }
             for kind in ["Ready", "Admitted"] {
                 let (status, reason, message) = condition(&new, kind).unwrap_or_default();
