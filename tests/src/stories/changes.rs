@@ -172,13 +172,15 @@ pub async fn under_one_connection() -> Result<()> {
     ready(&ministry, "pgi", HOME, "growing", 240).await?;
     let seen = under_a_writer("growing", async {
         let steps = [
-            ("storage: 2Gi, ", "ChangeStorage", 1),
-            ("storage: 2Gi, highAvailability: true, ", "ChangeInstances", 2),
-            ("storage: 2Gi, ", "ChangeInstances", 1),
+            ("storage: 2Gi, ", "ChangeStorage", 1, "/month more than the "),
+            ("storage: 2Gi, highAvailability: true, ", "ChangeInstances", 2, "/month more than the "),
+            ("storage: 2Gi, ", "ChangeInstances", 1, "/month less than the "),
         ];
-        for (more, type_, count) in steps {
+        let advised = advice::given("the difference of the price");
+        for (more, type_, count, difference) in steps {
             let from = Instant::now();
-            ministry.apply(&with(more)).await?;
+            let said = ministry.apply(&with(more)).await?.err;
+            ensure!(!advised || said.contains(difference), "{type_} to {count}: {said}");
             eventually(seconds(30), "the change to be seen", || async {
                 let order = ministry.get("pgi", HOME, "growing").await?.context("no order")?;
                 let seen = order["status"]["observedGeneration"] == order["metadata"]["generation"];
