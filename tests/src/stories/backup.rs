@@ -393,16 +393,19 @@ pub async fn store_away() -> Result<()> {
         println!("  without the store: BackupHealthy False after {} s", started.elapsed().as_secs());
         let ready = condition(&order, "Ready").map(|(status, ..)| status);
         ensure!(ready.as_deref() == Some("True"), "Ready is {ready:?}");
-        ensure!(content(&db).await?.0 == 100, "the database serves no more");
-        Ok(())
+        let written = content(&db).await?;
+        ensure!(written.0 == 100, "the database serves no more");
+        Ok(written)
     }
     .await;
     outages::accept().await?;
-    told?;
+    let written = told?;
     let started = Instant::now();
     wait_for(&ministry, "pgi", HOME, "archive", "BackupHealthy", "True", None, 240).await?;
     println!("  with the store: BackupHealthy True after {} s", started.elapsed().as_secs());
     archived(&db).await?;
+    let there = content(&db).await?;
+    ensure!(there == written, "{written:?} was written without the store, {there:?} is there");
     drop(db);
     ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
     gone("pgi", HOME, "archive", 180).await
