@@ -193,6 +193,7 @@ fn later() -> Vec<Story> {
             "a suspended order resumes above a threshold only when somebody approved it",
             suspension::approved
         ),
+        story!(Beside, "a backup asked of a suspended order is skipped with a sentence", suspension::skipped),
         story!(
             First(6),
             "a backup and a moment are restored row by row, with new passwords, and no login leaves its bucket",

@@ -1,7 +1,7 @@
 //! Orders that stand still: what they give back, and what it takes to run again.
 
 use super::tenancy::{cleared, made, nowhere, parked, says, tenant};
-use super::{DISPOSABLE, advice, postgres};
+use super::{DISPOSABLE, HOME, advice, backup, deletion, postgres};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{self, Api, engine, gone, ready, wait_for};
@@ -41,6 +41,8 @@ async fn taken_and_given_back(admin: &Kubectl) -> Result<()> {
     let client = clients::postgres(&bound).await?;
     client.batch_execute("create table acts as select generate_series(1, 1000) as id").await?;
     drop(client);
+    let uid = platform::uid(&order)?;
+    metered(&uid, 1, true).await?;
     says(TOP, "/status/quota/instances/summary", &json!("1/1")).await?;
     advice::refused(admin, &parked(SPACE, "second"), &["instances of tenant story-rest", "free 0"]).await?;
 
@@ -49,6 +51,7 @@ async fn taken_and_given_back(admin: &Kubectl) -> Result<()> {
     ensure!(!advised || said.contains("while it is suspended"), "{said}");
     wait_for(admin, "pgi", SPACE, "first", "Ready", "False", Some("Suspended"), 60).await?;
     says(TOP, "/status/quota/instances/summary", &json!("0/1")).await?;
+    metered(&uid, 1, false).await?;
     let quota =
         Api::service_account(SPACE, "default").await?.read(&format!("/v1/tenants/{TOP}/quota")).await?;
     let held = &quota["held"]["resources"];
@@ -78,15 +81,35 @@ async fn taken_and_given_back(admin: &Kubectl) -> Result<()> {
     );
     ensure!(told.pointer("/status/phase") == Some(&json!("Suspended")), "{}", told["status"]["phase"]);
     stands_still(admin, &order).await?;
+    // The wish to run is no compute.
+    metered(&uid, 1, false).await?;
 
     admin.run(&["-n", SPACE, "delete", "pgi", "second", "--wait=false"]).await?;
     gone("pgi", SPACE, "second", 180).await?;
     ready(admin, "pgi", SPACE, "first", 300).await?;
+    metered(&uid, 2, true).await?;
     says(TOP, "/status/quota/instances/summary", &json!("1/1")).await?;
     let row = clients::postgres(&bound).await?.query_one("select count(*), sum(id) from acts", &[]).await?;
     let (count, sum): (i64, i64) = (row.get(0), row.get(1));
     ensure!((count, sum) == (1000, 500_500), "{count} rows with the sum {sum} came back");
     Ok(())
+}
+
+/// Waits until so many times of compute of the first order are on record, the last of which is billed on or ended as well.
+/// Storage is billed all the time.
+async fn metered(uid: &str, times: usize, runs: bool) -> Result<()> {
+    let api = Api::service_account(SPACE, "default").await?;
+    let what = format!("{times} times of compute, the last open: {runs}");
+    eventually(seconds(60), &what, || async {
+        let all = deletion::intervals_of(&api, TOP, uid).await?;
+        let of = |meter: &str| all.iter().filter(|i| i["meter"] == meter).collect::<Vec<_>>();
+        let open = |of: &[&Value]| of.iter().filter(|i| i["end"].is_null()).count();
+        let (compute, storage) = (of("compute"), of("storage"));
+        ensure!(compute.len() == times && open(&compute) == usize::from(runs), "there are {compute:?}");
+        ensure!(open(&storage) == 1, "its storage is {storage:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// No pod of it runs, and its volume is there.
@@ -135,4 +158,24 @@ pub async fn approved() -> Result<()> {
     wait_for(&ministry, "pgi", &namespace, "dear", "Admitted", "True", None, 60).await?;
     admin.run(&["delete", "namespace", &chiefs, "--wait=false"]).await?;
     cleared(&[(&namespace, "dear")], &[DEAR]).await
+}
+
+/// A backup that is asked for while its instance is suspended is not made, and says why and what to do.
+pub async fn skipped() -> Result<()> {
+    backup::set_up().await?;
+    let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
+    ministry.apply(&backup::order("asleep", ", suspend: true")).await?;
+    wait_for(&ministry, "pgi", HOME, "asleep", "Ready", "False", Some("Suspended"), 120).await?;
+    ministry.apply(&backup::on_demand("of-asleep", "PostgresInstance", "asleep")).await?;
+    let why = Some("Suspended");
+    let told = wait_for(&ministry, "sbk", HOME, "of-asleep", "Ready", "False", why, 60).await?;
+    ensure!(told["status"]["phase"] == "Skipped", "it is {}", told["status"]);
+    let (_, _, message) = condition(&told, "Ready").context("no condition")?;
+    ensure!(message.contains("suspended") && message.contains("set spec.suspend to false"), "{message}");
+    for name in ["startedAt", "completedAt", "size", "backupId"] {
+        ensure!(told["status"].get(name).is_none_or(Value::is_null), "it has {name}: {}", told["status"]);
+    }
+    ministry.run(&["-n", HOME, "delete", "sbk", "of-asleep"]).await?;
+    ministry.run(&["-n", HOME, "delete", "pgi", "asleep", "--wait=false"]).await?;
+    gone("pgi", HOME, "asleep", 180).await
 }
