@@ -7,14 +7,71 @@ use crate::platform::{Api, SYSTEM, engine, gone, ready, uid, wait_for, wait_unti
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Every kind of which an order has objects, of its plan or of its engine.
+const KINDS: &str = "secrets,networkpolicies,clusters.postgresql.cnpg.io,services,deployments,persistentvolumeclaims,\
+                     scheduledbackups.postgresql.cnpg.io,backups.postgresql.cnpg.io,pods,jobs,configmaps,serviceaccounts,\
+                     roles.rbac.authorization.k8s.io,rolebindings.rbac.authorization.k8s.io,poddisruptionbudgets";
+/// What every order has.
+const ALWAYS: [&str; 6] = ["Secret", "NetworkPolicy", "Cluster", "Service", "PersistentVolumeClaim", "Pod"];
+
+/// What an order has in the cluster: everything with its label, in any namespace, and the volumes that its claims are bound to.
+pub(super) struct Parts {
+    selector: String,
+    volumes: BTreeSet<String>,
+}
+
+impl Parts {
+    /// Looks at an order that runs; there must be something of each kind that every order has, and of these.
+    pub(super) async fn of(order: &Value, more: &[&str]) -> Result<Self> {
+        let selector = format!("siyada.cloud/order-uid={}", uid(order)?);
+        eventually(seconds(60), "the order to have everything", || async {
+            let all = labelled(&selector).await?;
+            let is_there = |kind: &&&str| all.iter().any(|object| object.starts_with(&format!("{kind} ")));
+            let missing: Vec<_> = ALWAYS.iter().chain(more).filter(|kind| !is_there(kind)).collect();
+            ensure!(missing.is_empty(), "there is no {missing:?} among {all:?}");
+            Ok(())
+        })
+        .await?;
+        let bound = ["get", "pvc", "-A", "-l", &selector, "-o", "jsonpath={.items[*].spec.volumeName}"];
+        let volumes = words(&Kubectl::admin().run(&bound).await?);
+        ensure!(!volumes.is_empty(), "its claims are bound to no volume");
+        Ok(Self { selector, volumes })
+    }
+
+    /// Waits until nothing of it is left.
+    pub(super) async fn are_gone(&self) -> Result<()> {
+        eventually(seconds(60), "everything of the order to go", || async {
+            let left = labelled(&self.selector).await?;
+            ensure!(left.is_empty(), "there are {left:?}");
+            let all =
+                Kubectl::admin().run(&["get", "pv", "-o", "jsonpath={.items[*].metadata.name}"]).await?;
+            let left: Vec<String> = self.volumes.intersection(&words(&all)).cloned().collect();
+            ensure!(left.is_empty(), "there are the volumes {left:?}");
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn words(text: &str) -> BTreeSet<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Kind, namespace and name of everything with a label.
+async fn labelled(selector: &str) -> Result<Vec<String>> {
+    let columns = r#"jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name}{"\n"}{end}"#;
+    let said = Kubectl::admin().run(&["get", KINDS, "-A", "-l", selector, "-o", columns]).await?;
+    Ok(said.lines().map(str::to_owned).collect())
+}
 
 /// Protection, then deletion with the data.
 pub async fn delete() -> Result<()> {
     let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
     ministry.apply(&postgres(HOME, "dying", "")).await?;
     let order = ready(&ministry, "pgi", HOME, "dying", 240).await?;
-    let (namespace, cluster) = engine(&order)?;
-    let uid = uid(&order)?;
+    let (uid, parts) = (uid(&order)?, Parts::of(&order, &[]).await?);
     for who in [&ministry, &admin] {
         let refused = who
             .run(&["-n", HOME, "delete", "pgi", "dying"])
@@ -30,15 +87,7 @@ pub async fn delete() -> Result<()> {
     ministry.patch("pgi", HOME, "dying", &free).await?;
     ministry.run(&["-n", HOME, "delete", "pgi", "dying", "--wait=false"]).await?;
     gone("pgi", HOME, "dying", 180).await?;
-    let selector = format!("siyada.cloud/order-uid={uid}");
-    for kind in ["clusters.postgresql.cnpg.io", "pvc", "secrets", "networkpolicies"] {
-        eventually(seconds(30), &format!("every one of {kind} of {cluster} to go"), || async {
-            let left = admin.list(kind, &namespace, &selector).await?;
-            ensure!(left.is_empty(), "{} left", left.len());
-            Ok(())
-        })
-        .await?;
-    }
+    parts.are_gone().await?;
     let api = Api::service_account(HOME, "ministry-it").await?;
     ensure!(reservation(&api, "interior", &uid).await?.is_none(), "the quota is still held");
     ensure!(open_intervals(&api, "interior", &uid).await? == 0, "usage is still open");

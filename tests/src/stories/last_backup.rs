@@ -1,6 +1,7 @@
 //! What an order that is deleted with its data leaves in the object store, and that it is gone when nobody needs it.
 
-use super::{HOME, backup, deletion};
+use super::deletion::{self, Parts};
+use super::{HOME, backup};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{Api, SYSTEM, engine, gone, object_store, ready, uid};
 use crate::wait::{eventually, seconds};
@@ -77,11 +78,13 @@ pub async fn last_backup() -> Result<()> {
     ensure!(backup::content(&db).await? == before, "the restored rows went with what was discarded");
     drop(db);
 
+    let parts = Parts::of(&again, &["ScheduledBackup", "Backup"]).await?;
     let declined = json!({"spec": {"backup": {"lastBackup": false}}});
     ministry.patch("pgi", HOME, "parting", &declined).await?;
     ministry.run(&["-n", HOME, "delete", "pgi", "parting", "--wait=false"]).await?;
     gone("pgi", HOME, "parting", 180).await?;
     nothing_of(&uid(&again)?).await?;
+    parts.are_gone().await?;
     gone("rti", HOME, &engine(&again)?.1, 60).await
 }
 

@@ -1,5 +1,6 @@
 //! Ordering and logging in.
 
+use super::deletion::Parts;
 use super::{DISPOSABLE, HOME, advice};
 use crate::clients::{self, Binding};
 use crate::kubectl::Kubectl;
@@ -66,7 +67,8 @@ pub async fn postgres() -> Result<()> {
 pub async fn documents() -> Result<()> {
     let ministry = Kubectl::service_account(HOME, "ministry-it").await?;
     ministry.apply(&super::documents(HOME, "papers", DISPOSABLE)).await?;
-    ready(&ministry, "dsi", HOME, "papers", 240).await?;
+    let order = ready(&ministry, "dsi", HOME, "papers", 240).await?;
+    let parts = Parts::of(&order, &["Deployment"]).await?;
     let binding = Binding::read(&ministry, HOME, "papers-mongodb").await?;
     let client = clients::documents(&binding).await?;
     let forms = client.database(&binding.database).collection::<Document>("forms");
@@ -92,10 +94,7 @@ pub async fn documents() -> Result<()> {
     }
     ministry.run(&["-n", HOME, "delete", "dsi", "papers", "--wait=false"]).await?;
     gone("dsi", HOME, "papers", 180).await?;
-    eventually(seconds(30), "the binding to go", || async {
-        let left = ministry.get("secret", HOME, "papers-mongodb").await?;
-        ensure!(left.is_none(), "the binding is still there");
-        Ok(())
-    })
-    .await
+    parts.are_gone().await?;
+    ensure!(ministry.get("secret", HOME, "papers-mongodb").await?.is_none(), "the binding is still there");
+    Ok(())
 }
