@@ -569,25 +569,38 @@ fn a_document_store_becomes_no_other_major_version() {
         .unwrap()
         .clone();
     (order.spec.storage, order.spec.max_monthly_cost) = (None, None);
+    // One with another database behind it, another gateway alone, and one that only has another number.
+    let same = |o: &siyada_crds::ServiceOffering| o.spec.versions[0].image.clone();
     for offering in &mut catalogue.offerings {
         let offering = Arc::make_mut(offering);
-        let (image, from) = ("registry/pg:17".to_owned(), vec![order.spec.version.clone()]);
-        let newer = siyada_crds::catalogue::EngineVersion {
-            version: "1.25".into(),
-            image,
-            upgrade_from: from,
-            ..offering.spec.versions[0].clone()
-        };
-        offering.spec.versions.push(newer);
+        let versions =
+            [("1.25", "registry/pg:17".to_owned()), ("2.0", same(offering)), ("1.26", same(offering))];
+        for (version, image) in versions {
+            let newer = siyada_crds::catalogue::EngineVersion {
+                version: version.into(),
+                image,
+                upgrade_from: vec![order.spec.version.clone()],
+                ..offering.spec.versions[0].clone()
+            };
+            offering.spec.versions.push(newer);
+        }
     }
     let valid = check(&order, &catalogue, now()).unwrap();
     let names = Names::of(&order, &valid.tenant);
     order.status.version = Some(order.spec.version.clone());
     order.status.engine_ref =
         Some(siyada_crds::order::EngineRef { namespace: names.engine.clone(), name: names.cluster.clone() });
-    order.spec.version = "1.25".into();
-    let why = check(&order, &catalogue, now()).unwrap_err();
-    assert!(why.reason == reason::MAJOR_VERSION_CHANGE && why.message.contains("document store"), "{why:?}");
+    for version in ["1.25", "2.0"] {
+        order.spec.version = version.into();
+        let why = check(&order, &catalogue, now()).unwrap_err();
+        let sentence = format!(
+            "a document store cannot become another major version in place: order a new instance with version \
+             {version} and move the data; it runs on as it is"
+        );
+        assert_eq!((why.reason, why.message), (reason::MAJOR_VERSION_CHANGE, sentence));
+    }
+    order.spec.version = "1.26".into();
+    assert_eq!(check(&order, &catalogue, now()).map(|_| ()), Ok(()));
 }
 
 /// An order that is over with a change.
