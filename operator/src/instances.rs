@@ -1,10 +1,11 @@
-//! Figures of each instance, for alerts that name one: until when its certificate is valid, and when it was metered last.
+//! Figures of each instance, for alerts that name one: until when its certificate is valid, when it was metered last, and since when
+//! nobody can log in or its backups do not work.
 //!
 //! They have the names of orders as labels, and so are served apart from the operator's own metrics: only who asks for them has as
 //! many series as there are instances.
 
 use crate::certificate::not_after;
-use crate::condition::kind;
+use crate::condition::{kind, reason};
 use crate::context::Context;
 use crate::names::Names;
 use crate::object::{ChildKind, Key};
@@ -27,13 +28,27 @@ pub struct Row {
     pub not_after: Option<Timestamp>,
     /// When the ledger last confirmed what is billed of it; nothing before anything was.
     pub metered: Option<Timestamp>,
+    /// Since when it is not ready although it was made and is not suspended; nothing while it is.
+    pub not_ready: Option<Timestamp>,
+    /// Since when its backups do not work; nothing while they do, or it has none to come.
+    pub backup_unhealthy: Option<Timestamp>,
 }
 
 /// Something that is told of each instance.
 type Figure = (&'static str, &'static str, fn(&Row) -> Option<Timestamp>);
 
 /// Name and meaning of each figure.
-const FIGURES: [Figure; 2] = [
+const FIGURES: [Figure; 4] = [
+    (
+        "siyada_operator_instance_backup_unhealthy_since_seconds",
+        "Since when the condition BackupHealthy of an instance is False, in Unix seconds; absent otherwise",
+        |row| row.backup_unhealthy,
+    ),
+    (
+        "siyada_operator_instance_not_ready_since_seconds",
+        "Since when the condition Ready of an instance that is not suspended is False, in Unix seconds; absent otherwise",
+        |row| row.not_ready,
+    ),
     (
         "siyada_operator_instance_certificate_not_after_seconds",
         "Until when the certificate of an instance is valid, in Unix seconds",
@@ -77,7 +92,13 @@ pub fn row(
     let conditions = &order.status.conditions;
     let active = conditions.iter().find(|c| c.type_ == kind::METERING_ACTIVE && c.status == "True");
     let since = active.map(|c| c.last_transition_time.0.max(began));
+    let turned_false = |kind: &str, fine: &str| {
+        let turned = conditions.iter().find(|c| c.type_ == kind && c.status == "False" && c.reason != fine);
+        turned.filter(|_| order.status.engine_ref.is_some()).map(|c| c.last_transition_time.0)
+    };
     order.deletion.is_none().then(|| Row {
+        not_ready: turned_false(kind::READY, reason::SUSPENDED),
+        backup_unhealthy: turned_false(kind::BACKUP_HEALTHY, reason::BACKUP_NOT_CONFIGURED),
         kind: order.at.kind.as_str(),
         namespace: order.at.namespace.clone(),
         name: order.at.name.clone(),
@@ -108,7 +129,7 @@ fn certificate(order: &Order, context: &Context) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::condition::{Say, merge, reason};
+    use crate::condition::{Say, merge};
     use siyada_crds::PostgresInstance;
 
     fn at(second: i64) -> Timestamp {
@@ -157,6 +178,30 @@ mod tests {
         assert!(text.contains(&format!("_certificate_not_after_seconds{labels} 7\n")), "{text}");
         assert!(text.contains(&format!("_metered_seconds{labels} 100\n")), "{text}");
         assert!(text.ends_with("# EOF\n"));
-        assert_eq!(super::text(&[]).lines().count(), 5);
+        assert_eq!(super::text(&[]).lines().count(), 9);
+    }
+
+    #[test]
+    fn what_is_down_or_not_backed_up_says_since_when_and_what_was_asked_for_says_nothing() {
+        let check = |kind: &'static str,
+                     reason: &'static str,
+                     status: bool,
+                     made: bool,
+                     expect: [bool; 2]| {
+            let mut order = order(None);
+            order.status.engine_ref = made
+                .then(|| serde_json::from_value(serde_json::json!({"namespace": "e", "name": "c"})).unwrap());
+            let say = Say { kind, status: Some(status), reason, message: String::new() };
+            order.status.conditions = merge(&[], vec![say], 1, at(7));
+            let row = row(&order, None, None, at(1)).unwrap();
+            let found = [row.not_ready, row.backup_unhealthy];
+            assert_eq!(found, expect.map(|there| there.then(|| at(7))), "{kind} {reason} {status} {made}");
+        };
+        check(kind::READY, reason::LOGIN_FAILED, false, true, [true, false]);
+        check(kind::READY, reason::LOGIN_SUCCEEDED, true, true, [false, false]);
+        check(kind::READY, reason::SUSPENDED, false, true, [false, false]);
+        check(kind::READY, reason::QUOTA_EXCEEDED, false, false, [false, false]);
+        check(kind::BACKUP_HEALTHY, reason::ARCHIVING_FAILED, false, true, [false, true]);
+        check(kind::BACKUP_HEALTHY, reason::BACKUP_NOT_CONFIGURED, false, true, [false, false]);
     }
 }

@@ -138,14 +138,26 @@ pub fn all() -> Vec<Outage> {
 /// # Errors
 /// When the rule cannot be made.
 pub async fn refuse(port: u16) -> Result<()> {
+    answer(port, "reject with tcp reset").await
+}
+
+/// Lets everything to a port of this cluster's network namespace go unanswered.
+///
+/// # Errors
+/// When the rule cannot be made.
+pub async fn silence(port: u16) -> Result<()> {
+    answer(port, "drop").await
+}
+
+async fn answer(port: u16, with: &str) -> Result<()> {
     nft(&format!(
         "add table ip siyada_outage; add chain ip siyada_outage input {{ type filter hook input priority 0; }}; \
-         add rule ip siyada_outage input tcp dport {port} reject with tcp reset"
+         add rule ip siyada_outage input tcp dport {port} {with}"
     ))
     .await
 }
 
-/// Ends what [`refuse`] began.
+/// Ends what [`refuse`] or [`silence`] began.
 ///
 /// # Errors
 /// When there is no such rule.
