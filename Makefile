@@ -115,7 +115,7 @@ sample: harness
 mutants:
 	cargo run --quiet --package siyada-mutants
 
-# the storm, every fault at every write, every walk, every cell of the kill matrix, the long rest, and each part away for ten minutes; hours; goes on where it was interrupted; writes docs/faults.md, docs/soak.md and docs/outages.md
+# the storm, every fault at every write, every walk, every cell of the kill matrix, the long rest, and each part away for ten minutes; hours; goes on where it was interrupted; writes docs/faults.md, docs/faults-real.md, docs/soak.md and docs/outages.md
 soak: build storm faults
 	$(HARNESS) trial --name faults -- $(TARGET)/debug/faults --real --sample 2400
 	$(HARNESS) trial --name soak -- $(TARGET)/debug/soak --full

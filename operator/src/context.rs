@@ -240,6 +240,8 @@ pub struct Context {
     pub recorder: kube::runtime::events::Recorder,
     /// Makes the sweep look for engine objects without an order.
     pub sweep: Arc<Notify>,
+    /// An order was told something new: its figures are brought up to date.
+    pub turned: Notify,
     /// Makes reservations be compared with orders at once.
     pub compare: Arc<Notify>,
     /// Makes a controller look again.

@@ -248,6 +248,14 @@ pub fn upgrade(seen: &Seen, names: &Names) -> Option<Upgrade> {
     }
 }
 
+/// Whether what is written next takes a change back for which the database was stopped: it has to start, whatever the engine and the
+/// last login said of it.
+pub fn is_taken_back(seen: &Seen, names: &Names) -> bool {
+    let stopped = seen.cluster(names).and_then(recorded).is_some_and(|recorded| recorded.is_given());
+    let next = seen.major.as_ref().and_then(|stage| stage.upgrade.as_ref());
+    stopped && next.is_some_and(|next| next.phase == Phase::Back)
+}
+
 /// The archive that an instance writes to from the next write on. Should the record be lost, it goes on where it is.
 pub fn archive(seen: &Seen, names: &Names) -> String {
     let recorded = upgrade(seen, names).map(|upgrade| upgrade.archive().to_owned());

@@ -294,6 +294,18 @@ impl Prober {
         self.lock().get(uid).map(|e| e.disk.fullness).unwrap_or_default()
     }
 
+    /// Takes nothing for true any more that a login found before now: the instance is started anew.
+    pub fn doubt(&self, uid: &str) {
+        if let Some(entry) = self.lock().get_mut(uid) {
+            // A login that is under way answers for what it was told before.
+            entry.target = Arc::new(Target::clone(&entry.target));
+            entry.outcome = None;
+            (entry.failures, entry.failing_since, entry.running) = (0, None, false);
+            entry.due = Instant::now();
+        }
+        self.wake.notify_one();
+    }
+
     /// Stops logging in to an instance.
     pub fn forget(&self, uid: &str) {
         if self.lock().remove(uid).is_some() {
@@ -752,6 +764,19 @@ mod tests {
         assert!(prober.untold().is_empty(), "the same value is not told again");
         let is_due = |at| prober.lock()["u"].counted.is_due(at);
         assert!(!is_due(now + COUNT / 2) && is_due(now + COUNT));
+    }
+
+    #[tokio::test]
+    async fn what_was_found_before_an_instance_was_started_anew_is_not_taken_for_true() {
+        let (changed, _turns) = mpsc::unbounded_channel();
+        let prober = Prober::new(changed, PathBuf::new());
+        prober.lock().insert("u".to_owned(), Entry { outcome: Some(Ok(())), ..entry() });
+        let (due, _) = prober.take_due();
+        prober.doubt("u");
+        assert_eq!(prober.outcome("u"), None);
+        // The login that was under way says nothing of it any more.
+        assert!(due.iter().all(|(_, target, _)| !Arc::ptr_eq(target, &prober.lock()["u"].target)));
+        assert!(prober.take_due().0.len() == 1 && due.len() == 1, "and another one begins at once");
     }
 
     #[tokio::test]

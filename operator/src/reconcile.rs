@@ -123,6 +123,7 @@ async fn pass<K: OrderResource>(order: &Order, context: &Context) -> Result<Acti
     keep_probing(order, names.as_ref(), &seen, context);
     seen.failure = majors::look(names.as_ref(), &seen, context).await;
     let valid = valid.and_then(|valid| as_it_may_be(valid, names.as_ref(), &mut seen, &catalogue, now));
+    doubt_logins(order, names.as_ref(), &mut seen, context);
     let stopping = valid.as_ref().ok().zip(names.as_ref()).is_some_and(|(v, names)| stops(v, names, &seen));
     let (admission, mut next) = match &valid {
         Ok(_) if stopping => (Admission::Held, Action::requeue(SOON)),
@@ -173,6 +174,14 @@ fn stopped_again(refusal: &Refusal) -> Duration {
     if refusal.reason == reason::RESTORE_PENDING { ARCHIVED_AGAIN } else { REFUSED_AGAIN }
 }
 
+/// What starts anew has to prove that somebody can log in.
+fn doubt_logins(order: &Order, names: Option<&Names>, seen: &mut Seen, context: &Context) {
+    if names.is_some_and(|names| major::is_taken_back(seen, names)) {
+        context.prober.doubt(order.uid.as_str());
+        seen.login = None;
+    }
+}
+
 /// Nobody logs in to what stands still.
 fn forget_logins(order: &Order, seen: &mut Seen, context: &Context) {
     if order.spec.suspend {
@@ -190,6 +199,7 @@ async fn tell<K: OrderResource>(
     context: &Context,
 ) -> Result<(), Pass> {
     if apply::status::<K>(&context.client, order, told).await? {
+        context.turned.notify_one();
         tell_turn::<K>(order, told, context).await;
         tell_operation::<K>(order, told, context).await;
         tell_maintenance::<K>(order, valid, told, context).await;

@@ -351,6 +351,7 @@ async fn operate(
         memory: Memory::default(),
         backoff: Backoff::default(),
         sweep,
+        turned: Notify::new(),
         compare: Arc::default(),
         recorder: recorder(&client, &config),
         client: client.clone(),
@@ -602,6 +603,7 @@ fn start_tasks(context: &Arc<Context>, listed: [Listed; 2]) {
     tokio::spawn(Arc::clone(&context.further).run());
     tokio::spawn(credentials::run(Arc::clone(context)));
     tokio::spawn(checkpoints(Arc::clone(context)));
+    tokio::spawn(unwell::keep(Arc::clone(context)));
     tokio::spawn(availability::run(Arc::clone(context)));
     // Before, every order would look as if it were gone.
     tokio::spawn(once_listed(listed.clone(), retained::run(Arc::clone(context))));

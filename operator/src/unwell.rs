@@ -2,13 +2,29 @@
 
 use crate::condition::{is_true, kind, reason};
 use crate::context::Context;
+use crate::instances;
 use crate::order::{Kind, Order};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// The conditions that are told, of orders that are held and not suspended.
 const TOLD: [&str; 5] =
     [kind::READY, kind::STORAGE_HEALTHY, kind::BACKUP_HEALTHY, kind::BACKUP_PROVEN, kind::METERING_ACTIVE];
 /// What is False and as it was ordered, or nothing was tried yet: nobody need wake up.
 const AS_IT_IS: [&str; 3] = [reason::BACKUP_NOT_CONFIGURED, reason::BACKUP_PENDING, reason::NEVER_PROVEN];
+
+/// The figures follow what orders are told by so much at most, and are counted no more often.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Keeps the figures of all orders and of each, whenever one was told something new, until it is dropped.
+pub async fn keep(context: Arc<Context>) {
+    loop {
+        context.turned.notified().await;
+        tokio::time::sleep(PAUSE).await;
+        count(&context);
+        instances::count(&context);
+    }
+}
 
 /// Brings the figures up to date, from memory.
 pub fn count(context: &Context) {

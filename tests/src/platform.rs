@@ -144,6 +144,18 @@ pub fn state() -> Result<PathBuf> {
     Ok(PathBuf::from(state))
 }
 
+/// A figure of the operator: the value of the first line of `/metrics`, or of a path below it, that begins so and holds the text.
+///
+/// # Errors
+/// When there is none.
+pub async fn figure(path: &str, begins: &str, holds: &str) -> Result<f64> {
+    let path = format!("/api/v1/namespaces/{SYSTEM}/services/siyada-operator:metrics/proxy/metrics{path}");
+    let told = Kubectl::admin().run(&["get", "--raw", &path]).await?;
+    let line = told.lines().find(|line| line.starts_with(begins) && line.contains(holds));
+    let value = line.and_then(|line| line.rsplit(' ').next()?.parse().ok());
+    value.with_context(|| format!("no {begins} with {holds:?} in {} lines", told.lines().count()))
+}
+
 /// What the harness says of its object store: address, authority and the login that may do everything.
 ///
 /// # Errors

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 const NAME: &str = "registry";
 /// The order that others are restored from.
 const ORIGIN: &str = "origin";
+/// The plan that it is changed to, and its memory.
+pub(crate) const LARGER: (&str, &str) = ("more", "512Mi");
 /// A backup of it.
 const BACKUP: &str = "before";
 /// What is in it.
@@ -28,6 +30,8 @@ pub enum Operation {
     Suspend,
     /// Its login is replaced.
     Rotate,
+    /// It gets a larger plan.
+    Plan,
     /// It gets more storage.
     Storage,
     /// It is deleted, and its data kept.
@@ -38,13 +42,13 @@ pub enum Operation {
     Restore,
 }
 
-use Operation::{Create, Delete, Restore, Retain, Rotate, Storage, Suspend};
+use Operation::{Create, Delete, Plan, Restore, Retain, Rotate, Storage, Suspend};
 
 /// All of them.
-pub const OPERATIONS: [Operation; 7] = [Create, Suspend, Rotate, Storage, Retain, Delete, Restore];
+pub const OPERATIONS: [Operation; 8] = [Create, Suspend, Rotate, Plan, Storage, Retain, Delete, Restore];
 /// The lives that orders live: each operation begins where the one before it ends.
 pub const LIVES: [&[Operation]; 3] =
-    [&[Create, Suspend, Rotate, Storage, Delete], &[Create, Retain], &[Restore]];
+    [&[Create, Suspend, Rotate, Plan, Storage, Delete], &[Create, Retain], &[Restore]];
 
 impl Operation {
     /// Its name on the command line.
@@ -53,6 +57,7 @@ impl Operation {
             Create => "create",
             Suspend => "suspend",
             Rotate => "rotate",
+            Plan => "plan",
             Storage => "storage",
             Retain => "retain",
             Delete => "delete",
@@ -175,6 +180,14 @@ async fn turned(stage: &Stage) -> Result<bool> {
     Ok(record["number"] == 2 && record["phase"] == "Steady")
 }
 
+/// Whether the engine was given the larger plan, and the order says so.
+async fn has_plan(stage: &Stage) -> Result<bool> {
+    let Some(cluster) = engine(stage).await? else { return Ok(false) };
+    let order = stage.admin.get(&order()).await?.unwrap_or_default();
+    Ok((text(&order, "/status/plan").as_str(), text(&cluster, "/spec/resources/limits/memory").as_str())
+        == LARGER)
+}
+
 async fn retained(stage: &Stage) -> Result<Vec<Value>> {
     stage.admin.list(&format!("/apis/siyada.cloud/v1alpha1/namespaces/{ORDERS}/retainedinstances")).await
 }
@@ -210,6 +223,7 @@ impl Operation {
                 });
                 make(stage, NAME, copy).await
             }
+            Plan => change(stage, json!({"plan": LARGER.0})).await,
             Storage => change(stage, json!({"storage": "3Gi"})).await,
             Rotate => change(stage, json!({"rotationTrigger": "now"})).await,
             Suspend => {
@@ -236,6 +250,7 @@ impl Operation {
         match self {
             Create | Suspend | Restore => runs(stage, "2Gi").await,
             Rotate => Ok(turned(stage).await? && runs(stage, "2Gi").await?),
+            Plan => Ok(has_plan(stage).await? && runs(stage, "2Gi").await?),
             Storage => runs(stage, "3Gi").await,
             Retain => Ok(stage.admin.get(&order()).await?.is_none()
                 && sleeps(stage).await?

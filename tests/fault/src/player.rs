@@ -34,6 +34,7 @@ struct Played {
     /// What of the act was said.
     said: usize,
     size: String,
+    memory: String,
     sleeps: bool,
     database: Option<Database>,
 }
@@ -98,9 +99,17 @@ impl Player {
         let (name, uid) = (text(object, "/metadata/name"), text(object, "/metadata/uid"));
         let size = text(object, "/spec/storage/size");
         let sleeps = object.pointer("/metadata/annotations/cnpg.io~1hibernation") == Some(&json!("on"));
-        let new = || Played { act: Act::Create, said: 0, size: size.clone(), sleeps: false, database: None };
+        let memory = text(object, "/spec/resources/limits/memory");
+        let new = || Played {
+            act: Act::Create,
+            said: 0,
+            size: size.clone(),
+            memory: memory.clone(),
+            sleeps: false,
+            database: None,
+        };
         let mut played = self.played.remove(&uid).unwrap_or_else(new);
-        let result = self.go_on(object, (&name, &uid), (&size, sleeps), &mut played).await;
+        let result = self.go_on(object, (&name, &uid), (&size, &memory, sleeps), &mut played).await;
         self.played.insert(uid, played);
         result
     }
@@ -109,7 +118,7 @@ impl Player {
         &self,
         object: &Value,
         (name, uid): (&str, &str),
-        (size, sleeps): (&str, bool),
+        (size, memory, sleeps): (&str, &str, bool),
         at: &mut Played,
     ) -> Result<()> {
         let whole = self.recording.of(at.act).len();
@@ -117,6 +126,7 @@ impl Player {
         if at.said >= whole {
             let next = match () {
                 () if sleeps != at.sleeps => Some(if sleeps { Act::Suspend } else { Act::Resume }),
+                () if memory != at.memory => Some(Act::Plan),
                 () if size != at.size => Some(Act::Storage),
                 () => None,
             };
@@ -124,6 +134,7 @@ impl Player {
                 (at.act, at.said) = (act, 0);
                 match act {
                     Act::Storage => size.clone_into(&mut at.size),
+                    Act::Plan => memory.clone_into(&mut at.memory),
                     _ => at.sleeps = sleeps,
                 }
             }

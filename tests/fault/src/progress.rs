@@ -112,11 +112,30 @@ pub fn cases(list: &str, references: &References) -> Result<Vec<Cell>> {
     Ok(all)
 }
 
-/// The page of a whole run.
+/// What a page is of.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// Every cell, with the engine's status played back.
+    Whole,
+    /// A sample, with the real engine.
+    Real,
+}
+
+impl Part {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Whole => "Written by `make faults`",
+            Self::Real => "A sample with the real engine on a node, written by `make soak`",
+        }
+    }
+}
+
+/// The page of a run.
 ///
 /// # Errors
 /// When it cannot be worded.
 pub fn page(
+    part: Part,
     (commit, machine): (&str, &str),
     references: &References,
     rows: &BTreeMap<String, Row>,
@@ -124,9 +143,10 @@ pub fn page(
     let seconds: f64 = rows.values().map(|row| row.whole).sum();
     let (bad, missed) = tally(rows.values());
     let mut text = format!(
-        "# The operator disturbed at each of its writes\n\nWritten by `make faults`, of {commit}. What it means, and what it does \
+        "# The operator disturbed at each of its writes\n\n{}, of {commit}. What it means, and what it does \
          not: docs/adr/0025.\n\n{} cells in {:.0} minutes ({machine}): {bad} ended elsewhere than the undisturbed run, {missed} had \
          no such write.\n\n| operation | writes | cells | ended elsewhere | had no such write | median seconds |\n|---|---|---|---|---|---|\n",
+        part.words(),
         rows.len(),
         seconds / 60.0,
     );
@@ -223,7 +243,7 @@ mod tests {
         let rows = Progress::of(&folder, "abc").rows();
         assert_eq!(rows.keys().collect::<Vec<_>>(), ["create/1/drop", "create/3/drop"]);
         assert!(Progress::of(&folder, "abd").rows().is_empty(), "another commit begins anew");
-        let page = page(("abc", "a machine"), &references(&["a", "b", "c"]), &rows).unwrap();
+        let page = page(Part::Whole, ("abc", "a machine"), &references(&["a", "b", "c"]), &rows).unwrap();
         assert!(page.contains("| create | 3 | 2 | 1 | 0 | 1.5 |"), "{page}");
         assert!(page.contains("`create/3/drop` (create secrets a): a: expected 1, found 2"), "{page}");
         fs::remove_dir_all(folder).unwrap();

@@ -110,6 +110,8 @@ pub async fn record(stage: &mut Stage) -> Result<String> {
     note(&mut recording, Act::Resume.name())?;
     ends(stage, Operation::Rotate).await?;
     note(&mut recording, "rotate")?;
+    ends(stage, Operation::Plan).await?;
+    note(&mut recording, Act::Plan.name())?;
     ends(stage, Operation::Storage).await?;
     note(&mut recording, Act::Storage.name())?;
     ends(stage, Operation::Delete).await?;

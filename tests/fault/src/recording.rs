@@ -19,12 +19,14 @@ pub enum Act {
     Suspend,
     /// It starts one again.
     Resume,
+    /// It takes one to another plan.
+    Plan,
     /// It takes one to a larger volume.
     Storage,
 }
 
 /// All of them.
-pub const ACTS: [Act; 4] = [Act::Create, Act::Suspend, Act::Resume, Act::Storage];
+pub const ACTS: [Act; 5] = [Act::Create, Act::Suspend, Act::Resume, Act::Plan, Act::Storage];
 
 impl Act {
     /// Its name in the recording.
@@ -33,6 +35,7 @@ impl Act {
             Self::Create => "create",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::Plan => "plan",
             Self::Storage => "storage",
         }
     }
@@ -152,5 +155,6 @@ mod tests {
         assert_eq!(ready(Act::Create), Some(1), "a recording ends where its act does");
         assert_eq!(ready(Act::Suspend).unwrap_or(0), 0);
         assert_eq!(ready(Act::Resume), Some(1));
+        assert_eq!(ready(Act::Plan), Some(1));
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, secret_text, text};
 use crate::database::{Programs, connect};
+use crate::operation::LARGER;
 use crate::player::Player;
 use crate::proxy::Proxy;
 use crate::snapshot::ENGINE;
@@ -205,9 +206,19 @@ impl Stage {
             let file = project.join(format!("examples/platform/{name}.yaml"));
             tool("kubectl", &["apply", "-f", &file.display().to_string()]).await?;
         }
-        // A login that is replaced ends at once: what is looked at are the steps, and not the time between them.
+        // A login that is replaced ends at once: what is looked at are the steps, and not the time between them. The smallest plan
+        // has one beside it that differs in nothing but memory and price.
         let offering = "/apis/siyada.cloud/v1alpha1/serviceofferings/postgresql";
-        self.admin.patch(offering, &json!({"spec": {"credentials": {"gracePeriodSeconds": 0}}})).await?;
+        let usual = self.admin.get(offering).await?.context("no offering")?;
+        let mut plans = usual.pointer("/spec/plans").and_then(Value::as_array).cloned().unwrap_or_default();
+        if plans.iter().all(|plan| plan["name"] != LARGER.0) {
+            let mut larger = plans.first().context("no plan")?.clone();
+            (larger["name"], larger["memory"]) = (json!(LARGER.0), json!(LARGER.1));
+            larger["computeSku"] = json!("postgresql-small");
+            plans.push(larger);
+        }
+        let ours = json!({"spec": {"credentials": {"gracePeriodSeconds": 0}, "plans": plans}});
+        self.admin.patch(offering, &ours).await?;
         for path in
             ["tenants/interior", "tenants/civil-registry", "tenants/health", "pricelists/tarif-2026-07"]
         {

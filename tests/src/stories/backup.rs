@@ -4,7 +4,7 @@ use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition, secret_value};
 use crate::outages;
-use crate::platform::{Api, SYSTEM, engine, gone, object_store, ready, uid, wait_for};
+use crate::platform::{Api, SYSTEM, engine, figure, gone, object_store, ready, uid, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use mongodb::bson::{Document, doc};
@@ -170,6 +170,11 @@ pub async fn restored() -> Result<()> {
     let own = uid(&origin)?;
     let count = listed.split_whitespace().filter(|of| *of == own).count();
     ensure!(count == 1, "the schedule's own first backup is not listed: {listed:?}");
+    let of_schedule = admin.list("sbk", HOME, selector).await?;
+    let of_schedule = of_schedule.iter().find(|backup| backup["status"]["orderUid"] == own.as_str());
+    let status = &of_schedule.context("it is listed no more")?["status"];
+    let tells = ["size", "completedAt", "expires"].iter().all(|field| status[*field].is_string());
+    ensure!(tells && status["phase"] == "Completed", "the schedule's own backup says {status}");
 
     add(&db, 1001, 1500).await?;
     let before = content(&db).await?;
@@ -401,6 +406,11 @@ async fn noticed(
     let written = content(db).await?;
     ensure!(written.0 == i64::from(from) + 99, "the database serves no more");
     let said = condition(&order, "BackupHealthy").map(|(.., message)| message);
+    eventually(seconds(90), "an alert to know since when", || async {
+        let begins = "siyada_operator_instance_backup_unhealthy_since_seconds{";
+        figure("/instances", begins, "siyada_cloud_order_name=\"archive\"").await
+    })
+    .await?;
     Ok((written, said.unwrap_or_default()))
 }
 
@@ -441,6 +451,12 @@ pub async fn proven() -> Result<()> {
     println!("  drill: {drill}");
     ensure!(drill["backup"] == "to-prove", "another backup was proven: {drill}");
     ensure!(drill["durationSeconds"].as_i64().is_some_and(|s| s > 0), "it took no time: {drill}");
+    eventually(seconds(90), "the duration of the drill to be among the figures", || async {
+        let took = figure("", "siyada_operator_drill_duration_seconds{", DRILLED).await?;
+        ensure!(took > 0.0, "it took {took} s");
+        Ok(())
+    })
+    .await?;
     // The same backup does not hold what is asked now.
     offer("postgresql", DRILLED, query(1001)).await?;
     let why = Some("DrillFailed");
@@ -484,7 +500,8 @@ async fn papers(client: &mongodb::Client, database: &str) -> Result<(i32, String
     Ok((count, hex::encode(sum.finalize())))
 }
 
-/// A backup of a document store is restored into a new order, document by document, through its gateway.
+/// A backup of a document store, a moment of it and what was kept of a deleted one are restored, document by document, through the
+/// gateway.
 pub async fn documents() -> Result<()> {
     const OFFERED: &str = "story-document-backups";
     offer("documents", OFFERED, Value::Null).await?;
@@ -519,12 +536,49 @@ pub async fn documents() -> Result<()> {
     ensure!(answer.is_err(), "the restored store accepts the old password");
     restored.database(&new.database).collection("papers").insert_many(file(501, 501)).await?;
     ensure!(papers(&origin, &old.database).await?.0 == 600, "the origin changed");
-    for client in [origin, restored, refused] {
+    for client in [restored, refused] {
         client.shutdown().immediate(true).await;
     }
-    for name in ["archive-docs", "docs-again"] {
+    let full = papers(&origin, &old.database).await?;
+    let moment = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    all.delete_many(doc! {}).await?;
+    ministry.run(&["-n", HOME, "delete", "dsi", "docs-again", "--wait=false"]).await?;
+    let from = format!(", restoreFrom: {{instance: archive-docs, time: '{moment}'}}");
+    ministry.apply(&order("docs-then", &from)).await?;
+    ready(&ministry, "dsi", HOME, "docs-then", 300).await?;
+    holds(&ministry, "docs-then", &full).await?;
+    ensure!(papers(&origin, &old.database).await?.0 == 0, "what was deleted is back in the origin");
+    origin.shutdown().immediate(true).await;
+
+    wait_for(&ministry, "dsi", HOME, "docs-then", "BackupHealthy", "True", None, 240).await?;
+    ministry.patch("dsi", HOME, "docs-then", &json!({"spec": {"onDeletion": "Retain"}})).await?;
+    let kept = engine(&ministry.get("dsi", HOME, "docs-then").await?.context("no order")?)?.1;
+    ministry.run(&["-n", HOME, "delete", "dsi", "docs-then", "--wait=false"]).await?;
+    gone("dsi", HOME, "docs-then", 120).await?;
+    eventually(seconds(60), "the kept documents to be listed", || async {
+        ministry.get("rti", HOME, &kept).await?.context("they are not listed")
+    })
+    .await?;
+    ministry.apply(&order("docs-then", &format!(", restoreFrom: {{retainedInstance: {kept}}}"))).await?;
+    ready(&ministry, "dsi", HOME, "docs-then", 300).await?;
+    holds(&ministry, "docs-then", &full).await?;
+    ministry.patch("rti", HOME, &kept, &json!({"spec": {"discard": "docs-then"}})).await?;
+    gone("rti", HOME, &kept, 300).await?;
+    for name in ["archive-docs", "docs-then"] {
         ministry.run(&["-n", HOME, "delete", "dsi", name, "--wait=false"]).await?;
+    }
+    for name in ["archive-docs", "docs-again", "docs-then"] {
         gone("dsi", HOME, name, 180).await?;
     }
+    Ok(())
+}
+
+/// Whether a restored store has these documents, read through its gateway with its own Secret.
+async fn holds(ministry: &Kubectl, name: &str, wanted: &(i32, String)) -> Result<()> {
+    let binding = Binding::read(ministry, HOME, &format!("{name}-mongodb")).await?;
+    let client = clients::documents(&binding).await?;
+    let there = papers(&client, &binding.database).await?;
+    client.shutdown().immediate(true).await;
+    ensure!(there == *wanted, "{name}: {there:?} came back of {wanted:?}");
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{DISPOSABLE, HOME, backup, postgres};
 use crate::clients::{self, Binding};
-use crate::kubectl::Kubectl;
+use crate::kubectl::{Kubectl, condition};
 use crate::platform::{Api, SYSTEM, engine, gone, ready, uid, wait_for, wait_until_it_works};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
@@ -307,6 +307,74 @@ pub async fn listed() -> Result<()> {
     ministry.patch("pgi", HOME, "archive", &free).await?;
     ministry.run(&["-n", HOME, "delete", "pgi", "archive", "--wait=false"]).await?;
     gone("pgi", HOME, "archive", 180).await
+}
+
+/// Kept data with an end, whose days are set back instead of waited for: it is warned about, stays for a day after the warning
+/// whatever its end, and goes with its volume, its place in the quota and its price.
+pub async fn expired() -> Result<()> {
+    const OFFERING: &str = "story-ends";
+    let (admin, ministry) = (Kubectl::admin(), Kubectl::service_account(HOME, "ministry-it").await?);
+    let usual = admin.get("serviceoffering", "default", "postgresql").await?.context("no offering")?;
+    let mut spec = usual["spec"].clone();
+    (spec["default"], spec["retainedDays"]) = (json!(false), json!(15));
+    let offering = json!({
+        "apiVersion": usual["apiVersion"], "kind": usual["kind"], "metadata": {"name": OFFERING}, "spec": spec,
+    });
+    admin.apply(&offering.to_string()).await?;
+    let order = format!("offering: {OFFERING}, deletionProtection: false, onDeletion: Retain");
+    ministry.apply(&postgres(HOME, "ending", &order)).await?;
+    let order = ready(&ministry, "pgi", HOME, "ending", 240).await?;
+    let (old, (namespace, name)) = (uid(&order)?, engine(&order)?);
+    ministry.run(&["-n", HOME, "delete", "pgi", "ending", "--wait=false"]).await?;
+    gone("pgi", HOME, "ending", 60).await?;
+    is_kept("interior", &old, &(namespace.clone(), name.clone())).await?;
+    let soon = |listing: &Value| condition(listing, "ExpiresSoon").unwrap_or_default();
+    let listing = ministry.get("rti", HOME, &name).await?.context("it is not listed")?;
+    ensure!(soon(&listing).0 != "True", "it has 15 days, and says {:?}", soon(&listing));
+
+    kept_for(&namespace, &name, 14 * 24 + 12).await?;
+    let ends = wait_for(&ministry, "rti", HOME, &name, "ExpiresSoon", "True", None, 120).await?;
+    println!("  warned: {:?}, {}", soon(&ends), ends["status"]["expires"]);
+    // Its end is past; nobody was warned a day before.
+    kept_for(&namespace, &name, 20 * 24).await?;
+    let past = |listing: &Value| listing["status"]["expires"] != ends["status"]["expires"];
+    eventually(seconds(120), "the end to be told", || async {
+        let listing = ministry.get("rti", HOME, &name).await?.context("it went without a warning")?;
+        ensure!(past(&listing), "it says {}", listing["status"]);
+        Ok(())
+    })
+    .await?;
+    let volumes = || async { admin.list("pvc", &namespace, &format!("siyada.cloud/order-uid={old}")).await };
+    ensure!(!volumes().await?.is_empty(), "its volume went a day too early");
+
+    let mut listing = ministry.get("rti", HOME, &name).await?.context("it went without a warning")?;
+    let conditions = listing["status"]["conditions"].as_array_mut().context("no conditions")?;
+    let day_before = hours_ago(2 * 24)?;
+    conditions.iter_mut().for_each(|c| c["lastTransitionTime"] = json!(day_before));
+    let status = json!({"status": {"conditions": conditions}}).to_string();
+    let patch = ["-n", HOME, "patch", "rti", &name, "--subresource=status", "--type", "merge", "-p", &status];
+    admin.run(&patch).await?;
+    gone("rti", HOME, &name, 180).await?;
+    let api = api_of("interior").await?;
+    eventually(seconds(120), "what has expired to be gone", || async {
+        ensure!(volumes().await?.is_empty(), "a volume is left");
+        ensure!(reservation(&api, "interior", &old).await?.is_none(), "its quota is still held");
+        ensure!(open_intervals(&api, "interior", &old).await? == 0, "its storage is still billed");
+        Ok(())
+    })
+    .await?;
+    admin.run(&["delete", "serviceoffering", OFFERING]).await.map(|_| ())
+}
+
+/// Makes it that kept data has been kept for so many hours.
+async fn kept_for(namespace: &str, cluster: &str, hours: i64) -> Result<()> {
+    let since = json!({"metadata": {"annotations": {"siyada.cloud/retained-since": hours_ago(hours)?}}});
+    Kubectl::admin().patch("clusters.postgresql.cnpg.io", namespace, cluster, &since).await
+}
+
+fn hours_ago(hours: i64) -> Result<String> {
+    let moment = jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_hours(hours))?;
+    Ok(moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// A listing is neither made, deleted nor changed by its ministry; only the name of its instance discards it. One that is torn

@@ -3,7 +3,7 @@
 use super::tenancy::{cleared, grant, made, revoke};
 use super::{DISPOSABLE, deletion, postgres};
 use crate::kubectl::Kubectl;
-use crate::platform::{Api, SYSTEM, engine, gone, ready, uid, wait_for};
+use crate::platform::{Api, SYSTEM, engine, figure, gone, ready, uid, wait_for};
 use crate::wait::{eventually, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -159,12 +159,9 @@ async fn on_record(order_uid: &str, reason: &str) -> Result<()> {
 
 /// The sweep has seen what was left: it is counted for the platform, listed and billed for nobody.
 async fn nobody_pays(admin: &Kubectl, cluster: &str, order_uid: &str) -> Result<()> {
-    let path = format!("/api/v1/namespaces/{SYSTEM}/services/siyada-operator:metrics/proxy/metrics");
     eventually(seconds(60), "the platform to be told what was left", || async {
-        let metrics = admin.run(&["get", "--raw", &path]).await?;
-        let line = metrics.lines().find(|line| line.starts_with("siyada_operator_abandoned_instances "));
-        let count: u64 = line.and_then(|line| line.split(' ').nth(1)?.parse().ok()).context("no metric")?;
-        ensure!(count > 0, "nothing is counted");
+        let count = figure("", "siyada_operator_abandoned_instances ", "").await?;
+        ensure!(count > 0.0, "nothing is counted");
         Ok(())
     })
     .await?;

@@ -180,7 +180,7 @@ fn later() -> Vec<Story> {
         ),
         story!(
             Beside,
-            "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed",
+            "an order suspended while its login is being replaced keeps its rows and goes on when it is resumed; an old login is replaced",
             rotation::suspended
         ),
         story!(
@@ -214,7 +214,11 @@ fn later() -> Vec<Story> {
             "a backup is proven by a restore that is read and removed, and a check that fails is told",
             backup::proven
         ),
-        story!(First(6), "a backup of a document store is restored document by document", backup::documents),
+        story!(
+            First(6),
+            "a backup of a document store, a moment and what was kept are restored document by document",
+            backup::documents
+        ),
         story!(
             Seldom,
             "the ledger restored to a moment is declared, everything is proved again, and what was lost is a gap",
@@ -307,6 +311,11 @@ fn services() -> Vec<Story> {
             First(1),
             "kept data is listed beside its order, restored under the same name row by row, and discarded by its name",
             deletion::listed
+        ),
+        story!(
+            Beside,
+            "kept data with an end is warned about, stays a day after that, and goes with its volume and its price",
+            deletion::expired
         ),
         story!(
             First(1),

@@ -180,7 +180,8 @@ pub async fn killed() -> Result<()> {
     gone("pgi", HOME, "stubborn", 180).await
 }
 
-/// Suspended in the grace period, and resumed when it is long over: nothing is done to a database that is away.
+/// Suspended in the grace period, and resumed when it is long over: nothing is done to a database that is away. Then its login grows
+/// old, and is replaced by itself.
 pub async fn suspended() -> Result<()> {
     let (admin, ministry) = people("postgresql").await?;
     ministry.apply(&super::postgres(HOME, "resting", DISPOSABLE)).await?;
@@ -216,6 +217,21 @@ pub async fn suspended() -> Result<()> {
     let row = clients::postgres(&after).await?.query_one(sum, &[]).await?;
     let (count, sum): (i64, i64) = (row.get(0), row.get(1));
     ensure!((count, sum) == (1000, 500_500), "{count} rows with the sum {sum} came back");
+
+    // A login that is as old as the order lets it become is replaced by itself.
+    ministry.patch("pgi", HOME, "resting", &json!({"spec": {"credentialRotationDays": 30}})).await?;
+    let path = "/metadata/annotations/siyada.cloud~1rotation";
+    let object =
+        admin.get("clusters.postgresql.cnpg.io", &namespace, &cluster).await?.context("no cluster")?;
+    let text = object.pointer(path).and_then(Value::as_str).context("it has no record of its logins")?;
+    let mut record: Value = serde_json::from_str(text)?;
+    let month = jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_hours(24 * 31))?;
+    let month = month.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    (record["since"], record["started"]) = (json!(month), json!(month));
+    let old = json!({"metadata": {"annotations": {"siyada.cloud/rotation": record.to_string()}}});
+    admin.patch("clusters.postgresql.cnpg.io", &namespace, &cluster, &old).await?;
+    let newest = switched(&ministry, "resting-postgresql", &after).await?;
+    clients::postgres(&newest).await.context("the login that the schedule made is refused")?;
     ministry.run(&["-n", HOME, "delete", "pgi", "resting", "--wait=false"]).await?;
     gone("pgi", HOME, "resting", 180).await
 }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use siyada_fault::matrix::{Cell, Outcome, Pending, References, alike, cells, run, undisturbed};
 use siyada_fault::operation::{OPERATIONS, Operation, SHORT, alive, clear, quiet};
-use siyada_fault::progress::{Progress, Row, cases, page, tally};
+use siyada_fault::progress::{Part, Progress, Row, cases, page, tally};
 use siyada_fault::record::record;
 use siyada_fault::stage::{Engine, Stage};
 use siyada_tests::soak::dice::Dice;
@@ -264,9 +264,14 @@ impl Faults {
         let (bad, missed) = tally(rows.values());
         let (count, seconds) = (rows.len(), self.started.elapsed().as_secs());
         println!("{count} cells, {seconds} s: {bad} ended elsewhere, {missed} had no such write");
-        if self.arguments.full {
-            let file = self.project.join("docs/faults.md");
-            std::fs::write(&file, page((&self.commit, &machine()), references, &rows)?)?;
+        let page_of = match (self.arguments.full, self.arguments.real && self.arguments.sample.is_some()) {
+            (true, _) => Some((Part::Whole, "docs/faults.md")),
+            (_, true) => Some((Part::Real, "docs/faults-real.md")),
+            _ => None,
+        };
+        if let Some((part, file)) = page_of {
+            let file = self.project.join(file);
+            std::fs::write(&file, page(part, (&self.commit, &machine()), references, &rows)?)?;
             println!("wrote {}", file.display());
         }
         ensure!(bad == 0, "{bad} cells ended elsewhere");
