@@ -770,7 +770,7 @@ mod tests {
     async fn what_was_found_before_an_instance_was_started_anew_is_not_taken_for_true() {
         let (changed, _turns) = mpsc::unbounded_channel();
         let prober = Prober::new(changed, PathBuf::new());
-        prober.lock().insert("u".to_owned(), Entry { outcome: Some(Ok(())), ..entry() });
+        prober.lock().insert("u".to_owned(), Entry { outcome: Some(Ok(())), running: false, ..entry() });
         let (due, _) = prober.take_due();
         prober.doubt("u");
         assert_eq!(prober.outcome("u"), None);
