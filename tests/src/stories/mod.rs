@@ -148,8 +148,8 @@ fn tenants() -> Vec<Story> {
         story!(Alone, "without webhook a race is decided as exactly", tenancy::race_without_webhook),
         story!(
             Alone,
-            "two operators that both take themselves for the leader hold exactly what fits",
-            two::two_operators
+            "two operators that both take themselves for the leader, and an api that hangs beside another, hold exactly what fits",
+            two::two_of_each
         ),
     ]
 }
