@@ -45,7 +45,7 @@ check: harness
 licences: harness
 	$(HARNESS) cargo-deny check bans licenses sources
 
-# everything CI runs: `check`, `upgrade`, a sample of faults, then the stories but four long ones by turns and a sample of the soak, each on a real cluster that is deleted afterwards
+# everything CI runs: `check`, `upgrade`, a sample of faults, then the stories but every other long one by turns and a sample of the soak, each on a real cluster that is deleted afterwards
 test: ahead check licences build upgrade sample
 	$(HARNESS) trial --name ci --previous -- $(TARGET)/debug/stories --sample
 	$(HARNESS) trial --name ci -- $(TARGET)/debug/soak
@@ -84,7 +84,7 @@ bench: build
 	cargo run --quiet --release --package siyada-api --example ledger_bench -- --finance
 	$(HARNESS) trial --name bench -- $(TARGET)/debug/bench
 
-# every story, the four too that `make test` leaves out by the commit
+# every story, those too that `make test` leaves out by the commit
 stories: build
 	$(HARNESS) trial --name stories --previous -- $(TARGET)/debug/stories
 

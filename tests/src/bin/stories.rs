@@ -26,7 +26,7 @@ struct Arguments {
     /// installed directly.
     #[arg(long)]
     only: Vec<String>,
-    /// Leave out every other one of the longest that are lived alone, as the commit has it.
+    /// Leave out every other one of the longest, as the commit has it.
     #[arg(long, conflicts_with = "only")]
     sample: bool,
     /// Say what there is, and stop.
@@ -98,8 +98,8 @@ async fn main() -> Result<()> {
 fn sample(stories: Vec<Story>, seed: u64) -> Vec<Story> {
     let mut number = seed % 2;
     let keep = |story: &Story| {
-        number += u64::from(story.turn == Turn::Seldom);
-        let kept = story.turn != Turn::Seldom || number.is_multiple_of(2);
+        number += u64::from(story.turn.is_long());
+        let kept = !story.turn.is_long() || number.is_multiple_of(2);
         if !kept {
             println!("left out by the commit  {}", story.name);
         }
@@ -110,7 +110,7 @@ fn sample(stories: Vec<Story>, seed: u64) -> Vec<Story> {
 
 /// Lives stories beside each other, always the first that the node has room for; what takes long begins first.
 async fn side_by_side(mut waiting: Vec<Story>) -> Vec<bool> {
-    waiting.sort_by_key(|story| !matches!(story.turn, Turn::First(_)));
+    waiting.sort_by_key(|story| !matches!(story.turn, Turn::First(_) | Turn::ByTurns(_)));
     let (mut running, mut free, mut outcomes) = (FuturesUnordered::new(), ROOM, Vec::new());
     loop {
         while running.len() < AT_ONCE

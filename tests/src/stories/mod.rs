@@ -31,7 +31,7 @@ pub mod upgrade_major;
 use crate::kubectl::Kubectl;
 use crate::platform;
 use crate::wait::{eventually, seconds};
-use Turn::{Alone, Beside, First, Seldom};
+use Turn::{Alone, Beside, ByTurns, First, Seldom};
 use anyhow::{Result, ensure};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -52,6 +52,8 @@ pub enum Turn {
     /// Beside others, and as early as there is room, as it takes many minutes. How much of the node it asks for at most, in
     /// parts of 150 thousandths of a processor.
     First(u8),
+    /// The same, and so long that a sample has every other of these.
+    ByTurns(u8),
     /// Beside others, with at most one part.
     Beside,
     /// With no other: it takes a part of the platform, the node or the store away, or changes what holds for all.
@@ -63,7 +65,12 @@ pub enum Turn {
 impl Turn {
     /// The parts of the node that it asks for at most.
     pub fn parts(self) -> u8 {
-        if let Self::First(parts) = self { parts } else { 1 }
+        if let Self::First(parts) | Self::ByTurns(parts) = self { parts } else { 1 }
+    }
+
+    /// Whether a sample has every other of these only.
+    pub fn is_long(self) -> bool {
+        matches!(self, Self::ByTurns(_) | Self::Seldom)
     }
 }
 
@@ -200,7 +207,7 @@ fn later() -> Vec<Story> {
             backup::restored
         ),
         story!(
-            First(6),
+            ByTurns(6),
             "of a database to which nobody writes any moment is restored, while it runs and while it is suspended",
             backup::quiet
         ),
@@ -215,7 +222,7 @@ fn later() -> Vec<Story> {
             backup::proven
         ),
         story!(
-            First(6),
+            ByTurns(6),
             "a backup of a document store, a moment and what was kept are restored document by document",
             backup::documents
         ),
@@ -318,12 +325,12 @@ fn services() -> Vec<Story> {
             deletion::expired
         ),
         story!(
-            First(1),
+            ByTurns(1),
             "a deletion that hangs is forced by the platform alone, on record for ever, and nobody pays for what is left",
             force::forced
         ),
         story!(
-            First(3),
+            ByTurns(3),
             "an order deleted with its data leaves a last backup that is listed and restored; discarded or declined, nothing remains",
             last_backup::last_backup
         ),
