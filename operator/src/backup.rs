@@ -270,6 +270,11 @@ impl Source {
     pub fn archive(&self) -> &str {
         self.archive.as_deref().unwrap_or(GENERATION)
     }
+
+    /// The moment at which recovery ends; nothing where it ends with a backup or with the log.
+    pub fn moment(&self) -> Option<Timestamp> {
+        self.time.filter(|_| self.backup_id.is_none() && !self.all)
+    }
 }
 
 /// A backup as the engine reports it.

@@ -3,7 +3,7 @@
 //! PostgreSQL stops a recovery at the first transaction that ended after the moment, and since version 13 fails where the log ends
 //! before there was one (release notes of 13, E.23.3.4). Nothing of a database to which nobody writes ever comes: so one that
 //! runs is given a transaction, which changes nothing, and the restore waits until the archive holds it. From one that does not
-//! run nothing more comes, and all of the log is taken where it ended before the moment.
+//! run nothing more comes: where a recovery fails for this, all of its log is what it had at that moment.
 
 use crate::backup::{self, Policy, Source, archive_of};
 use crate::check::{Refusal, Valid};
@@ -12,9 +12,13 @@ use crate::context::Context;
 use crate::deletion::cluster_key;
 use crate::names::Names;
 use crate::object_store::{Store, StoreError};
+use crate::operation;
 use crate::order::Order;
 use crate::seen::Seen;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::LogParams;
 
 /// What a database says of its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +51,8 @@ pub enum Origin {
     Runs(Mark, Option<String>),
     /// It runs, and nobody is let in now.
     Silent,
-    /// It does not; when the last segment came.
-    Stands(Option<Timestamp>),
+    /// It does not run.
+    Stands,
     /// It runs, and its changes do not reach the archive; when the last segment came.
     Failing(Option<Timestamp>),
 }
@@ -58,8 +62,6 @@ pub enum Origin {
 pub enum Verdict {
     /// Recovery ends at it.
     Reached,
-    /// The log ended before it: all of it is taken.
-    All,
     /// Not yet.
     NotYet,
     /// Not at all: what was written then is not there, only what was written until here.
@@ -69,9 +71,8 @@ pub enum Verdict {
 /// Judges. `patience` is how long a transaction may take to reach the archive.
 pub fn judge(time: Timestamp, origin: &Origin, patience: SignedDuration, now: Timestamp) -> Verdict {
     match origin {
-        Origin::Stands(newest) if newest.is_none_or(|newest| newest <= time) => Verdict::All,
         Origin::Failing(newest) if newest.is_none_or(|newest| newest < time) => Verdict::Lost(*newest),
-        Origin::Stands(_) | Origin::Failing(_) => Verdict::Reached,
+        Origin::Stands | Origin::Failing(_) => Verdict::Reached,
         Origin::Silent => Verdict::NotYet,
         Origin::Runs(mark, _) if mark.clock <= time => Verdict::NotYet,
         Origin::Runs(mark, archived) => {
@@ -85,7 +86,7 @@ pub fn judge(time: Timestamp, origin: &Origin, patience: SignedDuration, now: Ti
     }
 }
 
-/// The source as the engine is to read it; the order waits otherwise.
+/// Whether the engine may begin to read the source; the order waits otherwise.
 ///
 /// # Errors
 /// A [`Refusal`]: that it waits, or what cannot be had.
@@ -95,8 +96,8 @@ pub async fn settle(
     source: &Source,
     context: &Context,
     now: Timestamp,
-) -> Result<Source, Refusal> {
-    let Some(time) = source.time.filter(|_| source.backup_id.is_none()) else { return Ok(source.clone()) };
+) -> Result<(), Refusal> {
+    let Some(time) = source.moment() else { return Ok(()) };
     let orders = context.orders.all();
     let live = orders.iter().find(|order| order.uid == source.order_uid);
     let seen = context.seen(source.order_uid.as_str());
@@ -108,14 +109,16 @@ pub async fn settle(
             Origin::Failing(newest(policy, source, context).await?)
         }
         Some(live) => running(valid, live, time, context, now).await,
-        None => Origin::Stands(newest(policy, source, context).await?),
+        None => Origin::Stands,
     };
     // The engine sends a segment within half of the recovery point.
     let patience = SignedDuration::from_mins(i64::from(policy.recovery_point_minutes) + 1);
     let name = live.map_or_else(|| source.order_uid.to_string(), |live| live.at.name.clone());
     let (reason, message) = match judge(time, &origin, patience, now) {
-        Verdict::Reached => return Ok(done(valid, source, false, context)),
-        Verdict::All => return Ok(done(valid, source, true, context)),
+        Verdict::Reached => {
+            context.memory.lock().marks.remove(valid.order.uid.as_str());
+            return Ok(());
+        }
         Verdict::NotYet => (
             reason::RESTORE_PENDING,
             format!(
@@ -131,11 +134,6 @@ pub async fn settle(
         }
     };
     Err(Refusal { reason, message })
-}
-
-fn done(valid: &Valid, source: &Source, all: bool, context: &Context) -> Source {
-    context.memory.lock().marks.remove(valid.order.uid.as_str());
-    Source { all, ..source.clone() }
 }
 
 /// Whether more may come of an order's database: it runs, or has not stopped yet.
@@ -175,13 +173,29 @@ async fn newest(policy: &Policy, source: &Source, context: &Context) -> Result<O
     })
 }
 
-/// Gives a database that is about to be suspended a last transaction, so that it can be restored to any moment before. What is not had
-/// is not waited for: then only the minutes since its last own transaction cannot be chosen.
-pub async fn mark_the_end(valid: &Valid, names: &Names, seen: &Seen, context: &Context) {
-    let ends = valid.order.spec.suspend && seen.cluster(names).is_some() && !seen.sleeps(names);
-    if ends && valid.backups.policy().is_some_and(|policy| policy.point_in_time) {
-        context.prober.log(valid.order.uid.as_str(), true).await;
+/// What PostgreSQL says where the log ended before the moment.
+const FELL_SHORT: &str = "recovery ended before configured recovery target was reached";
+/// Longest log of a recovery that is read.
+const LONGEST_LOG: i64 = 1024 * 1024;
+
+/// The source of an order whose recovery failed as the log ended before the moment, where nothing more can come: all of it. Nothing
+/// where that is not so, or cannot be known now.
+pub async fn all_of(order: &Order, names: &Names, seen: &Seen, context: &Context) -> Option<Source> {
+    let source = seen.source.as_ref().filter(|source| source.moment().is_some())?;
+    let failed = seen.pods.iter().rfind(|pod| pod.recovery_failed)?;
+    let origin = context.seen(source.order_uid.as_str());
+    let orders = context.orders.all();
+    let live = orders.iter().find(|order| order.uid == source.order_uid);
+    if operation::was_made(&order.status) || live.is_some_and(|live| runs(live, &origin)) {
+        return None;
     }
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &names.engine);
+    let whole = LogParams { limit_bytes: Some(LONGEST_LOG), ..LogParams::default() };
+    let log = pods.logs(&failed.name, &whole).await;
+    let log = log.inspect_err(|error| {
+        tracing::warn!(error = %error, "the log of pod {} in {} cannot be read", failed.name, names.engine);
+    });
+    log.is_ok_and(|log| log.contains(FELL_SHORT)).then(|| Source { all: true, ..source.clone() })
 }
 
 #[cfg(test)]
@@ -214,9 +228,7 @@ mod tests {
         // Its clock is behind ours: the transaction may have ended at that moment or before.
         check(&runs(1_000, 1_001, Some(later)), 9_999, Verdict::NotYet);
         check(&Origin::Silent, 9_999, Verdict::NotYet);
-        check(&Origin::Stands(None), 1_002, Verdict::All);
-        check(&Origin::Stands(Some(at(1_000))), 1_002, Verdict::All);
-        check(&Origin::Stands(Some(at(1_001))), 1_002, Verdict::Reached);
+        check(&Origin::Stands, 1_002, Verdict::Reached);
         // What is not archived is lost; what came before is there.
         check(&Origin::Failing(None), 1_002, Verdict::Lost(None));
         check(&Origin::Failing(Some(at(999))), 1_002, Verdict::Lost(Some(at(999))));
@@ -225,13 +237,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn recovery_is_never_told_to_stop_where_the_log_may_end_before(
-            time in 0_i64..100, clock in 0_i64..100, waited in 0_i64..400, newest in proptest::option::of(0_i64..100),
+        fn recovery_of_what_runs_is_never_told_to_stop_where_the_log_may_end_before(
+            time in 0_i64..100, clock in 0_i64..100, waited in 0_i64..400,
         ) {
             let verdict = judge(at(time), &runs(clock, 100, None), SignedDuration::from_mins(5), at(100 + waited));
             prop_assert_eq!(verdict == Verdict::Reached, clock > time && waited > 300);
-            let stands = judge(at(time), &Origin::Stands(newest.map(at)), SignedDuration::ZERO, at(100));
-            prop_assert_eq!(stands == Verdict::Reached, newest.is_some_and(|newest| newest > time));
         }
     }
 }

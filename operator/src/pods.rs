@@ -11,6 +11,8 @@ pub const CLUSTER: &str = "cnpg.io/cluster";
 const JOB: &str = "cnpg.io/jobRole";
 /// What that label says of one that rewrites the data for another major version.
 const REWRITES: &str = "major-upgrade";
+/// What that label says of one that restores an archive.
+const RESTORES: &str = "full-recovery";
 /// The label with the name of a pod's job.
 const JOB_NAME: &str = "batch.kubernetes.io/job-name";
 /// The engine's container.
@@ -43,6 +45,8 @@ pub struct Pod {
     pub hindrance: Option<String>,
     /// How far it is, for one that rewrites the data for another major version.
     pub rewrites: Option<Rewrites>,
+    /// Whether it was to restore an archive, and failed.
+    pub recovery_failed: bool,
 }
 
 /// A pod that rewrites the data for another major version.
@@ -90,6 +94,9 @@ pub fn compact(pod: &DynamicObject) -> Value {
         "diskFull": statuses.first().is_some_and(|s| is_out_of_space(s)),
         "hindrance": hindrance(&pod.name_any(), status, &statuses),
     });
+    if label(JOB).is_some_and(|job| job == RESTORES) {
+        kept["recoveryFailed"] = json!(status["phase"] == "Failed");
+    }
     if rewrites {
         // One whose preparation failed never began.
         let main = statuses.first().filter(|s| s["name"] == name);
@@ -132,6 +139,7 @@ pub fn read(kept: &Value) -> Pod {
                 _ => Rewriting::Running,
             },
         }),
+        recovery_failed: is("recoveryFailed"),
     }
 }
 
@@ -239,6 +247,17 @@ mod tests {
         check(waiting("CrashLoopBackOff", 137), Some("exit code 137"));
         check(waiting("CrashLoopBackOff", NO_SPACE), Some("no space left on its disk"));
         check(json!({}), None);
+    }
+
+    #[test]
+    fn a_recovery_that_failed_is_known() {
+        let failed = |job: &str, phase: &str| {
+            pod(json!({JOB: job}), database(), json!({"phase": phase})).recovery_failed
+        };
+        assert!(failed(RESTORES, "Failed"));
+        assert!(
+            !failed(RESTORES, "Running") && !failed(RESTORES, "Succeeded") && !failed(REWRITES, "Failed")
+        );
     }
 
     #[test]

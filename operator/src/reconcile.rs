@@ -504,13 +504,15 @@ async fn build(
         Login::None => None,
         Login::Refused(refusal) => return Ok(Built::Stopped(refusal)),
     };
-    if let Some((policy, source)) = valid.backups.policy().zip(begins(seen, &names)) {
-        match moment::settle(valid, policy, source, context, now).await {
-            Ok(settled) => seen.source = Some(settled),
-            Err(refusal) => return Ok(Built::Stopped(refusal)),
-        }
+    if let Some((policy, source)) = valid.backups.policy().zip(begins(seen, &names))
+        && let Err(refusal) = moment::settle(valid, policy, source, context, now).await
+    {
+        return Ok(Built::Stopped(refusal));
     }
-    moment::mark_the_end(valid, &names, seen, context).await;
+    if let Some(all) = moment::all_of(&valid.order, &names, seen, context).await {
+        tracing::info!(order.uid = %valid.order.uid, "order {} takes all of a log that ends before its moment", valid.order.at.name);
+        seen.source = Some(all);
+    }
     let rotation = rotate::next(valid, &names, seen, context, now);
     let fresh = Fresh {
         owner_password: password(),

@@ -94,10 +94,10 @@ pub fn parameters(policy: Option<&Policy>) -> Option<(String, String)> {
 /// How a `Cluster` begins from another one's archive, and where that is.
 pub fn recovery(valid: &Valid, names: &Names, source: &Source) -> Option<(Value, Value)> {
     let policy = valid.backups.policy()?;
-    let target = match (&source.backup_id, source.time) {
+    let target = match (&source.backup_id, source.moment()) {
         (Some(id), _) => json!({"backupID": id, "targetImmediate": true}),
-        (None, Some(time)) if !source.all => json!({"targetTime": time.to_string()}),
-        (None, _) => Value::Null,
+        (None, Some(moment)) => json!({"targetTime": moment.to_string()}),
+        (None, None) => Value::Null,
     };
     let bootstrap = json!({"recovery": {
         "source": "origin",
