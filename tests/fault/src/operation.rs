@@ -180,12 +180,15 @@ async fn turned(stage: &Stage) -> Result<bool> {
     Ok(record["number"] == 2 && record["phase"] == "Steady")
 }
 
-/// Whether the engine was given the larger plan, and the order says so.
+/// Whether the engine was given the larger plan, and the order says that it is had: a real engine restarts for it, and reports a
+/// running database until it does.
 async fn has_plan(stage: &Stage) -> Result<bool> {
     let Some(cluster) = engine(stage).await? else { return Ok(false) };
     let order = stage.admin.get(&order()).await?.unwrap_or_default();
-    Ok((text(&order, "/status/plan").as_str(), text(&cluster, "/spec/resources/limits/memory").as_str())
-        == LARGER)
+    let over = text(&order, "/status/operation/state") == "Succeeded";
+    Ok(over
+        && (text(&order, "/status/plan").as_str(), text(&cluster, "/spec/resources/limits/memory").as_str())
+            == LARGER)
 }
 
 async fn retained(stage: &Stage) -> Result<Vec<Value>> {
