@@ -139,13 +139,13 @@ pub async fn waits() -> Result<Value> {
     }))
 }
 
-/// The smallest plan is made one of a processor and a gibibyte: the stories' own, with less than half of either, measures little but that.
+/// The smallest plan is made one of two thirds of a processor, so that two have room on a node with two, and a gibibyte: the stories' own, with less than half of either, measures little but that.
 async fn enlarge() -> Result<()> {
     let admin = Kubectl::admin();
     let mut offering =
         admin.get("serviceoffering", "default", backup::OFFERING).await?.context("no offering")?;
     for plan in offering["spec"]["plans"].as_array_mut().context("no plans")? {
-        plan["cpu"] = json!("1");
+        plan["cpu"] = json!("650m");
         plan["memory"] = json!("1Gi");
     }
     let whole = json!({
