@@ -265,6 +265,11 @@ impl Stage {
         connect(&engine_folder().join(text(cluster, "/metadata/uid")), "app").await
     }
 
+    /// Whether the engine is played.
+    pub fn plays(&self) -> bool {
+        self.player.is_some()
+    }
+
     /// The operator's process.
     ///
     /// # Errors
