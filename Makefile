@@ -104,11 +104,11 @@ faults: harness
 	for one in $$all; do wait $$one || bad=1; done; exit $${bad:-0}
 	for n in 1 2 3; do $(HARNESS) down --name faults$$n --purge; done
 
-# five minutes of it: every case that ever failed, and others drawn from the commit; SIYADA_SEED repeats one
+# seven minutes of it: every case that ever failed, and others drawn from the commit; SIYADA_SEED repeats one
 sample: harness
 	$(FAULTS)
 	$(call nodeless,sample)
-	$(HARNESS) exec --name sample -- $(TARGET)/debug/faults --sample 300
+	$(HARNESS) exec --name sample -- $(TARGET)/debug/faults --sample 420
 	$(HARNESS) down --name sample --purge
 
 # every invariant of billing broken on purpose, and the test that must fail; half an hour; writes docs/mutations.md
