@@ -4,11 +4,12 @@
 use crate::context::Context;
 use crate::halves::Halves;
 use crate::ledger::Ledger;
+use crate::probe::first_row;
 use jiff::Timestamp;
 use siyada_model::id::{OrderUid, TenantName};
 use siyada_model::usage::Meter;
 use siyada_model::wire::{CounterBatch, CounterReading, MOST_FACTS};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio_postgres::Client;
 
 /// Reads the transactions of this database since its statistics began. They begin again after a crash, when somebody resets
 /// them, and on another server: after a crash nothing of the database itself says so, but the statistics of the background
@@ -47,10 +48,7 @@ impl Transactions {
 /// Reads where the transactions of the database stand that `client` is connected to. Any login may.
 pub async fn transactions(client: &Client) -> Option<Transactions> {
     let answer = client.simple_query(TRANSACTIONS).await.ok()?;
-    let row = answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => Some(row),
-        _ => None,
-    })?;
+    let row = first_row(&answer)?;
     Some(Transactions {
         value: row.get(0)?.parse().ok()?,
         reset_id: row.get(2).filter(|id| !id.is_empty())?.to_owned(),

@@ -1,6 +1,7 @@
 //! How full the disk of a database is, asked of the database itself with the login that clients have.
 
-use tokio_postgres::{Client, SimpleQueryMessage};
+use crate::probe::first_row;
+use tokio_postgres::Client;
 
 /// Bytes that the database has on its volume: its tables, and of the write-ahead log what must be kept, for what is not archived
 /// yet, for standbys that are behind, since the last checkpoint, or by setting. Log files that wait to be written again are not
@@ -54,11 +55,7 @@ impl Fullness {
 
 /// Asks the database that `client` is connected to.
 pub async fn used(client: &Client) -> Option<i64> {
-    let answer = client.simple_query(USED).await.ok()?;
-    answer.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
-        _ => None,
-    })
+    first_row(&client.simple_query(USED).await.ok()?)?.get(0)?.parse().ok()
 }
 
 #[cfg(test)]

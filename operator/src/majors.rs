@@ -24,19 +24,21 @@ const LONGEST_LOG: usize = 1024 * 1024;
 pub async fn look(names: Option<&Names>, seen: &Seen, context: &Context) -> Option<Failure> {
     let names = names?;
     let (pod, job) = major::unread(seen, names)?;
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &names.engine);
     let whole = LogParams { limit_bytes: i64::try_from(LONGEST_LOG).ok(), ..LogParams::default() };
-    let log = match pods.logs(&pod, &whole).await {
-        // One that is cut off does not say how far it came.
-        Ok(log) => (log.len() < LONGEST_LOG).then_some(log),
-        Err(error) => {
-            tracing::warn!(error = %error, "the log of pod {pod} in {} cannot be read", names.engine);
-            None
-        }
-    };
+    // One that is cut off does not say how far it came.
+    let log = log_of(names, &pod, &whole, context).await.filter(|log| log.len() < LONGEST_LOG);
     let failure = major::failure(&job, &pod, log.as_deref());
     tracing::warn!("job {job} in {} failed: {failure:?}", names.engine);
     Some(failure)
+}
+
+/// The log of a pod of the engine, or a part of it; nothing where it cannot be read.
+pub async fn log_of(names: &Names, pod: &str, part: &LogParams, context: &Context) -> Option<String> {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &names.engine);
+    let unread = |error: &kube::Error| {
+        tracing::warn!(error = %error, "the log of pod {pod} in {} cannot be read", names.engine);
+    };
+    pods.logs(pod, part).await.inspect_err(unread).ok()
 }
 
 /// The order as it is to be had now: another major version comes only when its backup is whole, and one that cannot be taken back

@@ -10,14 +10,13 @@ use crate::check::{Refusal, Valid};
 use crate::condition::reason;
 use crate::context::Context;
 use crate::deletion::cluster_key;
+use crate::majors;
 use crate::names::Names;
 use crate::object_store::{Store, StoreError};
 use crate::operation;
 use crate::order::Order;
 use crate::seen::Seen;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::LogParams;
 
 /// What a database says of its log.
@@ -175,8 +174,8 @@ async fn newest(policy: &Policy, source: &Source, context: &Context) -> Result<O
 
 /// What PostgreSQL says where the log ended before the moment.
 const FELL_SHORT: &str = "recovery ended before configured recovery target was reached";
-/// Longest log of a recovery that is read.
-const LONGEST_LOG: i64 = 1024 * 1024;
+/// So many lines of a recovery's log are read, from its end: each segment that it took has some.
+const LAST_LINES: i64 = 200;
 
 /// The source of an order whose recovery failed as the log ended before the moment, where nothing more can come: all of it. Nothing
 /// where that is not so, or cannot be known now.
@@ -189,13 +188,9 @@ pub async fn all_of(order: &Order, names: &Names, seen: &Seen, context: &Context
     if operation::was_made(&order.status) || live.is_some_and(|live| runs(live, &origin)) {
         return None;
     }
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &names.engine);
-    let whole = LogParams { limit_bytes: Some(LONGEST_LOG), ..LogParams::default() };
-    let log = pods.logs(&failed.name, &whole).await;
-    let log = log.inspect_err(|error| {
-        tracing::warn!(error = %error, "the log of pod {} in {} cannot be read", failed.name, names.engine);
-    });
-    log.is_ok_and(|log| log.contains(FELL_SHORT)).then(|| Source { all: true, ..source.clone() })
+    let end = LogParams { tail_lines: Some(LAST_LINES), ..LogParams::default() };
+    let log = majors::log_of(names, &failed.name, &end, context).await?;
+    log.contains(FELL_SHORT).then(|| Source { all: true, ..source.clone() })
 }
 
 #[cfg(test)]

@@ -560,7 +560,8 @@ async fn log(client: &tokio_postgres::Client, mark: bool) -> Option<Log> {
     })
 }
 
-fn first_row(answer: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
+/// The first row of an answer.
+pub fn first_row(answer: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
     answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,

@@ -35,3 +35,12 @@ where
 pub const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
+
+/// The moment so many hours ago, in whole seconds, as objects hold it.
+///
+/// # Errors
+/// When there was no such moment.
+pub fn hours_ago(hours: i64) -> Result<String> {
+    let moment = jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_hours(hours))?;
+    Ok(moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}

@@ -5,7 +5,7 @@ use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition, secret_value};
 use crate::outages;
 use crate::platform::{Api, SYSTEM, engine, figure, gone, object_store, ready, uid, wait_for};
-use crate::wait::{eventually, seconds};
+use crate::wait::{eventually, hours_ago, seconds};
 use anyhow::{Context as _, Result, ensure};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
@@ -255,7 +255,7 @@ pub async fn quiet() -> Result<()> {
     wait_for(&ministry, "pgi", HOME, "quiet", "Ready", "False", suspended, 120).await?;
     // Nothing runs, so nothing is overdue.
     wait_for(&ministry, "pgi", HOME, "quiet", "BackupHealthy", "True", suspended, 60).await?;
-    let asleep = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let asleep = hours_ago(0)?;
     for (name, time) in [("quiet-before", still_running), ("quiet-asleep", asleep)] {
         ministry.apply(&restore(name, time)).await?;
     }

@@ -4,7 +4,7 @@ use super::{DISPOSABLE, HOME, backup, postgres};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{Api, SYSTEM, engine, gone, ready, uid, wait_for, wait_until_it_works};
-use crate::wait::{eventually, seconds};
+use crate::wait::{eventually, hours_ago, seconds};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -370,11 +370,6 @@ pub async fn expired() -> Result<()> {
 async fn kept_for(namespace: &str, cluster: &str, hours: i64) -> Result<()> {
     let since = json!({"metadata": {"annotations": {"siyada.cloud/retained-since": hours_ago(hours)?}}});
     Kubectl::admin().patch("clusters.postgresql.cnpg.io", namespace, cluster, &since).await
-}
-
-fn hours_ago(hours: i64) -> Result<String> {
-    let moment = jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_hours(hours))?;
-    Ok(moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// A listing is neither made, deleted nor changed by its ministry; only the name of its instance discards it. One that is torn

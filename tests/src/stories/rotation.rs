@@ -4,7 +4,7 @@ use super::{DISPOSABLE, HOME};
 use crate::clients::{self, Binding};
 use crate::kubectl::{Kubectl, condition};
 use crate::platform::{SYSTEM, engine, gone, ready, wait_for, wait_until_it_works};
-use crate::wait::{eventually, seconds};
+use crate::wait::{eventually, hours_ago, seconds};
 use anyhow::{Context as _, Result, bail, ensure};
 use mongodb::bson::{Document, doc};
 use serde_json::{Value, json};
@@ -225,8 +225,7 @@ pub async fn suspended() -> Result<()> {
         admin.get("clusters.postgresql.cnpg.io", &namespace, &cluster).await?.context("no cluster")?;
     let text = object.pointer(path).and_then(Value::as_str).context("it has no record of its logins")?;
     let mut record: Value = serde_json::from_str(text)?;
-    let month = jiff::Timestamp::now().checked_sub(jiff::SignedDuration::from_hours(24 * 31))?;
-    let month = month.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let month = hours_ago(24 * 31)?;
     (record["since"], record["started"]) = (json!(month), json!(month));
     let old = json!({"metadata": {"annotations": {"siyada.cloud/rotation": record.to_string()}}});
     admin.patch("clusters.postgresql.cnpg.io", &namespace, &cluster, &old).await?;
